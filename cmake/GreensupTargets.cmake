@@ -1,0 +1,46 @@
+# The two ways a target is made here: greensup_library() and greensup_test().
+# Flags are private to our targets; whoever uses the libraries keeps his own.
+include(GNUInstallDirs)
+
+set(CMAKE_RUNTIME_OUTPUT_DIRECTORY ${CMAKE_BINARY_DIR}/bin)
+
+set(GREENSUP_WARNINGS -Wall -Wextra -Wpedantic -Wshadow -Wconversion -Wold-style-cast -Wnon-virtual-dtor -Wundef)
+option(GREENSUP_WERROR "Treat warnings as errors (set by the presets)" OFF)
+set(GREENSUP_SANITIZE "" CACHE STRING "Sanitizers for every target, e.g. address,undefined")
+
+find_package(Threads REQUIRED)
+
+function(greensup_flags target)
+    target_compile_features(${target} PUBLIC cxx_std_20)
+    set_target_properties(${target} PROPERTIES CXX_EXTENSIONS OFF)
+    target_compile_options(${target} PRIVATE ${GREENSUP_WARNINGS} $<$<BOOL:${GREENSUP_WERROR}>:-Werror>)
+    if(GREENSUP_SANITIZE)
+        # GCC takes instrumented library code for uninitialised (its bug 105562).
+        target_compile_options(${target} PRIVATE $<$<CXX_COMPILER_ID:GNU>:-Wno-maybe-uninitialized>)
+        target_compile_options(${target} PUBLIC -fsanitize=${GREENSUP_SANITIZE} -fno-sanitize-recover=all -fno-omit-frame-pointer)
+        target_link_options(${target} PUBLIC -fsanitize=${GREENSUP_SANITIZE})
+    endif()
+endfunction()
+
+# greensup_library(core SOURCES a.cpp ... [PUBLIC lib ...] [PRIVATE lib ...])
+# makes the target green_core with the alias green::core; headers in ./include are public, ./src is private.
+function(greensup_library name)
+    cmake_parse_arguments(ARG "" "" "SOURCES;PUBLIC;PRIVATE" ${ARGN})
+    add_library(green_${name} ${ARG_SOURCES})
+    add_library(green::${name} ALIAS green_${name})
+    set_target_properties(green_${name} PROPERTIES EXPORT_NAME ${name} POSITION_INDEPENDENT_CODE ON)
+    target_include_directories(green_${name}
+        PUBLIC $<BUILD_INTERFACE:${CMAKE_CURRENT_SOURCE_DIR}/include> $<INSTALL_INTERFACE:${CMAKE_INSTALL_INCLUDEDIR}>
+        PRIVATE ${CMAKE_CURRENT_SOURCE_DIR}/src)
+    target_link_libraries(green_${name} PUBLIC ${ARG_PUBLIC} PRIVATE ${ARG_PRIVATE})
+    greensup_flags(green_${name})
+endfunction()
+
+# greensup_program(web SOURCES web.cpp [LIBRARIES lib ...]); the program lands in bin/
+function(greensup_program name)
+    cmake_parse_arguments(ARG "" "" "SOURCES;LIBRARIES" ${ARGN})
+    add_executable(${name} ${ARG_SOURCES})
+    target_link_libraries(${name} PRIVATE ${ARG_LIBRARIES})
+    target_link_options(${name} PRIVATE -rdynamic) # reports name functions by dladdr
+    greensup_flags(${name})
+endfunction()

@@ -1,0 +1,56 @@
+#pragma once
+
+#include <chrono>
+#include <type_traits>
+
+namespace green {
+
+/// The clock of every limit. Monotonic; in a simulated hub it is the simulation's.
+using TimePoint = std::chrono::steady_clock::time_point;
+using Duration = std::chrono::steady_clock::duration;
+
+/// The time now, of the hub of this thread if there is one.
+[[nodiscard]] TimePoint now() noexcept;
+
+/// An absolute time limit. Built from a duration, so that `join(5s)` reads well, and handed down
+/// unchanged, so that limits of nested calls do not add up. A duration of zero or less means: try
+/// once, do not wait.
+class Deadline {
+ public:
+    [[nodiscard]] static constexpr Deadline never() noexcept { return Deadline{TimePoint::max()}; }
+    [[nodiscard]] static constexpr Deadline passed() noexcept { return Deadline{TimePoint::min()}; }
+    [[nodiscard]] static constexpr Deadline at(TimePoint when) noexcept { return Deadline{when}; }
+
+    template <class Rep, class Period>
+    Deadline(std::chrono::duration<Rep, Period>
+                 from_now) noexcept  // NOLINT(google-explicit-constructor): see above
+        : when_{from_now <= from_now.zero() ? TimePoint::min() : saturated(from_now)} {}
+
+    [[nodiscard]] constexpr TimePoint when() const noexcept { return when_; }
+    [[nodiscard]] constexpr bool is_never() const noexcept { return when_ == TimePoint::max(); }
+    [[nodiscard]] bool has_passed() const noexcept {
+        return when_ == TimePoint::min() || (!is_never() && when_ <= now());
+    }
+
+    friend constexpr bool operator==(Deadline, Deadline) noexcept = default;
+    friend constexpr auto operator<=>(Deadline, Deadline) noexcept = default;
+
+ private:
+    constexpr explicit Deadline(TimePoint when) noexcept : when_{when} {}
+
+    template <class Rep, class Period>
+    static TimePoint saturated(std::chrono::duration<Rep, Period> from_now) noexcept {
+        const TimePoint start = now();
+        // Compared in seconds as double: a chrono cast of a huge count would overflow before any
+        // comparison.
+        if (std::chrono::duration<double>(from_now) >=
+            std::chrono::duration<double>(TimePoint::max() - start)) {
+            return TimePoint::max();
+        }
+        return start + std::chrono::ceil<Duration>(from_now);
+    }
+
+    TimePoint when_;
+};
+
+}  // namespace green

@@ -1,0 +1,67 @@
+#pragma once
+// Waiting for a descriptor.
+//
+// Each direction is either worth trying or known to block. A call that would have blocked, or a
+// short read, makes it known; a report of the reactor makes it worth trying again. So a descriptor
+// is registered once, at its first wait, and a request on a kept-alive connection costs no
+// epoll_ctl and no read that finds nothing.
+
+#include <cstdint>
+
+#include <green/deadline.hpp>
+#include <green/detail/park.hpp>
+
+namespace green::detail {
+
+class FdNode;
+
+enum class Direction : std::uint8_t { read, write };
+
+struct FdEntry {
+    struct Side {
+        bool worth_trying = true;
+        FdNode* waiter = nullptr;
+    };
+    [[nodiscard]] Side& side(Direction direction) noexcept {
+        return sides[static_cast<std::size_t>(direction)];
+    }
+
+    Side sides[2];
+    std::uint32_t generation = 0;
+    bool open = false;
+    bool watched = false;
+    bool hung_up = false;  // reported: the end, or an error, may stand behind the bytes
+};
+
+/// Waits until the direction is worth trying. Throws ConcurrentUse when somebody waits for it
+/// already, and std::system_error (EBADF) when the descriptor is closed meanwhile.
+class FdNode final : public WaitNode {
+ public:
+    FdNode(int fd, Direction direction, Reach reach = Reach::outside);
+
+    bool arm() override;
+    void disarm() noexcept override;
+    void describe(std::string& into) const override;
+
+    /// Call when the wait is over: throws when what ended it was the closing of the descriptor.
+    void check_open() const;
+    /// For callers that tried and would have blocked.
+    void blocked() noexcept { entry_->side(direction_).worth_trying = false; }
+    /// For callers that got less than they asked for, which proves that nothing is left: unless a
+    /// hang-up was reported. Its edge came together with the bytes, so nothing would report it
+    /// again.
+    void drained() noexcept {
+        if (entry_->watched && !entry_->hung_up) blocked();
+    }
+    [[nodiscard]] bool worth_trying() const noexcept {
+        return entry_->side(direction_).worth_trying;
+    }
+
+ private:
+    int fd_;
+    Direction direction_;
+    FdEntry* entry_;
+    std::uint32_t generation_;
+};
+
+}  // namespace green::detail

@@ -1,0 +1,82 @@
+#pragma once
+// A doubly linked list whose hooks are members or bases of the elements: nothing is allocated,
+// leaving is O(1).
+
+#include <cstddef>
+
+namespace green::detail {
+
+class ListHook {
+ public:
+    ListHook() noexcept = default;
+    ListHook(const ListHook&) = delete;
+    ListHook& operator=(const ListHook&) = delete;
+    ~ListHook() { unlink(); }
+
+    [[nodiscard]] bool linked() const noexcept { return next_ != nullptr; }
+
+    /// Leaves whatever list this is in; nothing happens when it is in none.
+    void unlink() noexcept {
+        if (next_ == nullptr) return;
+        next_->previous_ = previous_;
+        previous_->next_ = next_;
+        next_ = previous_ = nullptr;
+    }
+
+ private:
+    template <class>
+    friend class IntrusiveList;
+
+    ListHook* next_ = nullptr;
+    ListHook* previous_ = nullptr;
+};
+
+/// T must derive from ListHook. The list owns nothing; it must be empty, or its elements outlive
+/// it.
+template <class T>
+class IntrusiveList {
+ public:
+    IntrusiveList() noexcept { head_.next_ = head_.previous_ = &head_; }
+    IntrusiveList(const IntrusiveList&) = delete;
+    IntrusiveList& operator=(const IntrusiveList&) = delete;
+    ~IntrusiveList() {
+        while (!empty()) front().unlink();
+    }
+
+    [[nodiscard]] bool empty() const noexcept { return head_.next_ == &head_; }
+    [[nodiscard]] T& front() noexcept { return static_cast<T&>(*head_.next_); }
+
+    void push_back(T& element) noexcept {
+        ListHook& hook = element;
+        hook.previous_ = head_.previous_;
+        hook.next_ = &head_;
+        head_.previous_->next_ = &hook;
+        head_.previous_ = &hook;
+    }
+    void push_front(T& element) noexcept {
+        ListHook& hook = element;
+        hook.next_ = head_.next_;
+        hook.previous_ = &head_;
+        head_.next_->previous_ = &hook;
+        head_.next_ = &hook;
+    }
+    /// Calls visit(element) for each; visit may unlink the element it is given.
+    template <class Visit>
+    void for_each(Visit visit) {
+        for (ListHook* hook = head_.next_; hook != &head_;) {
+            ListHook* next = hook->next_;
+            visit(static_cast<T&>(*hook));
+            hook = next;
+        }
+    }
+    [[nodiscard]] std::size_t size() const noexcept {
+        std::size_t count = 0;
+        for (const ListHook* hook = head_.next_; hook != &head_; hook = hook->next_) ++count;
+        return count;
+    }
+
+ private:
+    ListHook head_;
+};
+
+}  // namespace green::detail

@@ -1,0 +1,119 @@
+#pragma once
+// The one way to sleep. Whatever waits, in this library or on top of it, is a WaitNode handed to
+// park().
+//
+//  P1  A node lives on the waiter's stack (or in its frame's objects) for the length of one park().
+//  P2  arm() registers the node with its source, or answers true: already satisfied, nothing
+//  registered. P3  A source that has something for the node calls fire() once and forgets the node.
+//  P4  disarm() is called for every armed node that has not fired, before park() returns or throws.
+//  P5  A node that fired while its waiter leaves by an exception is told abandon(): what it was
+//  handed goes to the
+//      next one. Nothing is lost with a killed waiter.
+//  P6  fire() never switches: it marks the waiter ready. Callers keep running until their own next
+//  suspension point.
+
+#include <cstddef>
+#include <cstdint>
+#include <span>
+
+#include <green/deadline.hpp>
+#include <green/detail/intrusive.hpp>
+#include <green/detail/task.hpp>
+
+namespace green::detail {
+
+/// Wakes one wait of one task, once; later and repeated calls are harmless. Does not keep the task
+/// alive: the source that holds one must be told by disarm() when the wait is over.
+class Waker {
+ public:
+    Waker() noexcept = default;
+    explicit Waker(Task& task) noexcept : task_{&task}, epoch_{task.epoch} {}
+    void wake() const noexcept;
+
+ private:
+    Task* task_ = nullptr;
+    std::uint32_t epoch_ = 0;
+};
+
+/// Whether a wait can be ended from outside the hub. A hub in which nobody waits on the outside is
+/// deadlocked.
+enum class Reach : std::uint8_t {
+    inside,      // another greenlet: events, queues, joins
+    outside,     // the world: descriptors, timers, children, other threads
+    background,  // the world, but not worth staying alive for: signal handlers, housekeeping
+};
+
+class WaitNode : public ListHook {
+ public:
+    virtual bool arm() = 0;
+    virtual void disarm() noexcept { unlink(); }
+    virtual void abandon() noexcept {}
+    /// What is waited on, for reports: "event", "fd 7 readable".
+    virtual void describe(std::string& into) const = 0;
+
+    void fire() noexcept {
+        unlink();
+        fired_ = true;
+        waker_.wake();
+    }
+    [[nodiscard]] bool fired() const noexcept { return fired_; }
+    [[nodiscard]] Reach reach() const noexcept { return reach_; }
+
+ protected:
+    explicit WaitNode(Reach reach) noexcept : reach_{reach} {}
+    virtual ~WaitNode() = default;
+
+ private:
+    friend class Hub;
+    Waker waker_;
+    Reach reach_;
+    bool fired_ = false;
+    bool armed_ = false;
+};
+
+/// Sleeps until one of the nodes fires or the deadline passes.
+/// Switches, unless a node is satisfied at once or the deadline has passed already.
+/// Returns false when the deadline passed and no node fired. Throws what arm() throws, and
+/// BlockingInHub in a hub callback. All nodes are disarmed afterwards.
+bool park(std::span<WaitNode* const> nodes, Deadline deadline);
+inline bool park(WaitNode& node, Deadline deadline) {
+    WaitNode* const one[] = {&node};
+    return park(one, deadline);
+}
+
+/// A list of waiters, first come first served.
+template <class Node>
+class WaitList {
+ public:
+    [[nodiscard]] bool empty() const noexcept { return list_.empty(); }
+    [[nodiscard]] Node& front() noexcept { return list_.front(); }
+    [[nodiscard]] std::size_t size() const noexcept { return list_.size(); }
+    void push_back(Node& node) noexcept { list_.push_back(node); }
+    void fire_one() noexcept {
+        if (!list_.empty()) list_.front().fire();
+    }
+    void fire_all() noexcept {
+        while (!list_.empty()) list_.front().fire();
+    }
+
+ private:
+    IntrusiveList<Node> list_;
+};
+
+/// The plainest node: stands in a list until somebody fires it.
+class ListNode final : public WaitNode {
+ public:
+    ListNode(WaitList<ListNode>& list, const char* what) noexcept
+        : WaitNode{Reach::inside}, list_{&list}, what_{what} {}
+    bool arm() override {
+        list_->push_back(*this);
+        return false;
+    }
+    void describe(std::string& into) const override { into += what_; }
+
+ private:
+    WaitList<ListNode>* list_;
+    const char* what_;
+};
+
+}  // namespace green::detail

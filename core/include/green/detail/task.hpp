@@ -1,0 +1,177 @@
+#pragma once
+// The control block of a greenlet. Private to the library: users hold it through a Greenlet handle.
+
+#include <cstddef>
+#include <cstdint>
+#include <exception>
+#include <memory>
+#include <string>
+#include <type_traits>
+#include <typeinfo>
+#include <utility>
+#include <variant>
+
+#include <green/deadline.hpp>
+#include <green/detail/intrusive.hpp>
+#include <green/errors.hpp>
+
+namespace green {
+class TimeoutScope;
+}
+
+namespace green::detail {
+
+class Hub;
+class WaitNode;
+struct Stack;
+struct Task;
+
+/// What the C++ runtime keeps per thread about exceptions, and we per greenlet: two greenlets that
+/// sleep inside `catch` must each rethrow their own.
+struct ExceptionState {
+    void* caught = nullptr;
+    unsigned int uncaught = 0;
+};
+
+/// How a greenlet ended, as far as the type of its value does not matter.
+struct Returned {};
+using Ending = std::variant<std::monostate, Returned, GreenletExit, std::exception_ptr>;
+
+/// Called once when a task has ended, on the stack of whoever ended it. Must neither switch nor
+/// throw.
+class EndHook : public ListHook {
+ public:
+    virtual void ended(Task& task) noexcept = 0;
+
+ protected:
+    ~EndHook() = default;
+};
+
+enum class TaskState : std::uint8_t {
+    fresh,    // made, not started
+    ready,    // in the ready ring, whether or not it has run before
+    running,  // the one that runs now
+    parked,   // waits; `waits` says on what
+    done,
+};
+
+/// All members belong to the hub; what derives from this gives the three functions.
+struct Task : ListHook {  // the hook: every living task of the hub
+    explicit Task(const std::type_info& type) noexcept : callable{&type} {}
+    virtual ~Task() = default;
+
+    /// Runs the callable on the greenlet's own stack and keeps its value. What it throws is for the
+    /// caller.
+    virtual void run() = 0;
+    /// Destroys the callable and all it captured: as soon as it has ended, or when it will never
+    /// run.
+    virtual void drop_callable() noexcept = 0;
+    /// Size of the most derived object, for the block pool.
+    [[nodiscard]] virtual std::size_t block_size() const noexcept = 0;
+
+    void retain() noexcept { ++references; }
+    void release() noexcept {
+        if (--references == 0) destroy();
+    }
+    [[nodiscard]] bool done() const noexcept { return state == TaskState::done; }
+    [[nodiscard]] std::string name() const;
+
+    void* context = nullptr;  // where the suspended stack goes on
+    ExceptionState exceptions;
+    Task* next_ready = nullptr;
+    std::uint32_t references = 1;
+    std::uint32_t epoch = 0;  // counts wake-ups: a waker made for an earlier wait is harmless
+    TaskState state = TaskState::fresh;
+    bool began = false;
+    bool attention = false;  // an interrupt is pending: look before going on
+    std::uint16_t shields = 0;
+
+    Hub* hub = nullptr;
+    Stack* stack = nullptr;
+    WaitNode* const* waits = nullptr;  // what it is parked on
+    std::size_t wait_count = 0;
+    TimePoint since{};
+
+    std::exception_ptr kill;                  // pending, delivered once
+    green::TimeoutScope* timeouts = nullptr;  // the innermost open scope
+    Ending ending;
+    IntrusiveList<EndHook> end_hooks;
+
+    std::uint64_t id = 0;
+    const std::type_info* callable;
+    const void* spawned_from = nullptr;       // a code address
+    std::unique_ptr<std::string> given_name;  // only when one was given
+    void* fake_stack = nullptr;               // the address sanitizer's
+
+ private:
+    void destroy() noexcept;
+};
+
+/// Shared ownership of a task, within its thread.
+template <class T>
+class TaskPtr {
+ public:
+    TaskPtr() noexcept = default;
+    /// Takes over the reference that the caller holds.
+    explicit TaskPtr(T* task) noexcept : task_{task} {}
+    TaskPtr(const TaskPtr& other) noexcept : task_{other.task_} {
+        if (task_ != nullptr) task_->retain();
+    }
+    TaskPtr(TaskPtr&& other) noexcept : task_{std::exchange(other.task_, nullptr)} {}
+    template <class U>
+    requires std::is_base_of_v<T, U> TaskPtr(const TaskPtr<U>& other)
+    noexcept : task_{other.get()} {  // NOLINT(google-explicit-constructor): a view
+        if (task_ != nullptr) task_->retain();
+    }
+    TaskPtr& operator=(TaskPtr other) noexcept {
+        std::swap(task_, other.task_);
+        return *this;
+    }
+    ~TaskPtr() {
+        if (task_ != nullptr) task_->release();
+    }
+
+    [[nodiscard]] T* get() const noexcept { return task_; }
+    T& operator*() const noexcept { return *task_; }
+    T* operator->() const noexcept { return task_; }
+    explicit operator bool() const noexcept { return task_ != nullptr; }
+
+ private:
+    T* task_ = nullptr;
+};
+
+/// The code address it is called from.
+[[nodiscard]] const void* here() noexcept;
+
+/// Memory for a task, from the pool of this thread's hub. Throws std::bad_alloc.
+[[nodiscard]] void* allocate_block(std::size_t size);
+void free_block(void* block, std::size_t size) noexcept;
+
+/// Makes a task of type T in a pooled block and enters it in the hub of this thread, not yet
+/// started. `spawned_from` is a code address for reports.
+void enroll(Task& task, const void* spawned_from) noexcept;
+template <class T, class... Arguments>
+[[nodiscard]] TaskPtr<T> make_task(const void* spawned_from, Arguments&&... arguments) {
+    void* block = allocate_block(sizeof(T));
+    T* task = nullptr;
+    try {
+        task = ::new (block) T(std::forward<Arguments>(arguments)...);
+    } catch (...) {
+        free_block(block, sizeof(T));
+        throw;
+    }
+    enroll(*task, spawned_from);
+    return TaskPtr<T>{task};
+}
+
+/// Puts a fresh task at the end of the ready ring; silent when it was started before.
+void start(Task& task) noexcept;
+
+/// Interrupts the task with `reason` at its suspension point; one that never ran ends without
+/// running.
+void kill(Task& task, std::exception_ptr reason);
+
+/// The task that runs now; makes the hub when there is none yet.
+[[nodiscard]] Task& current_task();
+
+}  // namespace green::detail

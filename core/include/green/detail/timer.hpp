@@ -1,0 +1,36 @@
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+
+#include <green/deadline.hpp>
+
+namespace green::detail {
+
+class Interrupts;
+struct Task;
+
+/// One deadline in a hub. Its owner keeps it in place while it is pending, and cancels it before it
+/// goes.
+struct Timer {
+    using Fire = void (*)(Timer&) noexcept;
+
+    Timer() noexcept = default;
+    Timer(const Timer&) = delete;
+    Timer& operator=(const Timer&) = delete;
+
+    static constexpr std::size_t not_pending = ~std::size_t{0};
+    [[nodiscard]] bool pending() const noexcept { return position != not_pending; }
+
+    TimePoint when{};
+    std::uint64_t sequence = 0;  // equal deadlines fire in the order in which they were started
+    std::size_t position = not_pending;
+    Fire fire = nullptr;
+    bool keeps_alive = true;  // a hub with only others left is deadlocked
+};
+
+/// Starts it in the hub of this thread. Restarts it when it is pending. Throws std::bad_alloc.
+void start_timer(Timer& timer, TimePoint when, Timer::Fire fire);
+void cancel_timer(Timer& timer) noexcept;
+
+}  // namespace green::detail

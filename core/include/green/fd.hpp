@@ -1,0 +1,91 @@
+#pragma once
+// Descriptors that greenlets wait for.
+
+#include <optional>
+#include <utility>
+
+#include <green/deadline.hpp>
+#include <green/detail/fd_wait.hpp>
+#include <green/sys.hpp>
+
+namespace green {
+
+/// Owns a descriptor number. Waiting needs a hub and enters the descriptor there, once; everything else does not.
+/// It belongs to the hub it first waited in: to hand it to another thread, release() it there.
+///
+/// Closing is safe while greenlets wait for it: they get EBADF, also when the number is given out again at once.
+class Fd {
+ public:
+    Fd() noexcept = default;
+    /// Takes the descriptor over. Waiting expects it to be non-blocking.
+    explicit Fd(int number) noexcept : number_{number} {}
+    Fd(Fd&& other) noexcept
+        : number_{std::exchange(other.number_, -1)}, hub_{std::exchange(other.hub_, nullptr)} {}
+    Fd& operator=(Fd&& other) noexcept;
+    ~Fd() { close(); }
+
+    /// The number, lent; -1 when closed.
+    [[nodiscard]] int number() const noexcept { return number_; }
+    [[nodiscard]] bool is_open() const noexcept { return number_ >= 0; }
+
+    /// Wakes who waits for it, with EBADF, and closes it. Silent when it is closed. Never switches.
+    void close() noexcept;
+    /// Gives the number away, open. Who waits for it gets EBADF.
+    [[nodiscard]] int release() noexcept;
+
+    /// Waits until a read (a write) would not block: bytes, the end, or an error. Switches, unless it is so.
+    /// Returns false once `deadline` has passed. Throws ConcurrentUse when another greenlet waits for the same
+    /// direction, std::system_error (EBADF) when it is closed.
+    bool wait_readable(Deadline deadline = Deadline::never());
+    bool wait_writable(Deadline deadline = Deadline::never());
+
+    /// For detail::FdOperation: what the hub knows of it, entering it there when `make` is given.
+    [[nodiscard]] bool entered(bool make);
+
+ private:
+    void forget() noexcept;
+
+    int number_ = -1;
+    detail::Hub* hub_ = nullptr;  // where it was entered
+};
+
+namespace detail {
+
+/// One call on a descriptor, made until it does anything but block:
+///
+///     for (FdOperation operation{fd, Direction::read, deadline}; operation.go();) {
+///         const sys::Outcome got = sys::recv(operation.number(), ...);
+///         if (!got.would_block()) return got;
+///         operation.blocked();
+///     }
+///     // here the deadline has passed
+///
+/// The call comes first and the waiting second; a call that is known to block is not made. The descriptor itself is
+/// not touched after a wait that ended in an exception: it may be gone.
+class FdOperation {
+ public:
+    /// Now and then gives way, so that a descriptor that is always ready starves nobody: before the call, so that
+    /// a kill that arrives there finds nothing half done. With Deadline::passed() it never switches.
+    FdOperation(Fd& fd, Direction direction, Deadline deadline, Reach reach = Reach::outside);
+
+    /// Whether to make the call, now. Switches where the last one would have blocked.
+    /// Returns false once the deadline has passed and the call was made at least once.
+    [[nodiscard]] bool go();
+    [[nodiscard]] int number() const noexcept { return number_; }
+    void blocked() { blocked_ = true; }
+    /// The call moved less than was asked for, so the next one would block. Only for what guarantees that: TCP.
+    void drained() noexcept;
+
+ private:
+    Fd* fd_;
+    Direction direction_;
+    Reach reach_;
+    Deadline deadline_;
+    int number_;
+    bool blocked_ = false;
+    bool tried_ = false;
+    std::optional<FdNode> node_;  // once it is entered
+};
+
+}  // namespace detail
+}  // namespace green

@@ -1,0 +1,13 @@
+#pragma once
+// Everything that a program of greenlets needs.
+
+#include <green/deadline.hpp>
+#include <green/errors.hpp>
+#include <green/event.hpp>
+#include <green/greenlet.hpp>
+#include <green/group.hpp>
+#include <green/hub.hpp>
+#include <green/lock.hpp>
+#include <green/queue.hpp>
+#include <green/signals.hpp>
+#include <green/timeout.hpp>

@@ -1,0 +1,229 @@
+#pragma once
+// Greenlets: functions that run beside each other on one thread and switch only where they wait.
+
+#include <concepts>
+#include <functional>
+#include <initializer_list>
+#include <optional>
+#include <span>
+#include <string>
+#include <tuple>
+#include <type_traits>
+#include <utility>
+#include <variant>
+#include <vector>
+
+#include <green/deadline.hpp>
+#include <green/detail/task.hpp>
+#include <green/errors.hpp>
+
+namespace green {
+
+/// A greenlet whose result type does not matter. Handles are copyable and belong to one thread;
+/// dropping the last one detaches the greenlet, it runs on.
+class AnyGreenlet {
+ public:
+    explicit AnyGreenlet(detail::TaskPtr<detail::Task> task) noexcept : task_{std::move(task)} {}
+
+    /// Makes it ready to run, at the end of the ready ring. Silent when it was started before.
+    void start() noexcept { detail::start(*task_); }
+
+    /// Waits until it has ended. Switches, unless it has.
+    /// Returns false once `deadline` has passed. What the greenlet threw stays in it.
+    bool join(Deadline deadline = Deadline::never()) const;
+
+    /// Interrupts it at its suspension point, then waits until it has ended. Switches, unless it
+    /// has ended or never ran: one that was never switched to ends without running an instruction.
+    /// Returns false once `deadline` has passed: it caught the interrupt and lives on.
+    /// Killing the current greenlet throws here. `reason` becomes its outcome; GreenletExit is a
+    /// success.
+    bool kill(Deadline deadline = Deadline::never()) const;
+    bool kill(std::exception_ptr reason, Deadline deadline = Deadline::never()) const;
+    /// The same without waiting.
+    void kill_soon() const;
+    void kill_soon(std::exception_ptr reason) const;
+
+    [[nodiscard]] bool started() const noexcept {
+        return task_->state != detail::TaskState::fresh && !ready();
+    }
+    [[nodiscard]] bool ready() const noexcept { return task_->done(); }
+    /// Ended with a value or by GreenletExit.
+    [[nodiscard]] bool successful() const noexcept {
+        return ready() && !std::holds_alternative<std::exception_ptr>(task_->ending);
+    }
+    /// What it threw, if it ended that way.
+    [[nodiscard]] std::exception_ptr exception() const noexcept;
+
+    [[nodiscard]] std::uint64_t id() const noexcept { return task_->id; }
+    /// As given, else the type of its callable with its id.
+    [[nodiscard]] std::string name() const { return task_->name(); }
+    void set_name(std::string name) {
+        task_->given_name = std::make_unique<std::string>(std::move(name));
+    }
+
+    [[nodiscard]] detail::Task& task() const noexcept { return *task_; }
+    friend bool operator==(const AnyGreenlet& a, const AnyGreenlet& b) noexcept {
+        return a.task_.get() == b.task_.get();
+    }
+
+ protected:
+    void rethrow_failure() const;
+
+    detail::TaskPtr<detail::Task> task_;
+};
+
+namespace detail {
+
+template <class T>
+struct ValueTask : Task {
+    using Task::Task;
+    std::optional<T> value;
+};
+template <>
+struct ValueTask<void> : Task {
+    using Task::Task;
+};
+
+template <class T, class Function, class... Arguments>
+struct CallTask final : ValueTask<T> {
+    template <class F, class... A>
+    explicit CallTask(F&& function, A&&... arguments)
+        : ValueTask<T>{typeid(Function)},
+          call{std::in_place, std::forward<F>(function), std::forward<A>(arguments)...} {}
+
+    void run() override {
+        auto invoke = [](Function& function, Arguments&... arguments) -> decltype(auto) {
+            return std::invoke(std::move(function), std::move(arguments)...);
+        };
+        if constexpr (std::is_void_v<T>) {
+            std::apply(invoke, *call);
+        } else {
+            this->value.emplace(std::apply(invoke, *call));
+        }
+    }
+    void drop_callable() noexcept override { call.reset(); }
+    [[nodiscard]] std::size_t block_size() const noexcept override { return sizeof(*this); }
+
+    std::optional<std::tuple<Function, Arguments...>> call;
+};
+
+template <class Function, class... Arguments>
+using CallResult =
+    std::decay_t<std::invoke_result_t<std::decay_t<Function>, std::decay_t<Arguments>...>>;
+
+}  // namespace detail
+
+/// A greenlet that gives a T.
+template <class T>
+class Greenlet : public AnyGreenlet {
+ public:
+    using AnyGreenlet::AnyGreenlet;
+    using Reference =
+        std::conditional_t<std::is_void_v<T>, void, std::add_lvalue_reference_t<const T>>;
+
+    /// Waits for its value. Switches, unless it has ended.
+    /// Rethrows what the greenlet threw, the same object each time; a killed one gives
+    /// GreenletExit.
+    Reference get() const {
+        join();
+        rethrow_failure();
+        if constexpr (!std::is_void_v<T>) return *values().value;
+    }
+    /// As get(); throws a Timeout of its own once `deadline` has passed.
+    Reference get(Deadline deadline) const {
+        if (!join(deadline)) throw Timeout{0};
+        return get();
+    }
+    /// As get(), but moves the value out. Call it once.
+    T take() requires(!std::is_void_v<T>) {
+        get();
+        return std::move(*values().value);
+    }
+    /// The value if it comes within `limit`, else nothing. Switches.
+    std::optional<T> get_for(Duration limit) const requires std::copy_constructible<T> {
+        if (!join(limit)) return std::nullopt;
+        return get();
+    }
+    /// The value if it is there. Never switches.
+    std::optional<T> try_get() const requires std::copy_constructible<T> {
+        return ready() ? std::optional<T>{get()} : std::nullopt;
+    }
+
+ private:
+    [[nodiscard]] detail::ValueTask<T>& values() const noexcept {
+        return static_cast<detail::ValueTask<T>&>(*task_);
+    }
+};
+
+/// Makes a greenlet that has not been started. Arguments are moved or copied into it, as by
+/// std::thread; std::ref where a reference is meant.
+template <class Function, class... Arguments>
+requires std::invocable<std::decay_t<Function>, std::decay_t<Arguments>...>
+[[gnu::always_inline]] inline auto deferred(Function&& function, Arguments&&... arguments) {
+    using T = detail::CallResult<Function, Arguments...>;
+    using Call = detail::CallTask<T, std::decay_t<Function>, std::decay_t<Arguments>...>;
+    return Greenlet<T>{detail::make_task<Call>(detail::here(), std::forward<Function>(function),
+                                               std::forward<Arguments>(arguments)...)};
+}
+
+/// Runs the function in a greenlet of its own. Never switches: it starts when the caller next
+/// waits, after those that were made ready before it.
+template <class Function, class... Arguments>
+requires std::invocable<std::decay_t<Function>, std::decay_t<Arguments>...>
+[[gnu::always_inline]] inline auto spawn(Function&& function, Arguments&&... arguments) {
+    auto greenlet =
+        deferred(std::forward<Function>(function), std::forward<Arguments>(arguments)...);
+    greenlet.start();
+    return greenlet;
+}
+
+/// Goes to the end of the ready ring. Switches.
+void yield();
+/// Sleeps for a time, measured from now; zero or less is yield(). Switches.
+void sleep(Duration duration);
+/// Sleeps until nothing else is ready to run. Switches.
+void idle();
+
+[[nodiscard]] AnyGreenlet current();
+
+/// Waits until all have ended, or `deadline` has passed; returns those that have, in the order
+/// given. Switches.
+std::vector<AnyGreenlet> joinall(std::span<const AnyGreenlet> greenlets,
+                                 Deadline deadline = Deadline::never());
+inline std::vector<AnyGreenlet> joinall(std::initializer_list<AnyGreenlet> greenlets,
+                                        Deadline deadline = Deadline::never()) {
+    return joinall(std::span{greenlets.begin(), greenlets.size()}, deadline);
+}
+
+/// Kills all, then waits for them. Returns the survivors once `deadline` has passed. Switches.
+std::vector<AnyGreenlet> killall(std::span<const AnyGreenlet> greenlets,
+                                 Deadline deadline = Deadline::never());
+inline std::vector<AnyGreenlet> killall(std::initializer_list<AnyGreenlet> greenlets,
+                                        Deadline deadline = Deadline::never()) {
+    return killall(std::span{greenlets.begin(), greenlets.size()}, deadline);
+}
+
+/// A stretch in which nobody may switch: a waiting call inside throws BlockingInHub. Nests.
+class NoSwitch {
+ public:
+    explicit NoSwitch(const char* why) noexcept;
+    NoSwitch(const NoSwitch&) = delete;
+    NoSwitch& operator=(const NoSwitch&) = delete;
+    ~NoSwitch();
+
+ private:
+    const char* outer_;
+};
+
+/// Holds off kills and timeouts of the current greenlet until it is left: for clean-up that has to
+/// wait. They are delivered at the first suspension point after it. Give the waits inside a
+/// deadline of their own. Nests.
+class Shield {
+ public:
+    Shield() noexcept;
+    Shield(const Shield&) = delete;
+    Shield& operator=(const Shield&) = delete;
+    ~Shield();
+};
+
+}  // namespace green

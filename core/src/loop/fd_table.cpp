@@ -1,0 +1,96 @@
+#include "loop/fd_table.hpp"
+
+#include <cerrno>
+#include <string>
+
+#include <green/sys.hpp>
+
+#include "sched/hub.hpp"
+
+namespace green::detail {
+
+FdEntry& FdTable::entry(int fd) {
+    const auto index = static_cast<std::size_t>(fd);
+    if (index >= entries_.size()) entries_.resize(index + 1);
+    if (!entries_[index]) entries_[index] = std::make_unique<FdEntry>();
+    return *entries_[index];
+}
+
+void FdTable::open(int fd) {
+    FdEntry& it = entry(fd);
+    ++it.generation;
+    it.open = true;
+    it.watched = it.hung_up = false;
+    it.sides[0] = it.sides[1] = {};
+}
+
+void FdTable::close(int fd) noexcept {
+    const auto index = static_cast<std::size_t>(fd);
+    if (index >= entries_.size() || !entries_[index] || !entries_[index]->open) return;
+    FdEntry& it = *entries_[index];
+    if (it.watched) reactor_->unwatch(fd);
+    it.open = it.watched = false;
+    ++it.generation;  // reports that are on their way speak of the past
+    for (FdEntry::Side& side : it.sides) {
+        if (FdNode* waiter = std::exchange(side.waiter, nullptr)) waiter->fire();
+    }
+}
+
+void FdTable::watch(int fd, FdEntry& it) {
+    if (it.watched) return;
+    if (const int error = reactor_->watch(fd, it.generation)) {
+        sys::fail(error, "waiting for fd " + std::to_string(fd));
+    }
+    it.watched = true;
+}
+
+void FdTable::on_ready(int fd, std::uint32_t generation, Readiness readiness) noexcept {
+    const auto index = static_cast<std::size_t>(fd);
+    if (index >= entries_.size() || !entries_[index]) return;
+    FdEntry& it = *entries_[index];
+    if (it.generation != generation) return;
+    it.hung_up |= readiness.hung_up;
+    const bool ready[] = {readiness.readable, readiness.writable};
+    for (std::size_t i = 0; i < 2; ++i) {
+        if (!ready[i]) continue;
+        it.sides[i].worth_trying = true;
+        if (FdNode* waiter = std::exchange(it.sides[i].waiter, nullptr)) waiter->fire();
+    }
+}
+
+FdNode::FdNode(int fd, Direction direction, Reach reach)
+    : WaitNode{reach},
+      fd_{fd},
+      direction_{direction},
+      entry_{&Hub::current().fds().entry(fd)},
+      generation_{entry_->generation} {}
+
+bool FdNode::arm() {
+    check_open();
+    FdEntry::Side& side = entry_->side(direction_);
+    if (side.worth_trying) return true;
+    if (side.waiter != nullptr) {
+        throw ConcurrentUse("another greenlet waits for fd " + std::to_string(fd_) + " already");
+    }
+    Hub::current().fds().watch(fd_, *entry_);
+    side.waiter = this;
+    return false;
+}
+
+void FdNode::disarm() noexcept {
+    FdEntry::Side& side = entry_->side(direction_);
+    if (side.waiter == this) side.waiter = nullptr;
+}
+
+void FdNode::check_open() const {
+    if (!entry_->open || entry_->generation != generation_) {
+        sys::fail(EBADF, "fd " + std::to_string(fd_) + " was closed by another greenlet");
+    }
+}
+
+void FdNode::describe(std::string& into) const {
+    into +=
+        "fd " + std::to_string(fd_) + (direction_ == Direction::read ? " readable" : " writable");
+}
+
+}  // namespace green::detail

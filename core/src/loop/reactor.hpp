@@ -1,0 +1,57 @@
+#pragma once
+// What a hub knows of the outside world, and all it knows. Two implementations: libev's, and the
+// tests' virtual one.
+
+#include <cstdint>
+
+#include <green/deadline.hpp>
+
+namespace green::detail {
+
+/// What happened to a descriptor since it was last reported. A hang-up of both sides or an error is
+/// all three.
+struct Readiness {
+    bool readable = false;
+    bool writable = false;
+    bool hung_up = false;  // the peer will send no more
+};
+
+/// Who is told. Called from inside wait(), on the hub's stack; must neither switch nor throw.
+class ReactorSink {
+ public:
+    virtual void on_ready(int fd, std::uint32_t generation, Readiness readiness) noexcept = 0;
+    virtual void on_signal(int signal) noexcept = 0;
+    virtual void on_notify() noexcept = 0;
+
+ protected:
+    ~ReactorSink() = default;
+};
+
+class Reactor {
+ public:
+    virtual ~Reactor() = default;
+
+    virtual void attach(ReactorSink& sink) noexcept = 0;
+
+    [[nodiscard]] virtual TimePoint now() noexcept = 0;
+
+    /// Reports from now on each *change* of the descriptor's readiness (edges), the first report
+    /// being its present state; the generation comes back with each report. Returns an errno: EPERM
+    /// means always ready (a file).
+    [[nodiscard]] virtual int watch(int fd, std::uint32_t generation) noexcept = 0;
+    /// Must come before the descriptor is closed.
+    virtual void unwatch(int fd) noexcept = 0;
+
+    /// Throws std::system_error.
+    virtual void watch_signal(int signal) = 0;
+    virtual void unwatch_signal(int signal) noexcept = 0;
+
+    /// Waits for something to report, at the most until `until`, reports it and returns. A time
+    /// that has passed means: look, do not wait.
+    virtual void wait(TimePoint until) noexcept = 0;
+
+    /// Ends a present or the next wait() with on_notify(). From any thread, and the only such call.
+    virtual void notify() noexcept = 0;
+};
+
+}  // namespace green::detail

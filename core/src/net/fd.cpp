@@ -1,0 +1,109 @@
+#include <green/fd.hpp>
+
+#include <poll.h>
+
+#include "sched/hub.hpp"
+
+namespace green {
+
+Fd& Fd::operator=(Fd&& other) noexcept {
+    if (this != &other) {
+        close();
+        number_ = std::exchange(other.number_, -1);
+        hub_ = std::exchange(other.hub_, nullptr);
+    }
+    return *this;
+}
+
+void Fd::forget() noexcept {
+    // Another hub than the present one: its thread has ended, or we are a forked child. Nobody waits there.
+    detail::Hub* hub = std::exchange(hub_, nullptr);
+    if (hub != nullptr && hub == detail::Hub::current_or_null()) hub->fds().close(number_);
+}
+
+void Fd::close() noexcept {
+    if (number_ < 0) return;
+    forget();
+    (void)sys::close(std::exchange(number_, -1));
+}
+
+int Fd::release() noexcept {
+    if (number_ >= 0) forget();
+    return std::exchange(number_, -1);
+}
+
+bool Fd::entered(bool make) {
+    if (hub_ != nullptr && hub_ == detail::Hub::current_or_null()) return true;
+    if (!make || number_ < 0) return false;
+    detail::Hub& hub = detail::Hub::current();
+    hub.fds().open(number_);
+    hub_ = &hub;
+    return true;
+}
+
+namespace {
+
+bool wait_for(Fd& fd, detail::Direction direction, Deadline deadline) {
+    const short wanted = direction == detail::Direction::read ? POLLIN | POLLRDHUP : POLLOUT;
+    for (detail::FdOperation operation{fd, direction, deadline}; operation.go();) {
+        if (operation.number() < 0) sys::fail(EBADF, "waiting for a descriptor");
+        pollfd one{operation.number(), wanted, 0};
+        if (sys::must(sys::poll(&one, 1, 0), "poll") > 0) {
+            if ((one.revents & POLLNVAL) != 0) sys::fail(EBADF, "waiting for a descriptor");
+            return true;
+        }
+        operation.blocked();
+    }
+    return false;
+}
+
+}  // namespace
+
+bool Fd::wait_readable(Deadline deadline) {
+    return wait_for(*this, detail::Direction::read, deadline);
+}
+bool Fd::wait_writable(Deadline deadline) {
+    return wait_for(*this, detail::Direction::write, deadline);
+}
+
+namespace detail {
+
+FdOperation::FdOperation(Fd& fd, Direction direction, Deadline deadline, Reach reach)
+    : fd_{&fd}, direction_{direction}, reach_{reach}, deadline_{deadline}, number_{fd.number()} {
+    if (fd.entered(false)) node_.emplace(number_, direction, reach);
+    if (deadline == Deadline::passed()) return;
+    if (Hub* hub = Hub::current_or_null()) {
+        hub->served_at_once();
+        if (node_) {
+            node_->check_open();
+        } else {
+            number_ = fd.number();
+            if (fd.entered(false)) node_.emplace(number_, direction, reach);
+        }
+    }
+}
+
+bool FdOperation::go() {
+    if (blocked_) {
+        blocked_ = false;
+        if (!node_ && fd_->entered(true)) node_.emplace(number_, direction_, reach_);
+        if (node_) node_->blocked();
+    }
+    // Without a node nothing is known of the descriptor, so it is worth trying.
+    while (node_ && !node_->worth_trying()) {
+        const bool fired = park(*node_, deadline_);
+        node_->check_open();
+        // What the hub knows is as old as its last look outside: a call that must not wait is made all the same.
+        if (!fired && tried_) return false;
+        if (!fired) break;
+    }
+    tried_ = true;
+    return true;
+}
+
+void FdOperation::drained() noexcept {
+    if (node_) node_->drained();
+}
+
+}  // namespace detail
+}  // namespace green

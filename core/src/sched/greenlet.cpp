@@ -1,0 +1,136 @@
+#include <algorithm>
+#include <array>
+
+#include <green/detail/park.hpp>
+#include <green/detail/timer.hpp>
+#include <green/greenlet.hpp>
+
+#include "sched/hub.hpp"
+
+namespace green {
+namespace {
+
+/// Waits for the end of a task.
+class JoinNode final : public detail::WaitNode {
+ public:
+    explicit JoinNode(detail::Task& task) noexcept
+        : WaitNode{detail::Reach::inside}, task_{&task}, hook_{*this} {}
+
+    bool arm() override {
+        if (task_->done()) return true;
+        task_->end_hooks.push_back(hook_);
+        return false;
+    }
+    void disarm() noexcept override { hook_.unlink(); }
+    void describe(std::string& into) const override { into += "the end of " + task_->name(); }
+
+ private:
+    struct Hook final : detail::EndHook {
+        explicit Hook(JoinNode& owner) noexcept : node{&owner} {}
+        void ended(detail::Task&) noexcept override { node->fire(); }
+        JoinNode* node;
+    };
+    detail::Task* task_;
+    Hook hook_;
+};
+
+const std::exception_ptr& exit_reason() {
+    static const std::exception_ptr reason = std::make_exception_ptr(GreenletExit{});
+    return reason;
+}
+
+class SleepNode final : public detail::WaitNode {
+ public:
+    explicit SleepNode(TimePoint until) noexcept
+        : WaitNode{detail::Reach::outside}, until_{until} {}
+    bool arm() override {
+        timer_.node = this;
+        detail::start_timer(timer_, until_, [](detail::Timer& timer) noexcept {
+            static_cast<NodeTimer&>(timer).node->fire();
+        });
+        return false;
+    }
+    void disarm() noexcept override { detail::cancel_timer(timer_); }
+    void describe(std::string& into) const override { into += "a sleep"; }
+
+ private:
+    struct NodeTimer : detail::Timer {
+        SleepNode* node = nullptr;
+    };
+    TimePoint until_;
+    NodeTimer timer_;
+};
+
+}  // namespace
+
+TimePoint now() noexcept {
+    detail::Hub* hub = detail::Hub::current_or_null();
+    return hub != nullptr ? hub->now() : std::chrono::steady_clock::now();
+}
+
+bool AnyGreenlet::join(Deadline deadline) const {
+    if (ready()) return true;
+    JoinNode node{*task_};
+    return detail::park(node, deadline);
+}
+
+bool AnyGreenlet::kill(Deadline deadline) const { return kill(exit_reason(), deadline); }
+bool AnyGreenlet::kill(std::exception_ptr reason, Deadline deadline) const {
+    kill_soon(std::move(reason));
+    return join(deadline);
+}
+void AnyGreenlet::kill_soon() const { kill_soon(exit_reason()); }
+void AnyGreenlet::kill_soon(std::exception_ptr reason) const {
+    detail::kill(*task_, std::move(reason));
+}
+
+std::exception_ptr AnyGreenlet::exception() const noexcept {
+    const auto* error = std::get_if<std::exception_ptr>(&task_->ending);
+    return error != nullptr ? *error : nullptr;
+}
+
+void AnyGreenlet::rethrow_failure() const {
+    if (const auto* error = std::get_if<std::exception_ptr>(&task_->ending))
+        std::rethrow_exception(*error);
+    if (std::holds_alternative<GreenletExit>(task_->ending)) std::rethrow_exception(exit_reason());
+}
+
+void yield() { detail::Hub::current().yield(); }
+
+void sleep(Duration duration) {
+    if (duration <= Duration::zero()) {
+        yield();
+        return;
+    }
+    const Deadline until{duration};
+    SleepNode node{until.when()};
+    detail::park(node, Deadline::never());
+}
+
+void idle() { detail::Hub::current().wait_idle(); }
+
+AnyGreenlet current() {
+    detail::Task& task = detail::current_task();
+    task.retain();
+    return AnyGreenlet{detail::TaskPtr<detail::Task>{&task}};
+}
+
+std::vector<AnyGreenlet> joinall(std::span<const AnyGreenlet> greenlets, Deadline deadline) {
+    std::vector<AnyGreenlet> ended;
+    ended.reserve(greenlets.size());
+    for (const AnyGreenlet& greenlet : greenlets) {
+        if (greenlet.join(deadline)) ended.push_back(greenlet);
+    }
+    return ended;
+}
+
+std::vector<AnyGreenlet> killall(std::span<const AnyGreenlet> greenlets, Deadline deadline) {
+    for (const AnyGreenlet& greenlet : greenlets) greenlet.kill_soon();
+    std::vector<AnyGreenlet> survivors;
+    for (const AnyGreenlet& greenlet : greenlets) {
+        if (!greenlet.join(deadline)) survivors.push_back(greenlet);
+    }
+    return survivors;
+}
+
+}  // namespace green

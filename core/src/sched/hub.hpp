@@ -1,0 +1,189 @@
+#pragma once
+// One hub per thread: the ready ring, the switch, the loop that is entered when nobody is ready.
+//
+//  H1  The thread's own stack is the main greenlet; the hub is a task with a roomy stack of its
+//  own. Both appear when
+//      the thread first needs them.
+//  H2  What is ready stands in one first-in-first-out ring. Nothing overtakes.
+//  H3  A greenlet that waits switches straight to the next ready one. The hub's stack is entered
+//  when the ring is
+//      empty or its budget is used up; it polls the reactor without waiting if anybody is ready,
+//      and goes on.
+//  H4  A task in the ring holds one reference; a started task holds one until it is done.
+//  H5  Waking never switches. Whoever wakes keeps running until its own next suspension point.
+//  H6  An interrupt appears only inside park() or yield(), on the target's own stack, never while
+//  it unwinds.
+
+#include <array>
+#include <atomic>
+#include <chrono>
+#include <exception>
+#include <functional>
+#include <memory>
+#include <mutex>
+#include <span>
+#include <string>
+#include <vector>
+
+#include <green/detail/park.hpp>
+#include <green/detail/task.hpp>
+#include <green/hub.hpp>
+
+#include "loop/fd_table.hpp"
+#include "loop/reactor.hpp"
+#include "sched/overflow.hpp"
+#include "sched/stack_pool.hpp"
+#include "sched/timers.hpp"
+
+namespace green::detail {
+
+class SignalBoard;
+
+class ReadyRing {
+ public:
+    [[nodiscard]] bool empty() const noexcept { return head_ == nullptr; }
+    void push(Task& task) noexcept {
+        task.next_ready = nullptr;
+        (head_ == nullptr ? head_ : tail_->next_ready) = &task;
+        tail_ = &task;
+    }
+    [[nodiscard]] Task* pop() noexcept {
+        Task* task = head_;
+        if (task != nullptr) head_ = task->next_ready;
+        return task;
+    }
+
+ private:
+    Task* head_ = nullptr;
+    Task* tail_ = nullptr;
+};
+
+struct HubConfig {
+    std::size_t stack_size = 256 * 1024;
+    unsigned budget_switches = 64;  // then the hub looks outside
+    std::chrono::steady_clock::duration budget_time = std::chrono::milliseconds(5);
+};
+
+class Hub final : private ReactorSink {
+ public:
+    explicit Hub(std::unique_ptr<Reactor> reactor, HubConfig config = {});
+    Hub(const Hub&) = delete;
+    Hub& operator=(const Hub&) = delete;
+    ~Hub();
+
+    /// This thread's hub, made when there is none.
+    [[nodiscard]] static Hub& current();
+    [[nodiscard]] static Hub* current_or_null() noexcept;
+
+    [[nodiscard]] Task& running() noexcept { return *running_; }
+    [[nodiscard]] TimePoint now() noexcept { return reactor_->now(); }
+    [[nodiscard]] Timers& timers() noexcept { return timers_; }
+    [[nodiscard]] FdTable& fds() noexcept { return fds_; }
+    [[nodiscard]] Reactor& reactor() noexcept { return *reactor_; }
+    [[nodiscard]] const StackPool& stacks() const noexcept { return *stacks_; }
+    [[nodiscard]] SignalBoard& signals() noexcept { return *signals_; }
+
+    void enroll(Task& task, const void* spawned_from) noexcept;
+    void start(Task& task) noexcept;
+    void kill(Task& task, std::exception_ptr reason);
+    void make_ready(Task& task) noexcept;
+    /// Wakes the task for an interrupt that is already noted in it.
+    void interrupt(Task& task) noexcept;
+
+    bool park(std::span<WaitNode* const> nodes, Deadline deadline);
+    void yield();
+    void wait_idle();
+    void check_may_switch() const;
+    const char* set_fence(const char* why) noexcept { return std::exchange(fence_, why); }
+    /// Counts a call that was served without waiting; now and then gives way, so that a busy socket
+    /// starves nobody.
+    void served_at_once() {
+        if (++served_ >= budget_served) yield();
+    }
+
+    /// From any thread: runs the function on this hub's stack, soon.
+    void post(std::function<void()> function);
+
+    [[nodiscard]] std::string report_tasks();
+    void set_error_handler(ErrorHandler handler) { on_error_ = std::move(handler); }
+    void report_error(const std::string& where, std::exception_ptr error) noexcept;
+    [[nodiscard]] HubFigures figures() const noexcept;
+    /// Ends every greenlet by GreenletExit and returns how many of them would not end.
+    std::size_t kill_all() noexcept;
+
+ private:
+    static constexpr unsigned budget_served = 256;
+
+    struct PlainTask final : Task {  // main and hub
+        explicit PlainTask(const char* name);
+        void run() override {}
+        void drop_callable() noexcept override {}
+        [[nodiscard]] std::size_t block_size() const noexcept override { return sizeof(*this); }
+    };
+
+    static void greenlet_entry() noexcept;
+    static void hub_entry() noexcept;
+    [[noreturn]] void run_greenlets() noexcept;
+    void run_one(Task& task) noexcept;
+    void finish(Task& task, Ending ending) noexcept;
+
+    [[nodiscard]] Task* next_task() noexcept;
+    void switch_away() noexcept;
+    void suspend_for(Task& next) noexcept;
+    [[noreturn]] void leave_for(Task& next, Stack& stack) noexcept;
+    void jump(void*& from, void** fake_stack, Task& next) noexcept;
+    void arrived(void* fake_stack) noexcept;
+    void became_running(Task& task) noexcept;
+
+    std::size_t arm(Task& me, std::span<WaitNode* const> nodes);
+    void deliver(bool event_fired);
+
+    void turn() noexcept;
+    void run_posted() noexcept;
+    [[nodiscard]] bool deadlocked() noexcept;
+    void end_deadlock() noexcept;
+
+    void on_ready(int fd, std::uint32_t generation, Readiness readiness) noexcept override {
+        fds_.on_ready(fd, generation, readiness);
+    }
+    void on_signal(int signal) noexcept override;
+    void on_notify() noexcept override {}
+
+    HubConfig config_;
+    std::unique_ptr<Reactor> reactor_;
+    std::unique_ptr<StackPool> stacks_;
+    std::unique_ptr<OverflowWatch> overflow_;
+    Timers timers_;
+    FdTable fds_;
+    std::unique_ptr<SignalBoard> signals_;
+
+    ReadyRing ring_;
+    Task* running_;
+    PlainTask main_{"main"};
+    PlainTask hub_{"hub"};
+    Stack* left_ = nullptr;    // of the greenlet that ended just before this switch
+    void* nowhere_ = nullptr;  // where the context of an ended greenlet is noted
+    ExceptionState* exceptions_;
+    const char* fence_ = nullptr;
+
+    unsigned switches_left_ = 0;
+    unsigned served_ = 0;
+    TimePoint turn_time_{};
+    TimePoint slice_end_{};
+    std::size_t outside_waits_ = 0;
+    WaitList<ListNode> idle_;
+
+    IntrusiveList<Task> tasks_;
+    std::uint64_t next_id_ = 1;
+    std::uint64_t switches_ = 0;
+    ErrorHandler on_error_;
+
+    std::atomic<bool> has_posted_{false};
+    std::mutex posted_mutex_;
+    std::vector<std::function<void()>> posted_;
+
+    const void* main_stack_low_ = nullptr;  // for the address sanitizer
+    std::size_t main_stack_size_ = 0;
+};
+
+}  // namespace green::detail

@@ -1,0 +1,131 @@
+// Kills and timeouts: how they are noted in a task, and when they appear in it.
+
+#include <atomic>
+#include <utility>
+
+#include <green/greenlet.hpp>
+#include <green/timeout.hpp>
+
+#include "sched/hub.hpp"
+
+namespace green {
+namespace detail {
+
+/// The one that reads the open scopes of a task.
+class Interrupts {
+ public:
+    /// The outermost scope whose limit has passed and whose Timeout was not thrown yet.
+    static TimeoutScope* due(const Task& task) noexcept {
+        TimeoutScope* found = nullptr;
+        for (TimeoutScope* scope = task.timeouts; scope != nullptr; scope = scope->outer_) {
+            if (scope->expired_ && !scope->delivered_) found = scope;
+        }
+        return found;
+    }
+    static Timeout deliver(TimeoutScope& scope) noexcept {
+        scope.delivered_ = true;
+        return Timeout{scope.identity_};
+    }
+};
+
+void Hub::deliver(bool event_fired) {
+    Task& me = *running_;
+    if (me.shields > 0 || exceptions_->uncaught > 0) return;
+    if (me.kill) {
+        const std::exception_ptr reason = std::exchange(me.kill, nullptr);
+        me.attention = Interrupts::due(me) != nullptr;
+        std::rethrow_exception(reason);
+    }
+    // What woke it was there before the limit passed: it wins, and the limit is looked at again at
+    // the next wait.
+    if (event_fired) return;
+    if (TimeoutScope* scope = Interrupts::due(me)) {
+        const Timeout timeout = Interrupts::deliver(*scope);
+        me.attention = Interrupts::due(me) != nullptr;
+        throw timeout;
+    }
+    me.attention = false;
+}
+
+void Hub::interrupt(Task& task) noexcept {
+    task.attention = true;
+    if (task.state != TaskState::parked || task.shields > 0 || task.exceptions.uncaught > 0) return;
+    ++task.epoch;
+    make_ready(task);
+}
+
+void Hub::kill(Task& task, std::exception_ptr reason) {
+    if (task.done()) return;
+    if (&task == running_ && task.shields == 0) std::rethrow_exception(reason);
+    if (task.began) {
+        if (!task.kill) task.kill = std::move(reason);
+        interrupt(task);
+        return;
+    }
+    Ending ending = reason;
+    try {
+        std::rethrow_exception(reason);
+    } catch (const GreenletExit& exit) {
+        ending = exit;
+    } catch (...) {  // any other reason is a failure with that reason
+    }
+    task.retain();  // the hooks may drop the last handle
+    finish(task, std::move(ending));
+    task.release();
+}
+
+std::size_t Hub::kill_all() noexcept {
+    const std::exception_ptr exit = std::make_exception_ptr(GreenletExit{});
+    try {
+        std::vector<TaskPtr<Task>> doomed;
+        tasks_.for_each([&](Task& task) {
+            if (&task == &main_) return;
+            task.retain();
+            doomed.emplace_back(&task);
+        });
+        for (const auto& task : doomed) kill(*task, exit);
+        while (tasks_.size() > 1 && !ring_.empty()) wait_idle();
+    } catch (...) {
+        report_error("hub teardown", std::current_exception());
+    }
+    return tasks_.size() - 1;
+}
+
+}  // namespace detail
+
+namespace {
+
+std::uint64_t next_identity() noexcept {
+    static std::atomic<std::uint64_t> last{0};
+    return last.fetch_add(1, std::memory_order_relaxed) + 1;
+}
+
+}  // namespace
+
+TimeoutScope::TimeoutScope(Deadline deadline)
+    : identity_{next_identity()}, task_{&detail::current_task()}, outer_{task_->timeouts} {
+    if (!deadline.is_never()) {
+        timer_.scope = this;
+        detail::start_timer(timer_, deadline.when(), &TimeoutScope::fire);
+    }
+    task_->timeouts = this;
+}
+
+TimeoutScope::~TimeoutScope() {
+    detail::cancel_timer(timer_);
+    task_->timeouts = outer_;
+}
+
+void TimeoutScope::fire(detail::Timer& timer) noexcept {
+    TimeoutScope& scope = *static_cast<ScopeTimer&>(timer).scope;
+    scope.expired_ = true;
+    scope.task_->hub->interrupt(*scope.task_);
+}
+
+Shield::Shield() noexcept { ++detail::current_task().shields; }
+Shield::~Shield() { --detail::current_task().shields; }
+
+NoSwitch::NoSwitch(const char* why) noexcept : outer_{detail::Hub::current().set_fence(why)} {}
+NoSwitch::~NoSwitch() { (void)detail::Hub::current().set_fence(outer_); }
+
+}  // namespace green

@@ -1,0 +1,108 @@
+#include "sched/stack_pool.hpp"
+
+#include <algorithm>
+#include <cstdint>
+#include <cstdio>
+#include <cstdlib>
+#include <cstring>
+
+#include <green/sys.hpp>
+
+#if __has_include(<valgrind/valgrind.h>)
+#include <valgrind/valgrind.h>
+#endif
+
+#ifndef MADV_GUARD_INSTALL
+#define MADV_GUARD_INSTALL 102
+#endif
+
+namespace green::detail {
+namespace {
+
+constexpr std::size_t page = 4096;
+constexpr std::size_t guard_size = 4 * page;  // a frame of up to 16 KiB cannot step over it
+constexpr std::size_t first_slab = 16;
+constexpr std::size_t largest_slab = 4096;
+
+// Tops at equal offsets would share the same few cache sets: 16 colours, a cache line pair apart.
+constexpr std::size_t colour(std::size_t index) noexcept { return index % 16 * 128; }
+
+constexpr std::uint64_t canary = 0x6772'6565'6e20'6775;
+
+}  // namespace
+
+StackPool::StackPool(std::size_t stack_size)
+    : stride_{std::max((stack_size + page - 1) / page * page, guard_size + 4 * page)} {}
+
+StackPool::~StackPool() {
+    for (const Slab& slab : slabs_) (void)sys::munmap(slab.base, slab.count * stride_);
+}
+
+void StackPool::add_slab() {
+    const std::size_t count = std::clamp(made_, first_slab, largest_slab);
+    slabs_.reserve(slabs_.size() + 1);
+    free_.reserve(made_ + count);  // give_back must not fail
+    Slab slab{nullptr, count, std::make_unique<Stack[]>(count)};
+    slab.base = reinterpret_cast<char*>(
+        sys::must(sys::mmap(nullptr, count * stride_, PROT_READ | PROT_WRITE,
+                            MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE | MAP_STACK, -1, 0),
+                  "mmap of greenlet stacks"));
+    // One touched byte must cost one page, not two MiB.
+    (void)sys::madvise(slab.base, count * stride_, MADV_NOHUGEPAGE);
+
+    for (std::size_t i = 0; i < count; ++i) {
+        char* lowest = slab.base + i * stride_;
+        slab.stacks[i] = {lowest + guard_size, lowest + stride_ - colour(i), !protect(lowest)};
+#ifdef VALGRIND_STACK_REGISTER
+        (void)VALGRIND_STACK_REGISTER(slab.stacks[i].low, slab.stacks[i].high);
+#endif
+    }
+    // Handed out from the back: the lowest address first.
+    for (std::size_t i = count; i-- > 0;) free_.push_back(&slab.stacks[i]);
+    made_ += count;
+    slabs_.push_back(std::move(slab));
+}
+
+bool StackPool::protect(char* guard) noexcept {
+    if (guard_ == Guard::installed) {
+        if (sys::madvise(guard, guard_size, MADV_GUARD_INSTALL).ok()) return true;
+        guard_ = Guard::protect;  // an older kernel
+    }
+    if (guard_ == Guard::protect) {
+        if (sys::mprotect(guard, guard_size, PROT_NONE).ok()) return true;
+        guard_ = Guard::canary;
+        std::fputs(
+            "greensup: no guard pages left for greenlet stacks (vm.max_map_count); "
+            "overflows are noticed late, by a canary\n",
+            stderr);
+    }
+    std::memcpy(guard + guard_size - sizeof canary, &canary, sizeof canary);
+    return false;
+}
+
+Stack& StackPool::take() {
+    if (free_.empty()) add_slab();
+    Stack& stack = *free_.back();
+    free_.pop_back();
+    return stack;
+}
+
+void StackPool::give_back(Stack& stack) noexcept {
+    if (stack.has_canary && std::memcmp(stack.low - sizeof canary, &canary, sizeof canary) != 0) {
+        std::fputs("greensup: a greenlet has overflowed its stack (canary overwritten)\n", stderr);
+        std::abort();
+    }
+    free_.push_back(&stack);
+}
+
+const Stack* StackPool::overflowed(const void* address) const noexcept {
+    const auto* byte = static_cast<const char*>(address);
+    for (const Slab& slab : slabs_) {
+        if (byte < slab.base || byte >= slab.base + slab.count * stride_) continue;
+        const auto offset = static_cast<std::size_t>(byte - slab.base);
+        if (offset % stride_ < guard_size) return &slab.stacks[offset / stride_];
+    }
+    return nullptr;
+}
+
+}  // namespace green::detail

@@ -1,0 +1,42 @@
+#include "sched/symbols.hpp"
+
+#include <cstdio>
+#include <cstdlib>
+#include <cstring>
+#include <cxxabi.h>
+#include <dlfcn.h>
+#include <memory>
+
+namespace green::detail {
+namespace {
+
+std::string demangled(const char* name) {
+    int status = 0;
+    const std::unique_ptr<char, decltype(&std::free)> text{
+        abi::__cxa_demangle(name, nullptr, nullptr, &status), &std::free};
+    return status == 0 ? text.get() : name;
+}
+
+}  // namespace
+
+std::string type_name(const std::type_info& type) { return demangled(type.name()); }
+
+std::string code_address(const void* address) {
+    if (address == nullptr) return "unknown";
+    Dl_info info{};
+    const bool known = ::dladdr(address, &info) != 0;
+    const char* slash = known ? std::strrchr(info.dli_fname, '/') : nullptr;
+    const std::string module = !known ? "?" : slash != nullptr ? slash + 1 : info.dli_fname;
+    const void* base = known && info.dli_sname != nullptr ? info.dli_saddr
+                       : known                            ? info.dli_fbase
+                                                          : nullptr;
+    char offset[32];
+    std::snprintf(offset, sizeof offset, "+0x%zx",
+                  static_cast<std::size_t>(static_cast<const char*>(address) -
+                                           static_cast<const char*>(base)));
+    return known && info.dli_sname != nullptr
+               ? demangled(info.dli_sname) + offset + " (" + module + ")"
+               : module + offset;
+}
+
+}  // namespace green::detail

@@ -1,0 +1,117 @@
+#include <array>
+#include <new>
+#include <vector>
+
+#include <green/detail/park.hpp>
+#include <green/detail/task.hpp>
+#include <green/detail/timer.hpp>
+
+#include "sched/hub.hpp"
+#include "sched/sanitizer.hpp"
+#include "sched/symbols.hpp"
+
+namespace green::detail {
+namespace {
+
+// Blocks of ended greenlets, kept for the next ones by size. A block is from operator new all the
+// same, so one that is freed by another thread, or after this cache is gone, needs no thought.
+// Under the address sanitizer nothing is kept: a stale handle must be caught.
+class BlockCache {
+ public:
+    ~BlockCache() {
+        for (auto& list : free_) {
+            for (void* block : list) ::operator delete(block);
+        }
+    }
+    void* take(std::size_t size) {
+        const std::size_t index = (size + step - 1) / step;
+        if (index < classes && !free_[index].empty()) {
+            void* block = free_[index].back();
+            free_[index].pop_back();
+            return block;
+        }
+        return ::operator new(index < classes ? index * step : size);
+    }
+    void give_back(void* block, std::size_t size) noexcept {
+        const std::size_t index = (size + step - 1) / step;
+        if (!GREEN_ADDRESS_SANITIZER && index < classes && free_[index].size() < most_kept) {
+            try {
+                free_[index].push_back(block);
+                return;
+            } catch (const std::bad_alloc&) {  // then it goes
+            }
+        }
+        ::operator delete(block);
+    }
+
+ private:
+    static constexpr std::size_t step = 64;
+    static constexpr std::size_t classes = 16;
+    static constexpr std::size_t most_kept = 16 * 1024;
+    std::array<std::vector<void*>, classes> free_;
+};
+
+thread_local BlockCache* cache_of_thread = nullptr;
+
+BlockCache* make_cache() {
+    struct Owner {
+        BlockCache cache;
+        Owner() { cache_of_thread = &cache; }
+        ~Owner() { cache_of_thread = nullptr; }
+    };
+    thread_local Owner owner;
+    return cache_of_thread;
+}
+
+}  // namespace
+
+const void* here() noexcept { return __builtin_return_address(0); }
+
+void* allocate_block(std::size_t size) {
+    BlockCache* cache = cache_of_thread != nullptr ? cache_of_thread : make_cache();
+    return cache != nullptr ? cache->take(size) : ::operator new(size);
+}
+
+void free_block(void* block, std::size_t size) noexcept {
+    if (cache_of_thread != nullptr) {
+        cache_of_thread->give_back(block, size);
+    } else {
+        ::operator delete(block);
+    }
+}
+
+void Task::destroy() noexcept {
+    const std::size_t size = block_size();
+    this->~Task();
+    free_block(this, size);
+}
+
+std::string Task::name() const {
+    return given_name ? *given_name : type_name(*callable) + "#" + std::to_string(id);
+}
+
+void enroll(Task& task, const void* spawned_from) noexcept {
+    Hub::current().enroll(task, spawned_from);
+}
+void start(Task& task) noexcept { task.hub->start(task); }
+void kill(Task& task, std::exception_ptr reason) { task.hub->kill(task, std::move(reason)); }
+Task& current_task() { return Hub::current().running(); }
+
+void Waker::wake() const noexcept {
+    if (task_->state != TaskState::parked || task_->epoch != epoch_) return;
+    ++task_->epoch;
+    task_->hub->make_ready(*task_);
+}
+
+bool park(std::span<WaitNode* const> nodes, Deadline deadline) {
+    return Hub::current().park(nodes, deadline);
+}
+
+void start_timer(Timer& timer, TimePoint when, Timer::Fire fire) {
+    Hub::current().timers().start(timer, when, fire);
+}
+void cancel_timer(Timer& timer) noexcept {
+    if (timer.pending()) Hub::current().timers().cancel(timer);
+}
+
+}  // namespace green::detail

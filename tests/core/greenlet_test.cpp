@@ -1,0 +1,287 @@
+#include <memory>
+#include <string>
+#include <vector>
+
+#include <catch2/catch.hpp>
+
+#include <green/event.hpp>
+#include <green/greenlet.hpp>
+
+#include "support/run_green.hpp"
+
+using namespace std::chrono_literals;
+using tests::run_green;
+using tests::settle;
+
+TEST_CASE("greenlet: spawn runs nothing before the caller waits, then in order",
+          "[core][greenlet]") {
+    run_green([] {
+        std::vector<int> log;
+        for (int i = 1; i <= 3; ++i) green::spawn([&log, i] { log.push_back(i); });
+        CHECK(log.empty());
+        green::yield();
+        CHECK(log == std::vector{1, 2, 3});
+    });
+}
+
+TEST_CASE("greenlet: start is silent the second time, and after the end", "[core][greenlet]") {
+    run_green([] {
+        int runs = 0;
+        auto greenlet = green::deferred([&] {
+            ++runs;
+            green::sleep(1ms);
+        });
+        settle();
+        CHECK_FALSE(greenlet.started());
+        greenlet.start();
+        greenlet.start();
+        green::yield();
+        CHECK(greenlet.started());
+        greenlet.start();
+        greenlet.join();
+        greenlet.start();
+        settle();
+        CHECK(runs == 1);
+        CHECK(greenlet.ready());
+    });
+}
+
+TEST_CASE("greenlet: get gives the value, and to all who ask", "[core][greenlet]") {
+    run_green([] {
+        auto greenlet = green::spawn(
+            [](std::string text, int times) { return text + std::to_string(times); }, "x", 3);
+        auto asker = green::spawn([&] { return greenlet.get(); });
+        CHECK(greenlet.get() == "x3");
+        CHECK(asker.get() == "x3");
+        CHECK(greenlet.try_get() == "x3");
+        CHECK(greenlet.take() == "x3");
+    });
+}
+
+TEST_CASE("greenlet: a move-only value can be taken", "[core][greenlet]") {
+    run_green([] {
+        auto greenlet = green::spawn([] { return std::make_unique<int>(7); });
+        CHECK(*greenlet.take() == 7);
+    });
+}
+
+TEST_CASE("greenlet: get rethrows the same error object each time and it is reported once",
+          "[core][greenlet]") {
+    run_green([] {
+        const tests::Errors errors;
+        auto greenlet = green::spawn([] { throw std::runtime_error("boom"); });
+        const std::exception* seen[2] = {};
+        for (auto& error : seen) {
+            try {
+                greenlet.get();
+            } catch (const std::runtime_error& e) {
+                error = &e;
+            }
+        }
+        CHECK(seen[0] != nullptr);
+        CHECK(seen[0] == seen[1]);
+        CHECK_FALSE(greenlet.successful());
+        REQUIRE(errors.count() == 1);
+        CHECK(errors.all[0].find("boom") != std::string::npos);
+    });
+}
+
+TEST_CASE("greenlet: join waits no longer than told and says which it was", "[core][greenlet]") {
+    run_green([] {
+        auto greenlet = green::spawn([] { green::sleep(100ms); });
+        const auto start = green::now();
+        CHECK_FALSE(greenlet.join(20ms));
+        CHECK(green::now() - start == 20ms);
+        CHECK_FALSE(greenlet.join(10ms));
+        CHECK_THROWS_AS(greenlet.get(green::Deadline{10ms}), green::Timeout);
+        CHECK(greenlet.join(60ms));
+        CHECK(green::now() - start == 100ms);
+        CHECK(greenlet.join());
+    });
+}
+
+TEST_CASE("greenlet: one that is killed before it ran never runs and frees what it captured",
+          "[core][greenlet]") {
+    run_green([] {
+        auto token = std::make_shared<int>(1);
+        bool ran = false;
+        auto greenlet = green::spawn([&ran, token] { ran = true; });
+        auto never = green::deferred([&ran, token] { ran = true; });
+        CHECK(token.use_count() == 3);
+        CHECK(greenlet.kill());
+        CHECK(never.kill());
+        CHECK(token.use_count() == 1);
+        CHECK(greenlet.ready());
+        CHECK(greenlet.successful());
+        CHECK_THROWS_AS(greenlet.get(), green::GreenletExit);
+        settle();
+        CHECK_FALSE(ran);
+    });
+}
+
+TEST_CASE("greenlet: a kill appears at the suspension point and runs destructors",
+          "[core][greenlet]") {
+    run_green([] {
+        auto token = std::make_shared<int>(1);
+        bool passed = false;
+        auto greenlet = green::spawn([&, token] {
+            const auto copy = token;
+            green::sleep(10s);
+            passed = true;
+        });
+        green::yield();
+        greenlet.kill_soon();
+        CHECK_FALSE(greenlet.ready());
+        green::yield();
+        CHECK(greenlet.ready());
+        CHECK(greenlet.successful());
+        CHECK(token.use_count() == 1);
+        CHECK_FALSE(passed);
+    });
+}
+
+TEST_CASE("greenlet: a kill with a reason of one's own makes that its failure",
+          "[core][greenlet]") {
+    run_green([] {
+        const tests::Errors errors;
+        auto greenlet = green::spawn([] { green::sleep(10s); });
+        green::yield();
+        greenlet.kill(std::make_exception_ptr(std::runtime_error("boom")));
+        CHECK_FALSE(greenlet.successful());
+        CHECK_THROWS_WITH(greenlet.get(), "boom");
+    });
+}
+
+TEST_CASE("greenlet: a kill appears in the sleep that is over at the same time",
+          "[core][greenlet]") {
+    run_green([] {
+        bool passed = false;
+        auto greenlet = green::spawn([&] {
+            green::yield();
+            passed = true;
+        });
+        green::yield();  // it stands in the ring now, ahead of any kill
+        greenlet.kill_soon();
+        settle();
+        CHECK(greenlet.ready());
+        CHECK_FALSE(passed);
+    });
+}
+
+TEST_CASE("greenlet: who catches a kill lives on and kill says so", "[core][greenlet]") {
+    run_green([] {
+        auto diehard = green::spawn([] {
+            try {
+                green::sleep(10s);
+            } catch (const green::GreenletExit&) {
+                green::sleep(50ms);
+            }
+            return 5;
+        });
+        green::yield();
+        CHECK_FALSE(diehard.kill(10ms));
+        CHECK(diehard.get() == 5);
+    });
+}
+
+TEST_CASE("greenlet: killing oneself throws at once", "[core][greenlet]") {
+    run_green([] {
+        bool passed = false;
+        auto greenlet = green::spawn([&] {
+            green::current().kill();
+            passed = true;
+        });
+        CHECK(greenlet.join());
+        CHECK(greenlet.successful());
+        CHECK_FALSE(passed);
+    });
+}
+
+TEST_CASE("greenlet: a shield holds a kill off until the next wait after it", "[core][greenlet]") {
+    run_green([] {
+        std::vector<std::string> log;
+        auto greenlet = green::spawn([&] {
+            {
+                const green::Shield shield;
+                green::sleep(20ms);
+                log.emplace_back("cleaned up");
+            }
+            log.emplace_back("still here");
+            green::sleep(1ms);
+            log.emplace_back("not reached");
+        });
+        green::yield();
+        CHECK(greenlet.kill());
+        CHECK(log == std::vector<std::string>{"cleaned up", "still here"});
+    });
+}
+
+TEST_CASE("greenlet: no kill appears while its target unwinds", "[core][greenlet]") {
+    run_green([] {
+        bool destroyed = false;
+        struct Waits {
+            bool* done;
+            ~Waits() {
+                green::sleep(20ms);
+                *done = true;
+            }
+        };
+        auto greenlet = green::spawn([&] {
+            try {
+                const Waits waits{&destroyed};
+                throw std::runtime_error("unwinds");
+            } catch (const std::runtime_error&) {
+            }
+        });
+        green::yield();
+        CHECK(greenlet.kill());
+        CHECK(destroyed);
+        CHECK(greenlet.successful());
+    });
+}
+
+TEST_CASE("greenlet: arguments and callable are freed when the run ends, not with the handle",
+          "[core][greenlet]") {
+    run_green([] {
+        auto token = std::make_shared<int>(1);
+        auto greenlet = green::spawn([](const std::shared_ptr<int>& held) { return *held; }, token);
+        CHECK(greenlet.get() == 1);
+        CHECK(token.use_count() == 1);
+    });
+}
+
+TEST_CASE("greenlet: joinall takes any mix of types and a limit", "[core][greenlet]") {
+    run_green([] {
+        auto number = green::spawn([] { return 1; });
+        auto text = green::spawn([] { return std::string("x"); });
+        auto sleeper = green::spawn([] { green::sleep(1s); });
+        CHECK(green::joinall({number, text, sleeper}, 10ms).size() == 2);
+        CHECK(green::killall({number, text, sleeper}).empty());
+    });
+}
+
+TEST_CASE("greenlet: dropping the handle lets it run on", "[core][greenlet]") {
+    run_green([] {
+        bool ran = false;
+        {
+            auto greenlet = green::spawn([&] {
+                green::sleep(1ms);
+                ran = true;
+            });
+        }
+        green::sleep(2ms);
+        CHECK(ran);
+    });
+}
+
+TEST_CASE("greenlet: ten thousand come and go on few stacks", "[core][greenlet]") {
+    run_green([] {
+        int sum = 0;
+        for (int i = 0; i < 10'000; ++i) {
+            green::spawn([&sum] { ++sum; });
+            if (i % 100 == 99) green::yield();
+        }
+        settle();
+        CHECK(sum == 10'000);
+    });
+}

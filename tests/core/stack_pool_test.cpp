@@ -1,0 +1,115 @@
+#include "sched/stack_pool.hpp"
+
+#include <csignal>
+#include <cstring>
+#include <set>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <catch2/catch.hpp>
+
+#include <green/greenlet.hpp>
+
+#include "support/faults.hpp"
+#include "support/run_green.hpp"
+
+namespace gd = green::detail;
+
+TEST_CASE("stack pool: hands out the stack that came back last, and all different ones",
+          "[core][stack]") {
+    gd::StackPool pool{64 * 1024};
+    std::set<gd::Stack*> taken;
+    for (int i = 0; i < 100; ++i) {
+        gd::Stack& stack = pool.take();
+        std::memset(stack.low, 1, stack.size());
+        CHECK(taken.insert(&stack).second);
+    }
+    gd::Stack& last = **taken.begin();
+    pool.give_back(last);
+    CHECK(&pool.take() == &last);
+    CHECK(pool.taken() == 100);
+    for (gd::Stack* stack : taken) pool.give_back(*stack);
+    CHECK(pool.taken() == 0);
+}
+
+TEST_CASE("stack pool: without guard pages of the new kind it uses the old kind", "[core][stack]") {
+    const tests::FailNth no_guards{1, EINVAL, green::sys::Call::madvise,
+                                   true};  // the first says: no huge pages
+    gd::StackPool pool{64 * 1024};
+    const gd::Stack& stack = pool.take();
+    CHECK(pool.guard() == gd::StackPool::Guard::protect);
+    CHECK(pool.overflowed(stack.low - 1) == &stack);
+    CHECK(pool.overflowed(stack.low) == nullptr);
+}
+
+namespace {
+
+// Runs the body in a child and gives what it wrote to stderr and how it ended.
+struct Death {
+    int status = 0;
+    std::string text;
+};
+Death die_in_child(const std::function<void()>& body) {
+    int ends[2];
+    REQUIRE(::pipe(ends) == 0);
+    const pid_t child = ::fork();
+    if (child == 0) {
+        ::dup2(ends[1], STDERR_FILENO);
+        ::close(ends[0]);
+        ::close(ends[1]);
+        body();
+        ::_exit(0);
+    }
+    ::close(ends[1]);
+    Death death;
+    char buffer[4096];
+    for (ssize_t size; (size = ::read(ends[0], buffer, sizeof buffer)) > 0;) {
+        death.text.append(buffer, static_cast<std::size_t>(size));
+    }
+    ::close(ends[0]);
+    REQUIRE(::waitpid(child, &death.status, 0) == child);
+    return death;
+}
+
+[[gnu::noinline]] int recurse(int depth) {
+    volatile char frame[1024];
+    frame[0] = static_cast<char>(depth);
+    return depth == 0 ? 0 : recurse(depth - 1) + frame[0];
+}
+
+}  // namespace
+
+TEST_CASE("stack pool: without any guard pages an overflow is noticed when the stack comes back",
+          "[core][stack]") {
+    const Death death = die_in_child([] {
+        const tests::FailNth no_guards{1, EINVAL, green::sys::Call::madvise, true};
+        struct NoProtect : green::sys::Injector {
+            Injector* inner = nullptr;
+            int before(green::sys::Call call, int fd) noexcept override {
+                return call == green::sys::Call::mprotect ? ENOMEM : inner->before(call, fd);
+            }
+        } no_protect;
+        no_protect.inner = green::sys::set_injector(&no_protect);
+        gd::StackPool pool{64 * 1024};
+        gd::Stack& stack = pool.take();
+        stack.low[-1] = 0;
+        pool.give_back(stack);
+    });
+    CHECK(WIFSIGNALED(death.status));
+    CHECK(WTERMSIG(death.status) == SIGABRT);
+    CHECK(death.text.find("overflowed") != std::string::npos);
+}
+
+TEST_CASE("stack pool: a stack overflow names the greenlet and where it was spawned",
+          "[core][stack]") {
+    const Death death = die_in_child([] {
+        auto greenlet = green::spawn([] { return recurse(1'000'000); });
+        greenlet.set_name("the deep one");
+        greenlet.join();
+    });
+    INFO(death.text);
+    CHECK_FALSE((WIFEXITED(death.status) && WEXITSTATUS(death.status) == 0));
+    CHECK(death.text.find("stack overflow in greenlet") != std::string::npos);
+    CHECK(death.text.find("the deep one") != std::string::npos);
+    CHECK(death.text.find("spawned at") != std::string::npos);
+}

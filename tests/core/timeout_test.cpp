@@ -1,0 +1,192 @@
+#include <optional>
+
+#include <catch2/catch.hpp>
+
+#include <green/event.hpp>
+#include <green/greenlet.hpp>
+#include <green/lock.hpp>
+#include <green/queue.hpp>
+#include <green/timeout.hpp>
+
+#include "support/run_green.hpp"
+
+using namespace std::chrono_literals;
+using tests::run_green;
+using tests::settle;
+
+TEST_CASE("timeout: appears at the suspension point, after its time, and knows whose it is",
+          "[core][timeout]") {
+    run_green([] {
+        const auto start = green::now();
+        green::TimeoutScope mine{10ms};
+        const green::TimeoutScope other{1h};
+        std::optional<green::Timeout> caught;
+        try {
+            green::sleep(1h);
+        } catch (const green::Timeout& timeout) {
+            caught = timeout;
+        }
+        REQUIRE(caught.has_value());
+        CHECK(mine.owns(*caught));
+        CHECK_FALSE(other.owns(*caught));
+        CHECK(green::now() - start == 10ms);
+        green::sleep(1s);  // once only
+    });
+}
+
+TEST_CASE("timeout: is no std::exception", "[core][timeout]") {
+    run_green([] {
+        const auto value = green::with_timeout(10ms, [] {
+            try {
+                green::sleep(1h);
+            } catch (const std::exception&) {
+                return 1;
+            }
+            return 2;
+        });
+        CHECK_FALSE(value.has_value());
+    });
+}
+
+TEST_CASE("timeout: leaving the scope in time cancels it", "[core][timeout]") {
+    run_green([] {
+        { const green::TimeoutScope scope{10ms}; }
+        green::sleep(50ms);
+        CHECK(green::hub_figures().timers == 0);
+    });
+}
+
+TEST_CASE("timeout: with_timeout gives the value, or nothing, and lets foreign ones through",
+          "[core][timeout]") {
+    run_green([] {
+        CHECK(green::with_timeout(100ms, [] { return 3; }) == 3);
+        CHECK_FALSE(green::with_timeout(10ms, [] { green::sleep(1h); }));
+        CHECK(green::with_timeout(10ms, [] {}));
+        bool inner_returned = false;
+        CHECK_FALSE(green::with_timeout(10ms, [&] {
+            (void)green::with_timeout(1h, [] { green::sleep(2h); });
+            inner_returned = true;
+        }));
+        CHECK_FALSE(inner_returned);
+    });
+}
+
+TEST_CASE("timeout: of two that pass together the outermost is thrown", "[core][timeout]") {
+    run_green([] {
+        const auto deadline = green::Deadline{10ms};
+        const green::TimeoutScope outer{deadline};
+        bool outer_was_thrown = false;
+        try {
+            const green::TimeoutScope inner{deadline};
+            green::sleep(1h);
+        } catch (const green::Timeout& timeout) {
+            outer_was_thrown = outer.owns(timeout);
+        }
+        CHECK(outer_was_thrown);
+        green::sleep(1s);
+    });
+}
+
+TEST_CASE("timeout: an event that came first wins over a limit that passes before its waiter runs",
+          "[core][timeout]") {
+    run_green([] {
+        struct SetsEvent : green::detail::Timer {
+            green::Event event;
+        } first;
+        const auto when = green::Deadline{10ms};
+        green::detail::start_timer(first, when.when(), [](green::detail::Timer& timer) noexcept {
+            static_cast<SetsEvent&>(timer).event.set();
+        });
+        const green::TimeoutScope scope{when};  // due in the same turn, after the event
+        CHECK(first.event.wait());
+        CHECK(scope.expired());
+        bool appeared_at_the_next_wait = false;
+        try {
+            green::sleep(1ms);
+        } catch (const green::Timeout& timeout) {
+            appeared_at_the_next_wait = scope.owns(timeout);
+        }
+        CHECK(appeared_at_the_next_wait);
+    });
+}
+
+TEST_CASE("timeout: a yield loop cannot starve it", "[core][timeout]") {
+    tests::run_green_for_real([] {
+        CHECK_FALSE(green::with_timeout(10ms, [] {
+            for (;;) green::yield();
+        }));
+    });
+}
+
+namespace {
+
+// Every waiting call of the core, with nobody to wake it.
+struct Blocking {
+    const char* name;
+    std::function<bool(green::Deadline)> call;  // false: its own limit passed
+};
+
+std::vector<Blocking> blocking_calls() {
+    auto event = std::make_shared<green::Event>();
+    auto semaphore = std::make_shared<green::Semaphore>(0);
+    auto empty = std::make_shared<green::Queue<int>>();
+    auto full = std::make_shared<green::Queue<int>>(1);
+    full->put(1);
+    auto result = std::make_shared<green::AsyncResult<int>>();
+    auto never = std::make_shared<green::Greenlet<void>>(green::deferred([] {}));
+    return {
+        {"event", [=](green::Deadline limit) { return event->wait(limit); }},
+        {"semaphore", [=](green::Deadline limit) { return semaphore->acquire(limit); }},
+        {"queue get",
+         [=](green::Deadline limit) {
+             try {
+                 empty->get(limit);
+                 return true;
+             } catch (const green::Timeout& timeout) {
+                 if (timeout.identity() != 0) throw;
+                 return false;
+             }
+         }},
+        {"queue put", [=](green::Deadline limit) { return full->put(2, limit); }},
+        {"result", [=](green::Deadline limit) { return result->wait(limit); }},
+        {"join", [=](green::Deadline limit) { return never->join(limit); }},
+    };
+}
+
+}  // namespace
+
+TEST_CASE("timeout: every waiting call obeys its own limit", "[core][timeout]") {
+    run_green([] {
+        for (const Blocking& blocking : blocking_calls()) {
+            INFO(blocking.name);
+            const auto start = green::now();
+            CHECK_FALSE(blocking.call(100ms));
+            CHECK(green::now() - start == 100ms);
+            CHECK_FALSE(blocking.call(0s));
+            CHECK_FALSE(blocking.call(-1s));
+            CHECK(green::now() - start == 100ms);
+        }
+    });
+}
+
+TEST_CASE(
+    "timeout: every waiting call lets a foreign limit through, and a kill, and leaves no trace",
+    "[core][timeout]") {
+    run_green([] {
+        for (const Blocking& blocking : blocking_calls()) {
+            INFO(blocking.name);
+            const green::TimeoutScope scope{20ms};
+            bool mine = false;
+            try {
+                blocking.call(1h);
+            } catch (const green::Timeout& timeout) {
+                mine = scope.owns(timeout);
+            }
+            CHECK(mine);
+            auto victim = green::spawn([&] { blocking.call(green::Deadline::never()); });
+            green::yield();
+            CHECK(victim.kill());
+            CHECK(victim.successful());
+        }
+    });
+}
