@@ -44,3 +44,29 @@ function(greensup_program name)
     target_link_options(${name} PRIVATE -rdynamic) # reports name functions by dladdr
     greensup_flags(${name})
 endfunction()
+
+# greensup_schema(target [PREFIX green/ipc] FILES a.capnp ...): compiles Cap'n Proto schemas into the target, whose
+# users include them as <PREFIX/a.capnp.h>.
+function(greensup_schema target)
+    cmake_parse_arguments(ARG "" "PREFIX" "FILES" ${ARGN})
+    set(root ${CMAKE_CURRENT_BINARY_DIR}/schema)
+    foreach(file IN LISTS ARG_FILES)
+        get_filename_component(name ${file} NAME)
+        get_filename_component(folder ${CMAKE_CURRENT_SOURCE_DIR}/${file} DIRECTORY)
+        set(output ${root}/${ARG_PREFIX}/${name})
+        file(MAKE_DIRECTORY ${root}/${ARG_PREFIX})
+        add_custom_command(
+            OUTPUT ${output}.c++ ${output}.h
+            COMMAND capnp compile -oc++:${root}/${ARG_PREFIX} --src-prefix=${folder} ${CMAKE_CURRENT_SOURCE_DIR}/${file}
+            DEPENDS ${CMAKE_CURRENT_SOURCE_DIR}/${file}
+            VERBATIM)
+        target_sources(${target} PRIVATE ${output}.c++ ${output}.h)
+        set_source_files_properties(${output}.c++ PROPERTIES COMPILE_OPTIONS -w)
+    endforeach()
+    get_target_property(type ${target} TYPE)
+    if(type STREQUAL "EXECUTABLE")
+        target_include_directories(${target} SYSTEM PRIVATE ${root})
+    else()
+        target_include_directories(${target} SYSTEM PUBLIC $<BUILD_INTERFACE:${root}>)
+    endif()
+endfunction()

@@ -1,10 +1,9 @@
 #pragma once
 
 #include <cstdint>
+#include <netinet/in.h>
 #include <string>
 #include <string_view>
-
-#include <netinet/in.h>
 #include <sys/socket.h>
 #include <sys/un.h>
 
@@ -20,8 +19,8 @@ class Endpoint {
     ///     localhost:8080          127.0.0.1
     ///     unix:/run/it.sock       unix:@name (of Linux, without a file)
     ///
-    /// Port 0 lets the system choose. Throws std::invalid_argument, whose text quotes `text` and says what is
-    /// expected.
+    /// Port 0 lets the system choose. Throws std::invalid_argument, whose text quotes `text` and
+    /// says what is expected.
     [[nodiscard]] static Endpoint parse(std::string_view text);
 
     /// An address as the system gives it. Throws std::invalid_argument for another family.
@@ -37,7 +36,8 @@ class Endpoint {
     /// The file of a Unix socket; empty when it has none.
     [[nodiscard]] std::string path() const;
 
-    /// With its scheme, such that parse() gives the same again; "unix:" for a Unix socket without a name.
+    /// With its scheme, such that parse() gives the same again; "unix:" for a Unix socket without a
+    /// name.
     [[nodiscard]] std::string text() const;
 
     friend bool operator==(const Endpoint& a, const Endpoint& b) noexcept;

@@ -10,10 +10,12 @@
 
 namespace green {
 
-/// Owns a descriptor number. Waiting needs a hub and enters the descriptor there, once; everything else does not.
-/// It belongs to the hub it first waited in: to hand it to another thread, release() it there.
+/// Owns a descriptor number. Waiting needs a hub and enters the descriptor there, once; everything
+/// else does not. It belongs to the hub it first waited in: to hand it to another thread, release()
+/// it there.
 ///
-/// Closing is safe while greenlets wait for it: they get EBADF, also when the number is given out again at once.
+/// Closing is safe while greenlets wait for it: they get EBADF, also when the number is given out
+/// again at once.
 class Fd {
  public:
     Fd() noexcept = default;
@@ -33,9 +35,9 @@ class Fd {
     /// Gives the number away, open. Who waits for it gets EBADF.
     [[nodiscard]] int release() noexcept;
 
-    /// Waits until a read (a write) would not block: bytes, the end, or an error. Switches, unless it is so.
-    /// Returns false once `deadline` has passed. Throws ConcurrentUse when another greenlet waits for the same
-    /// direction, std::system_error (EBADF) when it is closed.
+    /// Waits until a read (a write) would not block: bytes, the end, or an error. Switches, unless
+    /// it is so. Returns false once `deadline` has passed. Throws ConcurrentUse when another
+    /// greenlet waits for the same direction, std::system_error (EBADF) when it is closed.
     bool wait_readable(Deadline deadline = Deadline::never());
     bool wait_writable(Deadline deadline = Deadline::never());
 
@@ -60,12 +62,13 @@ namespace detail {
 ///     }
 ///     // here the deadline has passed
 ///
-/// The call comes first and the waiting second; a call that is known to block is not made. The descriptor itself is
-/// not touched after a wait that ended in an exception: it may be gone.
+/// The call comes first and the waiting second; a call that is known to block is not made. The
+/// descriptor itself is not touched after a wait that ended in an exception: it may be gone.
 class FdOperation {
  public:
-    /// Now and then gives way, so that a descriptor that is always ready starves nobody: before the call, so that
-    /// a kill that arrives there finds nothing half done. With Deadline::passed() it never switches.
+    /// Now and then gives way, so that a descriptor that is always ready starves nobody: before the
+    /// call, so that a kill that arrives there finds nothing half done. With Deadline::passed() it
+    /// never switches.
     FdOperation(Fd& fd, Direction direction, Deadline deadline, Reach reach = Reach::outside);
 
     /// Whether to make the call, now. Switches where the last one would have blocked.
@@ -73,7 +76,8 @@ class FdOperation {
     [[nodiscard]] bool go();
     [[nodiscard]] int number() const noexcept { return number_; }
     void blocked() { blocked_ = true; }
-    /// The call moved less than was asked for, so the next one would block. Only for what guarantees that: TCP.
+    /// The call moved less than was asked for, so the next one would block. Only for what
+    /// guarantees that: TCP.
     void drained() noexcept;
 
  private:

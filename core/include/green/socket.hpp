@@ -1,6 +1,6 @@
 #pragma once
-// Stream sockets, TCP and Unix. One greenlet may read while another writes; a second one in the same direction gets
-// ConcurrentUse, and the first is undisturbed.
+// Stream sockets, TCP and Unix. One greenlet may read while another writes; a second one in the
+// same direction gets ConcurrentUse, and the first is undisturbed.
 
 #include <cstddef>
 #include <initializer_list>
@@ -16,8 +16,9 @@
 
 namespace green {
 
-/// A write that ended before its end, because the connection failed or (ETIMEDOUT) because its limit passed. The
-/// peer can be in the middle of a message: the connection is of no more use, except to know how far it came.
+/// A write that ended before its end, because the connection failed or (ETIMEDOUT) because its
+/// limit passed. The peer can be in the middle of a message: the connection is of no more use,
+/// except to know how far it came.
 class WriteError final : public std::system_error {
  public:
     WriteError(int error, std::size_t written, const char* what)
@@ -30,9 +31,9 @@ class WriteError final : public std::system_error {
 };
 
 /// A connected stream socket. TCP sends small writes at once (TCP_NODELAY).
-/// Waiting calls throw std::system_error: EBADF when it is closed by another greenlet, ETIMEDOUT once `deadline` has
-/// passed, else what the system says. A kill or a timeout of the caller leaves it usable, but a write that it
-/// interrupts has moved an unknown part.
+/// Waiting calls throw std::system_error: EBADF when it is closed by another greenlet, ETIMEDOUT
+/// once `deadline` has passed, else what the system says. A kill or a timeout of the caller leaves
+/// it usable, but a write that it interrupts has moved an unknown part.
 class Stream {
  public:
     /// Takes a connected, non-blocking stream socket over.
@@ -45,8 +46,10 @@ class Stream {
 
     /// Reads what is there, waiting until there is something. Switches, unless there is.
     /// Returns how many bytes; 0 is the end: the peer sends no more.
-    [[nodiscard]] std::size_t read_some(std::span<std::byte> into, Deadline deadline = Deadline::never());
-    [[nodiscard]] std::size_t read_some(std::span<char> into, Deadline deadline = Deadline::never()) {
+    [[nodiscard]] std::size_t read_some(std::span<std::byte> into,
+                                        Deadline deadline = Deadline::never());
+    [[nodiscard]] std::size_t read_some(std::span<char> into,
+                                        Deadline deadline = Deadline::never()) {
         return read_some(std::as_writable_bytes(into), deadline);
     }
 
@@ -56,8 +59,10 @@ class Stream {
         write_all(std::as_bytes(std::span{text}), deadline);
     }
     /// The same for several pieces one after the other, with as few system calls as possible.
-    void write_parts(std::span<const std::string_view> parts, Deadline deadline = Deadline::never());
-    void write_parts(std::initializer_list<std::string_view> parts, Deadline deadline = Deadline::never()) {
+    void write_parts(std::span<const std::string_view> parts,
+                     Deadline deadline = Deadline::never());
+    void write_parts(std::initializer_list<std::string_view> parts,
+                     Deadline deadline = Deadline::never()) {
         write_parts(std::span{parts.begin(), parts.size()}, deadline);
     }
 
@@ -73,7 +78,8 @@ class Stream {
 
  private:
     friend class Listener;
-    /// TCP's short reads prove that nothing is left. Of a descriptor that was handed in it is asked when needed.
+    /// TCP's short reads prove that nothing is left. Of a descriptor that was handed in it is asked
+    /// when needed.
     enum class Kind : unsigned char { unknown, tcp, other };
     Stream(Fd fd, Kind kind) noexcept : fd_{std::move(fd)}, kind_{kind} {}
     [[nodiscard]] static Kind kind_of(const Endpoint& endpoint) noexcept;
@@ -86,14 +92,15 @@ class Stream {
 using TcpStream = Stream;
 using UnixStream = Stream;
 
-/// A listening stream socket, possibly shared with other processes: that one takes the connection another one was
-/// woken for is normal.
+/// A listening stream socket, possibly shared with other processes: that one takes the connection
+/// another one was woken for is normal.
 class Listener {
  public:
-    /// Binds and listens. The file of a Unix socket that nobody listens on any more is replaced; it stays when this
-    /// is closed. Throws std::system_error.
+    /// Binds and listens. The file of a Unix socket that nobody listens on any more is replaced; it
+    /// stays when this is closed. Throws std::system_error.
     [[nodiscard]] static Listener bind(const Endpoint& at, int backlog = 4096);
-    /// Takes an inherited socket over and leaves its options as they are. Throws UsageError when it does not listen.
+    /// Takes an inherited socket over and leaves its options as they are. Throws UsageError when it
+    /// does not listen.
     [[nodiscard]] static Listener adopt(Fd fd);
 
     /// Waits for a connection. Switches, unless there is one.

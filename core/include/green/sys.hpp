@@ -81,6 +81,7 @@ enum class Call : std::uint8_t {
     shutdown,
     sigaction,
     sigprocmask,
+    sigtimedwait,
     socket,
     socketpair,
     unlink,
@@ -174,6 +175,8 @@ Outcome pidfd_send_signal(int pidfd, int signal) noexcept;
 Outcome kill(pid_t pid, int signal) noexcept;
 Outcome waitid(idtype_t type, id_t id, siginfo_t& into, int options) noexcept;
 Outcome sigprocmask(int how, const sigset_t* set, sigset_t* old) noexcept;  // of the calling thread
+/// Takes one of the signals if it is pending, and does not wait: EAGAIN when none is.
+Outcome sigtimedwait(const sigset_t& set) noexcept;
 Outcome sigaction(int signal, const struct sigaction* action, struct sigaction* old) noexcept;
 Outcome prlimit(pid_t pid, int resource, const rlimit* limit, rlimit* old) noexcept;
 

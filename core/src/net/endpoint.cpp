@@ -1,13 +1,12 @@
-#include <green/endpoint.hpp>
-
 #include <algorithm>
+#include <arpa/inet.h>
 #include <charconv>
 #include <cstddef>
 #include <cstring>
 #include <optional>
 #include <stdexcept>
 
-#include <arpa/inet.h>
+#include <green/endpoint.hpp>
 
 namespace green {
 namespace {
@@ -41,7 +40,8 @@ Endpoint Endpoint::parse(std::string_view text) {
     if (text.starts_with(local)) return parse_unix(text, text.substr(local.size()));
     if (text.starts_with(tcp)) return parse_tcp(text, text.substr(tcp.size()));
     if (text.find("://") != text.npos) refuse(text, "the scheme must be tcp:// or unix:");
-    if (text.starts_with('/')) refuse(text, "write unix:" + std::string(text) + " for a Unix socket");
+    if (text.starts_with('/'))
+        refuse(text, "write unix:" + std::string(text) + " for a Unix socket");
     return parse_tcp(text, text);
 }
 
@@ -50,7 +50,8 @@ Endpoint Endpoint::parse_unix(std::string_view text, std::string_view path) {
     if (path.empty() || path == "@") refuse(text, "the path is missing, as in unix:/run/it.sock");
     if (path.find('\0') != path.npos) refuse(text, "a path cannot hold a zero byte");
     const bool is_abstract = path.front() == '@';
-    // A path is stored with its zero; an abstract name with a zero in place of the '@', and none at its end.
+    // A path is stored with its zero; an abstract name with a zero in place of the '@', and none at
+    // its end.
     if (path.size() + (is_abstract ? 0 : 1) > path_room) {
         refuse(text, "a Unix socket's path has at the most " + std::to_string(path_room - 1) +
                          " bytes; choose a shorter directory");
@@ -74,7 +75,8 @@ Endpoint Endpoint::parse_tcp(std::string_view text, std::string_view rest) {
         it.address_.v6.sin6_family = AF_INET6;
         it.address_.v6.sin6_port = htons(parse_port(text, rest.substr(close + 2)));
         if (const auto percent = host.find('%'); percent != host.npos) {
-            const auto scope = number_from<std::uint32_t>(std::string_view{host}.substr(percent + 1));
+            const auto scope =
+                number_from<std::uint32_t>(std::string_view{host}.substr(percent + 1));
             if (!scope) refuse(text, "the scope after % must be the interface's number");
             it.address_.v6.sin6_scope_id = *scope;
             host.resize(percent);
@@ -105,7 +107,8 @@ Endpoint Endpoint::from(const sockaddr* address, socklen_t size) {
     const int family = fits ? address->sa_family : AF_UNSPEC;
     if (!(family == AF_UNIX || (family == AF_INET && size >= sizeof(sockaddr_in)) ||
           (family == AF_INET6 && size >= sizeof(sockaddr_in6)))) {
-        throw std::invalid_argument("a socket address of family " + std::to_string(family) + " is not supported");
+        throw std::invalid_argument("a socket address of family " + std::to_string(family) +
+                                    " is not supported");
     }
     Endpoint it;
     std::memcpy(&it.address_, address, size);

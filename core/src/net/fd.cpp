@@ -1,6 +1,6 @@
-#include <green/fd.hpp>
-
 #include <poll.h>
+
+#include <green/fd.hpp>
 
 #include "sched/hub.hpp"
 
@@ -16,7 +16,8 @@ Fd& Fd::operator=(Fd&& other) noexcept {
 }
 
 void Fd::forget() noexcept {
-    // Another hub than the present one: its thread has ended, or we are a forked child. Nobody waits there.
+    // Another hub than the present one: its thread has ended, or we are a forked child. Nobody
+    // waits there.
     detail::Hub* hub = std::exchange(hub_, nullptr);
     if (hub != nullptr && hub == detail::Hub::current_or_null()) hub->fds().close(number_);
 }
@@ -93,7 +94,8 @@ bool FdOperation::go() {
     while (node_ && !node_->worth_trying()) {
         const bool fired = park(*node_, deadline_);
         node_->check_open();
-        // What the hub knows is as old as its last look outside: a call that must not wait is made all the same.
+        // What the hub knows is as old as its last look outside: a call that must not wait is made
+        // all the same.
         if (!fired && tried_) return false;
         if (!fired) break;
     }

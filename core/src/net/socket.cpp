@@ -1,13 +1,11 @@
-#include <green/socket.hpp>
-
 #include <algorithm>
 #include <array>
 #include <cerrno>
+#include <netinet/tcp.h>
 #include <string>
 
-#include <netinet/tcp.h>
-
 #include <green/greenlet.hpp>
+#include <green/socket.hpp>
 
 namespace green {
 namespace {
@@ -41,13 +39,16 @@ Endpoint name_of(const Fd& fd, Call call, const char* what) {
 
 }  // namespace
 
-Stream::Kind Stream::kind_of(const Endpoint& endpoint) noexcept { return endpoint.is_unix() ? Kind::other : Kind::tcp; }
+Stream::Kind Stream::kind_of(const Endpoint& endpoint) noexcept {
+    return endpoint.is_unix() ? Kind::other : Kind::tcp;
+}
 
 bool Stream::is_tcp() noexcept {
     if (kind_ == Kind::unknown) {
         int protocol = 0;
         socklen_t size = sizeof protocol;
-        const bool known = sys::getsockopt(fd_.number(), SOL_SOCKET, SO_PROTOCOL, &protocol, size).ok();
+        const bool known =
+            sys::getsockopt(fd_.number(), SOL_SOCKET, SO_PROTOCOL, &protocol, size).ok();
         kind_ = known && protocol == IPPROTO_TCP ? Kind::tcp : Kind::other;
     }
     return kind_ == Kind::tcp;
@@ -101,7 +102,9 @@ namespace {
 /// What is left to write of a list of pieces.
 class Remainder {
  public:
-    explicit Remainder(std::span<const std::string_view> parts) noexcept : parts_{parts} { skip(0); }
+    explicit Remainder(std::span<const std::string_view> parts) noexcept : parts_{parts} {
+        skip(0);
+    }
 
     [[nodiscard]] bool empty() const noexcept { return parts_.empty(); }
 
@@ -153,16 +156,15 @@ void Stream::write_parts(std::span<const std::string_view> parts, Deadline deadl
     }
 }
 
-void Stream::shutdown_write() { sys::must(sys::shutdown(fd_.number(), SHUT_WR), of("shutdown of", fd_.number())); }
-
-Endpoint Stream::peer() const {
-    return name_of(fd_, [](auto... a) { return sys::getpeername(a...); }, "peer of");
-}
-Endpoint Stream::local() const {
-    return name_of(fd_, [](auto... a) { return sys::getsockname(a...); }, "name of");
+void Stream::shutdown_write() {
+    sys::must(sys::shutdown(fd_.number(), SHUT_WR), of("shutdown of", fd_.number()));
 }
 
-// --- listening ----------------------------------------------------------------------------------------------------
+Endpoint Stream::peer() const { return name_of(fd_, sys::getpeername, "peer of"); }
+Endpoint Stream::local() const { return name_of(fd_, sys::getsockname, "name of"); }
+
+// --- listening
+// ----------------------------------------------------------------------------------------------------
 
 namespace {
 
@@ -179,11 +181,19 @@ bool is_stale(const Endpoint& at) {
     return sys::connect(probe.number(), at.address(), at.size()).error == ECONNREFUSED;
 }
 
-// Errors of one connection that was given up before it was accepted, or of the network beneath it (accept(2)).
+// Errors of one connection that was given up before it was accepted, or of the network beneath it
+// (accept(2)).
 bool is_transient(int error) noexcept {
     switch (error) {
-        case ECONNABORTED: case EPERM: case EPROTO: case ENOPROTOOPT: case ENETDOWN: case ENETUNREACH:
-        case EHOSTDOWN: case EHOSTUNREACH: case ENONET:
+        case ECONNABORTED:
+        case EPERM:
+        case EPROTO:
+        case ENOPROTOOPT:
+        case ENETDOWN:
+        case ENETUNREACH:
+        case EHOSTDOWN:
+        case EHOSTUNREACH:
+        case ENONET:
             return true;
         default:
             return false;
@@ -196,7 +206,8 @@ Listener Listener::bind(const Endpoint& at, int backlog) {
     Fd fd{static_cast<int>(sys::must(sys::socket(at.family(), SOCK_STREAM), "socket"))};
     if (!at.is_unix()) {
         const int on = 1;
-        sys::must(sys::setsockopt(fd.number(), SOL_SOCKET, SO_REUSEADDR, &on, sizeof on), "SO_REUSEADDR");
+        sys::must(sys::setsockopt(fd.number(), SOL_SOCKET, SO_REUSEADDR, &on, sizeof on),
+                  "SO_REUSEADDR");
         set_nodelay(fd);  // Linux hands it down to each connection
     }
     sys::Outcome bound = sys::bind(fd.number(), at.address(), at.size());
@@ -215,7 +226,8 @@ Listener Listener::adopt(Fd fd) {
     }
     const auto flags = sys::must(sys::fcntl(fd.number(), F_GETFL), of("fcntl of", fd.number()));
     if ((flags & O_NONBLOCK) == 0) {
-        sys::must(sys::fcntl(fd.number(), F_SETFL, static_cast<long>(flags) | O_NONBLOCK), "O_NONBLOCK");
+        sys::must(sys::fcntl(fd.number(), F_SETFL, static_cast<long>(flags) | O_NONBLOCK),
+                  "O_NONBLOCK");
     }
     const bool tcp = int_option(fd, SOL_SOCKET, SO_PROTOCOL, "adopting") == IPPROTO_TCP;
     const bool sets_nodelay = tcp && int_option(fd, IPPROTO_TCP, TCP_NODELAY, "adopting") == 0;
@@ -245,8 +257,6 @@ std::optional<Stream> Listener::accept_for(Deadline deadline) {
     return std::nullopt;
 }
 
-Endpoint Listener::local() const {
-    return name_of(fd_, [](auto... a) { return sys::getsockname(a...); }, "name of");
-}
+Endpoint Listener::local() const { return name_of(fd_, sys::getsockname, "name of"); }
 
 }  // namespace green

@@ -83,6 +83,7 @@ constexpr const char* names[] = {
     "shutdown",
     "sigaction",
     "sigprocmask",
+    "sigtimedwait",
     "socket",
     "socketpair",
     "unlink",
@@ -281,6 +282,10 @@ Outcome waitid(idtype_t type, id_t id, siginfo_t& into, int options) noexcept {
 Outcome sigprocmask(int how, const sigset_t* set, sigset_t* old) noexcept {
     const int error = injected(Call::sigprocmask, -1);
     return {0, error != 0 ? error : ::pthread_sigmask(how, set, old)};
+}
+Outcome sigtimedwait(const sigset_t& set) noexcept {
+    constexpr timespec at_once{};
+    return retried(Call::sigtimedwait, -1, [&] { return ::sigtimedwait(&set, nullptr, &at_once); });
 }
 Outcome sigaction(int signal, const struct sigaction* action, struct sigaction* old) noexcept {
     return once(Call::sigaction, -1, [&] { return ::sigaction(signal, action, old); });

@@ -1,0 +1,141 @@
+#pragma once
+// Named queues between processes: bounded, many producers and many consumers, at least once.
+//
+//  N1  A message is built in the queue's own memory and read there.
+//  N2  prepare() waits while the queue is full: that is the back-pressure.
+//  N3  get() leases. ack() ends the message; a lease that is dropped, or whose holder dies, gives
+//  it to the next one. N4  What an interrupted greenlet had been handed goes to the next, here or
+//  in another process. N5  Greenlets of one process wait in turn; the process sleeps once for all
+//  of them.
+
+#include <cstddef>
+#include <cstdint>
+#include <memory>
+#include <optional>
+#include <span>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include <green/deadline.hpp>
+#include <green/fd.hpp>
+
+namespace green::ipc {
+
+class QueueCore;
+
+/// What a queue is made from in a participant: who hands it over keeps nothing.
+struct QueueGrant {
+    std::string name;
+    std::string path;    // for messages
+    std::string schema;  // as configured; "bytes" fits any type
+    Fd segment;
+    std::vector<Fd> doorbells;
+    std::uint32_t owner = 0;  // this process, as the keeper numbers it
+    bool produce = true;
+    bool consume = true;
+};
+
+/// Room in a queue for one message that is being built. Dropping it gives the room back.
+class RawDraft {
+ public:
+    RawDraft() noexcept = default;
+    RawDraft(RawDraft&&) noexcept;
+    RawDraft& operator=(RawDraft&&) noexcept;
+    ~RawDraft();
+
+    /// Zeroed, aligned to 64 bytes. Empty between release() and regrow().
+    [[nodiscard]] std::span<std::byte> memory() const noexcept;
+    /// Publishes the first `size` bytes. From here on the message outlives this process.
+    void put(std::size_t size);
+    /// Gives the memory back and keeps the place in the queue.
+    void release();
+    /// Takes memory again, waiting for it. Switches. Returns false once `deadline` has passed.
+    bool regrow(std::size_t bytes, Deadline deadline);
+
+ private:
+    friend class QueueCore;
+    struct State;
+    explicit RawDraft(std::unique_ptr<State> state) noexcept;
+    std::unique_ptr<State> state_;
+};
+
+/// One message, leased. Dropping it without ack() gives the message to the next one.
+class RawLease {
+ public:
+    RawLease() noexcept = default;
+    RawLease(RawLease&&) noexcept;
+    RawLease& operator=(RawLease&&) noexcept;
+    ~RawLease();
+
+    [[nodiscard]] std::span<const std::byte> bytes() const noexcept;
+    /// How often the message was handed out, this time included.
+    [[nodiscard]] std::uint32_t deliveries() const noexcept;
+    /// The message's number in its queue.
+    [[nodiscard]] std::uint64_t sequence() const noexcept;
+    /// The message is done. Returns false when the lease had been taken away: somebody else has it.
+    bool ack();
+    /// Gives it back, to be the next one delivered. Returns false when the lease had been taken
+    /// away.
+    bool nack();
+
+ private:
+    friend class QueueCore;
+    struct State;
+    explicit RawLease(std::unique_ptr<State> state) noexcept;
+    std::unique_ptr<State> state_;
+};
+
+/// A queue of bytes. Copies share one attachment.
+class RawQueue {
+ public:
+    /// Takes part. Throws SegmentError and UsageError for what does not fit together.
+    explicit RawQueue(QueueGrant grant);
+
+    /// Room for a message of about `bytes`. Switches while the queue is full.
+    /// Returns nothing once `deadline` has passed. Throws UsageError above max_message, and Closed
+    /// after close().
+    [[nodiscard]] std::optional<RawDraft> prepare(std::size_t bytes,
+                                                  Deadline deadline = Deadline::never());
+    /// The next message. Switches, unless there is one.
+    /// Returns nothing once `deadline` has passed, and when stop() was called.
+    [[nodiscard]] std::optional<RawLease> next(Deadline deadline = Deadline::never());
+
+    /// Ends consuming: whoever waits in next(), now or later, gets nothing. Producing goes on.
+    void stop() noexcept;
+    [[nodiscard]] bool stopped() const noexcept;
+
+    [[nodiscard]] const std::string& name() const noexcept;
+    [[nodiscard]] const std::string& schema() const noexcept;
+    [[nodiscard]] std::size_t max_message() const noexcept;
+
+ private:
+    std::shared_ptr<QueueCore> core_;
+};
+
+/// A queue of one's own, without a supervisor: for programs that run alone and for tests. Its
+/// segment goes with it.
+class LocalQueue {
+ public:
+    struct Options {
+        std::uint32_t capacity = 1024;
+        std::uint64_t payload_bytes = 16 << 20;
+        std::uint64_t max_message = 1 << 20;
+    };
+    LocalQueue(std::string name, Options options);
+    explicit LocalQueue(std::string name) : LocalQueue{std::move(name), Options{}} {}
+    LocalQueue(LocalQueue&&) noexcept;
+    ~LocalQueue();
+
+    /// What one more participant needs; each gets a number of its own.
+    [[nodiscard]] QueueGrant grant();
+    /// As a supervisor does when a participant has died: what it held comes back.
+    void repair(std::uint32_t owner);
+    [[nodiscard]] bool empty() const;
+
+ private:
+    struct State;
+    std::unique_ptr<State> state_;
+};
+
+}  // namespace green::ipc

@@ -1,0 +1,40 @@
+#pragma once
+// Bytes of a frame's header. Pure; docs/reference/frame.md is the same in prose.
+
+#include <cstddef>
+#include <cstdint>
+#include <cstring>
+#include <span>
+
+#include <green/errors.hpp>
+
+namespace green::ipc {
+
+struct FrameHeader {
+    static constexpr std::size_t size = 16;
+    static constexpr std::uint32_t magic = 0x31465347;  // "GSF1" in memory
+
+    std::uint32_t bytes = 0;  // of the payload
+    std::uint16_t descriptors = 0;
+
+    void write(std::span<std::byte, size> into) const noexcept {
+        const std::uint32_t words[4] = {magic, bytes, descriptors, ~(bytes ^ descriptors)};
+        std::memcpy(into.data(), words, size);
+    }
+    /// Throws ProtocolError for what no peer of ours sends, or for a payload over the limit.
+    static FrameHeader read(std::span<const std::byte, size> from, std::size_t limit) {
+        std::uint32_t words[4];
+        std::memcpy(words, from.data(), size);
+        if (words[0] != magic)
+            throw ProtocolError("not a frame: the peer speaks something else, or lost step");
+        if (words[3] != ~(words[1] ^ words[2]) || words[2] > 0xffff)
+            throw ProtocolError("a damaged frame header");
+        if (words[1] > limit) {
+            throw ProtocolError("a frame of " + std::to_string(words[1]) + " bytes; the limit is " +
+                                std::to_string(limit));
+        }
+        return {words[1], static_cast<std::uint16_t>(words[2])};
+    }
+};
+
+}  // namespace green::ipc

@@ -1,0 +1,279 @@
+#include "named/core.hpp"
+
+#include <unistd.h>
+#include <utility>
+
+#include <green/errors.hpp>
+#include <green/sys.hpp>
+
+namespace green::ipc {
+namespace {
+
+using shm::Got;
+using shm::Interest;
+using shm::Shortage;
+
+Interest interest_for(Shortage shortage) noexcept {
+    return shortage == Shortage::slots ? Interest::slots : Interest::memory;
+}
+
+std::vector<int> numbers_of(const std::vector<Fd>& fds) {
+    std::vector<int> numbers;
+    numbers.reserve(fds.size());
+    for (const Fd& fd : fds) numbers.push_back(fd.number());
+    return numbers;
+}
+
+}  // namespace
+
+/// Waits for a message. The listener puts one into it, or stop() wakes it empty.
+class QueueCore::Getter final : public detail::WaitNode {
+ public:
+    explicit Getter(QueueCore& core) noexcept : WaitNode{detail::Reach::outside}, core_{&core} {}
+
+    bool arm() override {
+        if (core_->stopped_) return true;
+        core_->getters_.push_back(*this);
+        if (&core_->getters_.front() != this) return false;  // the process sleeps already
+        core_->member_.arm(Interest::items);
+        if (!core_->try_lease(lease)) return false;
+        unlink();
+        // What chose us may have been other news than the message that we took.
+        if (core_->member_.disarm(Interest::items)) core_->member_.pass_on(Interest::items);
+        return true;
+    }
+    void disarm() noexcept override {
+        unlink();
+        core_->lost_getter();
+    }
+    void abandon() noexcept override {
+        if (lease) core_->hand_on(lease);
+    }
+    void describe(std::string& into) const override {
+        into += "a message in queue " + core_->name_;
+    }
+
+    shm::Lease lease;
+
+ private:
+    QueueCore* core_;
+};
+
+/// Waits for room: a place and memory, or memory for the place it has.
+class QueueCore::Putter final : public detail::WaitNode {
+ public:
+    Putter(QueueCore& core, shm::Reservation& reservation, std::size_t bytes) noexcept
+        : WaitNode{detail::Reach::outside},
+          core_{&core},
+          reservation_{&reservation},
+          bytes_{bytes},
+          has_place_{static_cast<bool>(reservation)} {}
+
+    [[nodiscard]] Shortage attempt() {
+        return has_place_ ? core_->member_.try_extent(*reservation_, bytes_)
+                          : core_->member_.try_reserve(bytes_, *reservation_);
+    }
+    bool arm() override {
+        core_->putters_.push_back(*this);
+        if (&core_->putters_.front() != this || !obtain_or_sleep()) return false;
+        unlink();
+        return true;
+    }
+    void disarm() noexcept override {
+        unlink();
+        core_->lost_putter();
+    }
+    void abandon() noexcept override {
+        // With a place of its own, memory and place go back together when the draft does.
+        if (!has_place_) core_->abandon(*reservation_);
+    }
+    void describe(std::string& into) const override { into += "room in queue " + core_->name_; }
+
+    /// Returns false when the process now sleeps for what is missing.
+    bool obtain_or_sleep() {
+        for (;;) {
+            const Shortage missing = attempt();
+            if (missing == Shortage::none) return true;
+            const Interest interest = interest_for(missing);
+            core_->member_.arm(interest, bytes_);
+            const Shortage still = attempt();
+            if (still == missing) return false;
+            const bool chosen = core_->member_.disarm(interest);
+            if (still == Shortage::none) return true;
+            if (chosen) core_->member_.pass_on(interest);
+        }
+    }
+
+ private:
+    QueueCore* core_;
+    shm::Reservation* reservation_;
+    std::size_t bytes_;
+    bool has_place_;
+};
+
+QueueCore::QueueCore(QueueGrant grant)
+    : name_{std::move(grant.name)},
+      schema_{std::move(grant.schema)},
+      produce_{grant.produce},
+      consume_{grant.consume},
+      doorbells_{std::move(grant.doorbells)},
+      doorbell_numbers_{numbers_of(doorbells_)},
+      member_{shm::Segment::adopt(grant.segment.number(), grant.path), grant.owner,
+              doorbell_numbers_} {}
+
+QueueCore::~QueueCore() {
+    if (listener_) listener_->kill_soon();  // it touches nothing of ours on its way out
+}
+
+bool QueueCore::try_lease(shm::Lease& into) { return member_.try_get(into) == Got::message; }
+
+// --- waiting
+// ----------------------------------------------------------------------------------------------------
+
+void QueueCore::listen() {
+    if (listener_) return;
+    const int doorbell = member_.doorbell();
+    if (doorbell < 0) throw UsageError("queue " + name_ + ": too many processes wait for it");
+    bell_ = Fd{static_cast<int>(sys::must(sys::dup(doorbell), "dup"))};
+    listener_ = spawn([this] { hear(); });
+    listener_->set_name("queue " + name_);
+}
+
+void QueueCore::hear() {
+    for (;;) {
+        for (detail::FdOperation operation{bell_, detail::Direction::read, Deadline::never(),
+                                           detail::Reach::background};
+             operation.go();) {
+            std::uint64_t rings = 0;
+            const sys::Outcome got = sys::read(operation.number(), &rings, sizeof rings);
+            if (!got.would_block()) break;
+            operation.blocked();
+        }
+        // Serving must not end this process's hearing because of one bad message or a full table.
+        serve_getters();
+        serve_putters();
+    }
+}
+
+void QueueCore::serve_getters() {
+    bool owed = member_.disarm(Interest::items);
+    while (!getters_.empty()) {
+        shm::Lease lease;
+        if (!try_lease(lease)) {
+            member_.arm(Interest::items);
+            if (!try_lease(lease)) return;
+            owed = member_.disarm(Interest::items) || owed;
+        }
+        Getter& getter = getters_.front();
+        getter.lease = lease;
+        getter.fire();
+        owed = false;
+    }
+    if (owed) member_.pass_on(Interest::items);
+}
+
+void QueueCore::serve_putters() {
+    bool owed[] = {member_.disarm(Interest::slots), member_.disarm(Interest::memory)};
+    while (!putters_.empty()) {
+        Putter& putter = putters_.front();
+        if (!putter.obtain_or_sleep()) return;
+        putter.fire();
+        owed[0] = owed[1] = false;
+    }
+    if (owed[0]) member_.pass_on(Interest::slots);
+    if (owed[1]) member_.pass_on(Interest::memory);
+}
+
+void QueueCore::lost_getter() noexcept {
+    if (getters_.empty() && member_.disarm(Interest::items)) member_.pass_on(Interest::items);
+}
+
+void QueueCore::lost_putter() noexcept {
+    // The next in line may want less, or something else: let it try for itself.
+    if (!putters_.empty()) {
+        serve_putters();
+        return;
+    }
+    for (const Interest interest : {Interest::slots, Interest::memory}) {
+        if (member_.disarm(interest)) member_.pass_on(interest);
+    }
+}
+
+void QueueCore::hand_on(shm::Lease& lease) noexcept {
+    if (getters_.empty()) {
+        (void)end(lease, false);
+        return;
+    }
+    Getter& getter = getters_.front();
+    getter.lease = std::exchange(lease, {});
+    getter.fire();
+}
+
+// --- producing
+// --------------------------------------------------------------------------------------------------
+
+std::optional<RawDraft> QueueCore::prepare(std::size_t bytes, Deadline deadline) {
+    if (!produce_) throw UsageError("this worker is not among the producers of queue " + name_);
+    check_size(bytes);
+    auto state = std::make_unique<RawDraft::State>();
+    state->core = shared_from_this();
+    if (!putters_.empty() || member_.try_reserve(bytes, state->reservation) != Shortage::none) {
+        listen();
+        Putter putter{*this, state->reservation, bytes};
+        if (!detail::park(putter, deadline)) return std::nullopt;
+    }
+    return RawDraft{std::move(state)};
+}
+
+void QueueCore::check_size(std::size_t bytes) const {
+    const std::size_t most = member_.config().max_message;
+    if (bytes <= most) return;
+    throw UsageError("queue " + name_ + ": a message of " + std::to_string(bytes) +
+                     " bytes; max_message is " + std::to_string(most));
+}
+
+bool QueueCore::regrow(shm::Reservation& reservation, std::size_t bytes, Deadline deadline) {
+    check_size(bytes);
+    if (putters_.empty() && member_.try_extent(reservation, bytes) == Shortage::none) return true;
+    listen();
+    Putter putter{*this, reservation, bytes};
+    return detail::park(putter, deadline);
+}
+
+void QueueCore::put(shm::Reservation& reservation, std::size_t size) {
+    (void)member_.put(reservation, size, now().time_since_epoch().count());
+}
+
+void QueueCore::abandon(shm::Reservation& reservation) noexcept { member_.abandon(reservation); }
+
+// --- consuming
+// --------------------------------------------------------------------------------------------------
+
+std::optional<RawLease> QueueCore::next(Deadline deadline) {
+    if (!consume_) throw UsageError("this worker is not among the consumers of queue " + name_);
+    if (stopped_) return std::nullopt;
+    auto state = std::make_unique<RawLease::State>();
+    state->core = shared_from_this();
+    if (!getters_.empty() || !try_lease(state->lease)) {
+        listen();
+        Getter getter{*this};
+        if (!detail::park(getter, deadline) || !getter.lease) return std::nullopt;
+        state->lease = getter.lease;
+    }
+    return RawLease{std::move(state)};
+}
+
+bool QueueCore::end(shm::Lease& lease, bool acknowledged) {
+    const bool done = acknowledged ? member_.ack(lease) : member_.nack(lease);
+    // A member can hold only so many leases: who waited for one of ours to end tries again.
+    if (!getters_.empty()) serve_getters();
+    return done;
+}
+
+void QueueCore::stop() noexcept {
+    stopped_ = true;
+    getters_.fire_all();
+    lost_getter();
+}
+
+}  // namespace green::ipc

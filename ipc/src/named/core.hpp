@@ -1,0 +1,82 @@
+#pragma once
+// What all handles of one queue in this process share: the membership, who waits, and the greenlet
+// that listens to the doorbell for all of them.
+
+#include <memory>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include <green/detail/park.hpp>
+#include <green/fd.hpp>
+#include <green/greenlet.hpp>
+#include <green/ipc/named_queue.hpp>
+
+#include "queue/member.hpp"
+
+namespace green::ipc {
+
+struct RawLease::State {
+    std::shared_ptr<QueueCore> core;
+    shm::Lease lease;
+};
+
+struct RawDraft::State {
+    std::shared_ptr<QueueCore> core;
+    shm::Reservation reservation;
+};
+
+class QueueCore : public std::enable_shared_from_this<QueueCore> {
+ public:
+    explicit QueueCore(QueueGrant grant);
+    QueueCore(const QueueCore&) = delete;
+    QueueCore& operator=(const QueueCore&) = delete;
+    ~QueueCore();
+
+    std::optional<RawDraft> prepare(std::size_t bytes, Deadline deadline);
+    bool regrow(shm::Reservation& reservation, std::size_t bytes, Deadline deadline);
+    std::optional<RawLease> next(Deadline deadline);
+    void stop() noexcept;
+
+    void put(shm::Reservation& reservation, std::size_t size);
+    void abandon(shm::Reservation& reservation) noexcept;
+    bool end(shm::Lease& lease, bool acknowledged);
+
+    [[nodiscard]] shm::Member& member() noexcept { return member_; }
+    [[nodiscard]] bool stopped() const noexcept { return stopped_; }
+    [[nodiscard]] const std::string& name() const noexcept { return name_; }
+    [[nodiscard]] const std::string& schema() const noexcept { return schema_; }
+
+ private:
+    class Getter;
+    class Putter;
+
+    void check_size(std::size_t bytes) const;
+    void listen();
+    void hear();
+    /// Gives messages (room) to those who wait, and puts the process to sleep for those who got
+    /// none.
+    void serve_getters();
+    void serve_putters();
+    /// Somebody has stopped waiting: what the process sleeps for may not be wanted any more.
+    void lost_getter() noexcept;
+    void lost_putter() noexcept;
+    void hand_on(shm::Lease& lease) noexcept;
+    [[nodiscard]] bool try_lease(shm::Lease& into);
+
+    std::string name_;
+    std::string schema_;
+    bool produce_;
+    bool consume_;
+    bool stopped_ = false;
+    std::vector<Fd> doorbells_;
+    std::vector<int> doorbell_numbers_;
+    shm::Member member_;
+
+    detail::WaitList<Getter> getters_;
+    detail::WaitList<Putter> putters_;
+    Fd bell_;  // a copy of our doorbell, so that the hub may own its waiting
+    std::optional<AnyGreenlet> listener_;
+};
+
+}  // namespace green::ipc

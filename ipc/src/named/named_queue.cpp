@@ -1,0 +1,117 @@
+#include <filesystem>
+#include <unistd.h>
+#include <utility>
+
+#include <green/errors.hpp>
+#include <green/ipc/named_queue.hpp>
+#include <green/sys.hpp>
+
+#include "named/core.hpp"
+#include "queue/keeper.hpp"
+
+namespace green::ipc {
+
+RawDraft::RawDraft(std::unique_ptr<State> state) noexcept : state_{std::move(state)} {}
+RawDraft::RawDraft(RawDraft&&) noexcept = default;
+RawDraft& RawDraft::operator=(RawDraft&& other) noexcept {
+    RawDraft old{std::exchange(state_, std::move(other.state_))};
+    return *this;
+}
+RawDraft::~RawDraft() {
+    if (state_ && state_->reservation) state_->core->abandon(state_->reservation);
+}
+std::span<std::byte> RawDraft::memory() const noexcept {
+    return state_ ? state_->reservation.memory : std::span<std::byte>{};
+}
+void RawDraft::put(std::size_t size) { state_->core->put(state_->reservation, size); }
+void RawDraft::release() { state_->core->member().release_extent(state_->reservation); }
+bool RawDraft::regrow(std::size_t bytes, Deadline deadline) {
+    return state_->core->regrow(state_->reservation, bytes, deadline);
+}
+
+RawLease::RawLease(std::unique_ptr<State> state) noexcept : state_{std::move(state)} {}
+RawLease::RawLease(RawLease&&) noexcept = default;
+RawLease& RawLease::operator=(RawLease&& other) noexcept {
+    RawLease old{std::exchange(state_, std::move(other.state_))};
+    return *this;
+}
+RawLease::~RawLease() {
+    if (state_ && state_->lease) (void)state_->core->end(state_->lease, false);
+}
+std::span<const std::byte> RawLease::bytes() const noexcept { return state_->lease.message; }
+std::uint32_t RawLease::deliveries() const noexcept { return state_->lease.deliveries(); }
+std::uint64_t RawLease::sequence() const noexcept { return state_->lease.sequence; }
+bool RawLease::ack() {
+    if (!state_->lease) throw UsageError("this message was acknowledged or given back already");
+    return state_->core->end(state_->lease, true);
+}
+bool RawLease::nack() {
+    if (!state_->lease) throw UsageError("this message was acknowledged or given back already");
+    return state_->core->end(state_->lease, false);
+}
+
+RawQueue::RawQueue(QueueGrant grant) : core_{std::make_shared<QueueCore>(std::move(grant))} {}
+std::optional<RawDraft> RawQueue::prepare(std::size_t bytes, Deadline deadline) {
+    return core_->prepare(bytes, deadline);
+}
+std::optional<RawLease> RawQueue::next(Deadline deadline) { return core_->next(deadline); }
+void RawQueue::stop() noexcept { core_->stop(); }
+bool RawQueue::stopped() const noexcept { return core_->stopped(); }
+const std::string& RawQueue::name() const noexcept { return core_->name(); }
+const std::string& RawQueue::schema() const noexcept { return core_->schema(); }
+std::size_t RawQueue::max_message() const noexcept { return core_->member().config().max_message; }
+
+namespace {
+
+std::string temporary_name(const std::string& queue) {
+    return (std::filesystem::temp_directory_path() /
+            ("greensup-" + std::to_string(::getpid()) + "-" + queue))
+        .string();
+}
+
+shm::Segment create_nameless(const std::string& queue, const LocalQueue::Options& options) {
+    shm::Config config;
+    config.capacity = options.capacity;
+    config.payload_bytes = options.payload_bytes;
+    config.max_message = options.max_message;
+    return shm::Segment::create(temporary_name(queue), config);
+}
+
+}  // namespace
+
+struct LocalQueue::State {
+    State(std::string queue, const Options& options)
+        : name{std::move(queue)},
+          path{temporary_name(name)},
+          keeper{create_nameless(name, options)},
+          file{static_cast<int>(sys::must(sys::open(path.c_str(), O_RDWR), "opening " + path))} {
+        (void)sys::unlink(path.c_str());  // it lives as long as somebody has it open
+        keeper.recover();
+    }
+    std::string name;
+    std::string path;
+    shm::Keeper keeper;
+    Fd file;
+    std::uint32_t last_owner = 0;
+};
+
+LocalQueue::LocalQueue(std::string name, Options options)
+    : state_{std::make_unique<State>(std::move(name), options)} {}
+LocalQueue::LocalQueue(LocalQueue&&) noexcept = default;
+LocalQueue::~LocalQueue() = default;
+
+QueueGrant LocalQueue::grant() {
+    const auto copy = [](int fd) { return Fd{static_cast<int>(sys::must(sys::dup(fd), "dup"))}; };
+    QueueGrant grant;
+    grant.name = state_->name;
+    grant.path = state_->path;
+    grant.schema = "bytes";
+    grant.segment = copy(state_->file.number());
+    for (const int doorbell : state_->keeper.doorbells()) grant.doorbells.push_back(copy(doorbell));
+    grant.owner = ++state_->last_owner;
+    return grant;
+}
+void LocalQueue::repair(std::uint32_t owner) { state_->keeper.repair(owner); }
+bool LocalQueue::empty() const { return state_->keeper.empty(); }
+
+}  // namespace green::ipc

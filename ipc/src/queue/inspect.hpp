@@ -1,0 +1,44 @@
+#pragma once
+// Looking at a segment without touching it: figures for `greensup status`, and the full account for tests and for
+// whoever suspects damage.
+
+#include <cstdint>
+#include <string>
+#include <vector>
+
+#include "segment.hpp"
+
+namespace green::ipc::shm {
+
+/// Taken while others go on, so the parts are each true but not of one instant. The totals miss one step per kill at
+/// most: they are counted by those who do the work.
+struct Status {
+    std::uint64_t generation = 0;
+    std::uint64_t free = 0, reserved = 0, ready = 0, leased = 0, retiring = 0, zombie = 0, dead = 0;
+    std::uint64_t bytes = 0;  // of the messages that are ready or leased
+    std::uint64_t put = 0, delivered = 0, redelivered = 0, acked = 0, returned = 0, refused = 0;
+    std::uint64_t oldest_sequence = 0;  // of those ready or leased; 0: none
+    std::uint64_t last_sequence = 0;
+    std::uint64_t oldest_put_time = 0;
+};
+
+[[nodiscard]] Status status(const Segment& segment);
+
+/// Whether no message is in the queue or on its way into it.
+[[nodiscard]] bool empty(const Segment& segment);
+
+/// Where every byte of the payload is.
+struct Space {
+    std::uint64_t free = 0;  // in FREE chunks
+    std::uint64_t live = 0;  // in extents
+    std::uint64_t idle = 0;  // in chunks that are taken: given back already, or not yet given out
+    std::uint64_t total = 0;
+};
+
+[[nodiscard]] Space space(const Segment& segment);
+
+/// Everything that contradicts the protocol, as sentences; empty is good. Exact only while nobody works on the queue
+/// and every death has been repaired.
+[[nodiscard]] std::vector<std::string> audit(const Segment& segment);
+
+}  // namespace green::ipc::shm

@@ -1,0 +1,83 @@
+#pragma once
+// The supervisor's side of a queue: makes it, mends it after a death, counts. Takes part in no put and no get, and
+// holds nothing that anybody waits for.
+//
+// repair() and recover() may be killed at any instruction; called again they finish. One keeper at a time.
+
+#include <cstdint>
+#include <span>
+#include <vector>
+
+#include "inspect.hpp"
+#include "segment.hpp"
+#include "slots.hpp"
+#include "wait_table.hpp"
+
+namespace green::ipc::shm {
+
+class Keeper {
+ public:
+    /// Takes a segment and makes one eventfd per wait slot. Throws std::system_error; then nothing stays open.
+    explicit Keeper(Segment segment);
+    Keeper(const Keeper&) = delete;
+    Keeper& operator=(const Keeper&) = delete;
+    ~Keeper();
+
+    /// After create(), and after open() when nobody who took part is alive: everybody is treated as dead. READY
+    /// messages stay, in the order of their numbers; leased ones come back; what was being built is gone; all rings,
+    /// pins and wait slots are made anew. Throws SegmentError when the segment contradicts itself.
+    void recover();
+
+    /// After the proven death, or the orderly end, of `owner`: what it was building is gone, what it had leased
+    /// comes back first, its pins and its wait slot are free, and everybody is woken. Others go on meanwhile.
+    void repair(Owner owner);
+
+    /// Takes a lease away from its holder, who may still read: the memory stays until its pin is gone. The message
+    /// comes back first. False: it was not that lease any more. `word`: the slot's state word.
+    bool take_back(std::uint32_t slot, std::uint64_t word);
+
+    /// Rings every doorbell; healthy members look around and sleep again.
+    void wake_all();
+
+    /// The doorbells, to be inherited by every participant, in this order.
+    [[nodiscard]] std::span<const int> doorbells() const noexcept { return doorbells_.get(); }
+    [[nodiscard]] const Segment& segment() const noexcept { return segment_; }
+    [[nodiscard]] Status status() const { return shm::status(segment_); }
+    /// Whether no message is left: none ready, none leased, none being put.
+    [[nodiscard]] bool empty() const { return shm::empty(segment_); }
+
+ private:
+    /// Eventfds that are closed again.
+    class Doorbells {
+     public:
+        explicit Doorbells(unsigned count);
+        ~Doorbells();
+        [[nodiscard]] std::span<const int> get() const noexcept { return fds_; }
+
+     private:
+        std::vector<int> fds_;
+    };
+
+    // repair.cpp
+    void return_slots(Owner owner);
+    void bury_zombies();
+    void mend_chunks(Owner owner);
+    void finish_extents(std::uint64_t index, ChunkWord word);
+    void refill_rings();
+
+    // recover.cpp
+    void check() const;
+    void reset_members();
+    void reset_slots();
+    void reset_chunks();
+    void reset_chunk(std::uint64_t index);
+    void fill_rings();
+
+    Segment segment_;
+    Doorbells doorbells_;
+    WaitTable waits_;
+    Chunks chunks_;
+    Slots slots_;
+};
+
+}  // namespace green::ipc::shm

@@ -1,0 +1,215 @@
+#include "member.hpp"
+
+#include <stdexcept>
+#include <utility>
+
+#include <unistd.h>
+
+#include <green/errors.hpp>
+
+#include "crash_point.hpp"
+
+namespace green::ipc::shm {
+namespace {
+
+const Segment& joinable(const Segment& segment, Owner owner) {
+    if (owner == nobody || owner > segment.config().members) {
+        throw UsageError(segment.path() + ": owner " + std::to_string(owner) + " is not one of 1 to " +
+                         std::to_string(segment.config().members));
+    }
+    return segment;
+}
+
+}  // namespace
+
+Member::Member(Segment segment, Owner owner, std::span<const int> doorbells, std::uint64_t start_time)
+    : segment_{std::move(segment)},
+      owner_{owner},
+      waits_{joinable(segment_, owner), doorbells},
+      chunks_{segment_},
+      slots_{segment_, chunks_, waits_, owner},
+      extents_{segment_, chunks_, owner},
+      pins_{segment_, owner},
+      record_{segment_.member(owner)} {
+    if (!record_.pid.swap(0, static_cast<std::uint64_t>(::getpid()))) {
+        throw UsageError(segment_.path() + ": owner " + std::to_string(owner) + " is still process " +
+                         std::to_string(record_.pid.load()));
+    }
+    crash_point(CrashPoint::attach_registered);
+    record_.start_time.store(start_time);
+}
+
+Member::~Member() {
+    crash_point(CrashPoint::leave_begun);
+    extents_.retire();
+    if (wait_slot_) waits_.release(owner_);
+    crash_point(CrashPoint::leave_done);
+}
+
+Shortage Member::try_reserve(std::size_t bytes, Reservation& into) {
+    check_size(bytes);
+    if (!slots_.reserve(into.slot, into.word)) return Shortage::slots;
+    crash_point(CrashPoint::reserve_claimed);
+    const Shortage shortage = try_extent(into, bytes);
+    if (shortage != Shortage::none) abandon(into);
+    return shortage;
+}
+
+Shortage Member::try_extent(Reservation& reservation, std::size_t bytes) {
+    check_size(bytes);
+    (void)checked(reservation);
+    if (!reservation.memory.empty()) throw UsageError("this reservation needs no extent");
+    const auto memory = extents_.take(reservation.slot, bytes);
+    if (extents_.has_disturbed()) waits_.announce(Interest::memory);
+    if (!memory) return Shortage::memory;
+    reservation.memory = *memory;
+    crash_point(CrashPoint::reserve_done);
+    return Shortage::none;
+}
+
+SlotRecord& Member::checked(const Reservation& reservation) const {
+    SlotRecord& record = segment_.slot(reservation.slot);
+    if (!reservation || record.state.load() != reservation.word) throw UsageError("this reservation is over");
+    return record;
+}
+
+void Member::check_size(std::size_t bytes) const {
+    if (bytes <= config().max_message) return;
+    throw std::length_error(segment_.path() + ": a message of " + std::to_string(bytes) +
+                            " bytes; max_message is " + std::to_string(config().max_message));
+}
+
+void Member::release_extent(Reservation& reservation, std::size_t touched) {
+    extents_.written(checked(reservation).extent.peek(), touched);
+    slots_.release_extent(reservation.slot);
+    reservation.memory = {};
+    crash_point(CrashPoint::grow_released);
+}
+
+std::uint64_t Member::put(Reservation& reservation, std::size_t size, std::int64_t now) {
+    SlotRecord& record = checked(reservation);
+    if (size > reservation.memory.size() || reservation.memory.empty()) {
+        throw UsageError("put() of more than was reserved");
+    }
+    const std::uint64_t sequence = segment_.control().fresh.sequence.add(1) + 1;
+    record.size.poke(size);
+    record.sequence.poke(sequence);
+    record.put_time.poke(static_cast<std::uint64_t>(now));
+    record.first_get_time.poke(0);
+    extents_.written(record.extent.peek(), size);
+    crash_point(CrashPoint::put_numbered);
+
+    const SlotWord ready = SlotWord::of(reservation.word).published();
+    record.state.swap(reservation.word, ready.pack());
+    crash_point(CrashPoint::put_published);
+    record_.put.count();
+    const std::uint32_t slot = reservation.slot;
+    reservation = {};
+    slots_.queue(slot, ready, Turn::last);
+    crash_point(CrashPoint::put_announced);
+    return sequence;
+}
+
+void Member::abandon(Reservation& reservation) {
+    (void)checked(reservation);
+    const Reservation gone = std::exchange(reservation, {});
+    slots_.abandon(gone.slot, SlotWord::of(gone.word));
+}
+
+Got Member::try_get(Lease& into, std::int64_t now) {
+    if (pins_.is_full()) return Got::too_many_leases;
+    const auto claim = [&](std::uint64_t index, std::uint64_t tag) {
+        const auto slot = static_cast<std::uint32_t>(index);
+        Word& state = segment_.slot(slot).state;
+        const std::uint64_t seen = state.load();
+        const SlotWord word = SlotWord::of(seen);
+        if (word.state != SlotState::ready || tag_of(word.generation) != tag) return Claim::stale;
+        const std::uint32_t pin = pins_.place(slot);
+        crash_point(CrashPoint::get_pinned);
+        const std::uint64_t leased = word.leased_by(owner_).pack();
+        if (!state.swap(seen, leased)) {
+            pins_.lift(pin);
+            slots_.bury_if_haunted(slot);
+            return Claim::retry;
+        }
+        crash_point(CrashPoint::get_leased);
+        into.slot = slot;
+        into.pin = pin;
+        into.word = leased;
+        return Claim::taken;
+    };
+    if (!slots_.next(claim)) return Got::nothing;
+    describe(into, now);
+    crash_point(CrashPoint::get_done);
+    return Got::message;
+}
+
+void Member::describe(Lease& lease, std::int64_t now) {
+    SlotRecord& record = segment_.slot(lease.slot);
+    const auto memory = chunks_.find(record.extent.load(), lease.slot);
+    const std::uint64_t size = record.size.peek();
+    if (!memory || size > memory->size()) {
+        segment_.damaged("damaged: slot " + std::to_string(lease.slot) + " holds a message without memory");
+    }
+    lease.message = memory->first(size);
+    lease.sequence = record.sequence.peek();
+    lease.put_time = static_cast<std::int64_t>(record.put_time.peek());
+    if (record.first_get_time.peek() == 0) record.first_get_time.poke(static_cast<std::uint64_t>(now));
+    record_.delivered.count();
+    if (lease.deliveries() > 1) record_.redelivered.count();
+}
+
+bool Member::end(const Lease& lease, SlotWord after) {
+    if (!lease) throw UsageError("no lease");
+    pins_.lift(lease.pin);
+    crash_point(CrashPoint::ack_unpinned);
+    if (segment_.slot(lease.slot).state.swap(lease.word, after.pack())) return true;
+    slots_.bury_if_haunted(lease.slot);
+    record_.refused.count();
+    return false;
+}
+
+bool Member::ack(Lease& lease) {
+    const Lease gone = std::exchange(lease, {});
+    const SlotWord retiring = SlotWord::of(gone.word).acked_by(owner_);
+    if (!end(gone, retiring)) return false;
+    crash_point(CrashPoint::ack_committed);
+    record_.acked.count();
+    slots_.bury(gone.slot, retiring);
+    crash_point(CrashPoint::ack_done);
+    return true;
+}
+
+bool Member::nack(Lease& lease, Turn turn) {
+    const Lease gone = std::exchange(lease, {});
+    const SlotWord ready = SlotWord::of(gone.word).returned();
+    if (!end(gone, ready)) return false;
+    crash_point(CrashPoint::nack_returned);
+    record_.returned.count();
+    slots_.queue(gone.slot, ready, turn);
+    crash_point(CrashPoint::nack_done);
+    return true;
+}
+
+bool Member::holds(const Lease& lease) const noexcept {
+    return lease && segment_.slot(lease.slot).state.load() == lease.word;
+}
+
+int Member::doorbell() {
+    if (!wait_slot_) wait_slot_ = waits_.claim(owner_);
+    return wait_slot_ ? waits_.doorbell(*wait_slot_) : -1;
+}
+
+void Member::arm(Interest interest, std::size_t bytes) {
+    if (!wait_slot_) throw UsageError("arm() before doorbell()");
+    waits_.arm(*wait_slot_, interest, bytes);
+}
+
+bool Member::disarm(Interest interest) {
+    if (!wait_slot_) throw UsageError("disarm() before doorbell()");
+    return waits_.disarm(*wait_slot_, interest);
+}
+
+void Member::pass_on(Interest interest) { waits_.announce(interest); }
+
+}  // namespace green::ipc::shm

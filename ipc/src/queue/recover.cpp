@@ -1,0 +1,134 @@
+// What the keeper does when nobody else is alive: after creation, after a crash of everything, or when a supervisor
+// finds the segments of the one before it.
+//
+// It looks at everything first and throws before it changes anything. Then it goes from slots, which decide, to what
+// follows from them. Killed anywhere, it starts again from slots that are no further from the truth than before.
+
+#include <algorithm>
+#include <tuple>
+#include <vector>
+
+#include "crash_point.hpp"
+#include "keeper.hpp"
+#include "pins.hpp"
+
+namespace green::ipc::shm {
+
+void Keeper::recover() {
+    check();
+    crash_point(CrashPoint::recover_begun);
+    reset_members();
+    reset_slots();
+    crash_point(CrashPoint::recover_slots_done);
+    reset_chunks();
+    fill_rings();
+    segment_.control().generation.add(1);
+    crash_point(CrashPoint::recover_done);
+}
+
+void Keeper::check() const {
+    for (std::uint32_t index = 0; index < segment_.config().capacity; ++index) {
+        const SlotRecord& slot = segment_.slot(index);
+        const SlotWord word = SlotWord::of(slot.state.load());
+        const std::string name = "damaged: slot " + std::to_string(index);
+        if (!is_legal(word, segment_.config().members)) segment_.damaged(name + " is in an impossible state");
+        if (word.state != SlotState::ready && word.state != SlotState::leased) continue;
+        const auto memory = chunks_.find(slot.extent.load(), index);
+        if (!memory || slot.size.peek() > memory->size()) segment_.damaged(name + " holds a message without memory");
+    }
+}
+
+void Keeper::reset_members() {
+    for (Owner owner = 1; owner <= segment_.config().members; ++owner) {
+        Pins::clear(segment_, owner);
+        waits_.release(owner);
+        segment_.member(owner).pid.store(0);
+    }
+    for (unsigned i = 0; i < interests; ++i) {
+        for (Word& bits : segment_.control().sleepers[i].bits) bits.store(0);
+    }
+}
+
+void Keeper::reset_slots() {
+    std::uint64_t last = segment_.control().fresh.sequence.load();
+    for (std::uint32_t index = 0; index < segment_.config().capacity; ++index) {
+        SlotRecord& slot = segment_.slot(index);
+        const SlotWord word = SlotWord::of(slot.state.load());
+        const bool is_acked = word.state == SlotState::retiring || word.state == SlotState::zombie;
+        if (word.state == SlotState::reserved) slot.state.store(word.abandoned().pack());
+        if (word.state == SlotState::leased) slot.state.store(word.returned().pack());
+        if (is_acked) slot.state.store(word.freed().pack());
+        crash_point(CrashPoint::recover_slot);
+        if (SlotWord::of(slot.state.load()).state == SlotState::ready) last = std::max(last, slot.sequence.peek());
+    }
+    segment_.control().fresh.sequence.store(last);
+}
+
+void Keeper::reset_chunks() {
+    for (std::uint64_t index = 0; index < segment_.geometry().chunk_count; ++index) {
+        reset_chunk(index);
+        crash_point(CrashPoint::recover_chunk);
+    }
+    for (std::uint32_t index = 0; index < segment_.config().capacity; ++index) {
+        SlotRecord& slot = segment_.slot(index);
+        if (SlotWord::of(slot.state.load()).state == SlotState::free) slot.extent.store(0);
+    }
+}
+
+void Keeper::reset_chunk(std::uint64_t index) {
+    Word& state = segment_.chunk(index).state;
+    ChunkWord word = ChunkWord::of(state.load());
+    const auto is_owned = [&](std::uint64_t at, EntryWord entry) {
+        const ExtentRef ref{static_cast<std::uint32_t>(index), static_cast<std::uint32_t>(at), word.epoch};
+        if (entry.slot >= segment_.config().capacity) return false;
+        const SlotRecord& slot = segment_.slot(entry.slot);
+        return SlotWord::of(slot.state.load()).state != SlotState::free && slot.extent.load() == ref.pack();
+    };
+    const auto drop_unowned = [&](std::uint64_t at) {
+        Word& place = segment_.entry(index, at);
+        EntryWord entry = EntryWord::of(place.load());
+        if (entry.state == EntryState::live && !is_owned(at, entry)) {
+            entry.state = EntryState::freed;
+            place.store(entry.pack());
+        }
+        return entry.units;
+    };
+
+    if (word.state == ChunkState::current || word.state == ChunkState::retired) {
+        finish_extents(index, word);
+        for (std::uint64_t at = 0; at < word.used; at += drop_unowned(at)) {}
+        word.state = ChunkState::retired;
+        word.owner = nobody;
+        state.store(word.pack());
+        chunks_.distrust(index);
+        chunks_.settle(index);
+    }
+    if (word.state == ChunkState::head) {
+        const EntryWord entry = EntryWord::of(segment_.entry(index, 0).load());
+        const bool is_unfinished = entry.epoch != word.epoch || entry.state == EntryState::unset;
+        if (!is_unfinished) drop_unowned(0);
+        if (is_unfinished || chunks_.is_drained(index, word)) chunks_.free_run(index, word.pack());
+    }
+    if (ChunkWord::of(state.load()).state == ChunkState::free) {
+        chunks_.mark_free(index);
+    }
+}
+
+void Keeper::fill_rings() {
+    slots_.reset_rings();
+    crash_point(CrashPoint::recover_ring_empty);
+    std::vector<std::tuple<std::uint64_t, std::uint32_t>> ready;
+    for (std::uint32_t index = 0; index < segment_.config().capacity; ++index) {
+        const SlotWord word = SlotWord::of(segment_.slot(index).state.load());
+        if (word.state == SlotState::free) slots_.offer(index, word);
+        if (word.state == SlotState::ready) ready.emplace_back(segment_.slot(index).sequence.peek(), index);
+    }
+    std::sort(ready.begin(), ready.end());
+    for (const auto& [sequence, index] : ready) {
+        const SlotWord word = SlotWord::of(segment_.slot(index).state.load());
+        slots_.queue(index, word, word.deliveries == 0 ? Turn::last : Turn::first);
+    }
+    crash_point(CrashPoint::recover_ring_filled);
+}
+
+}  // namespace green::ipc::shm

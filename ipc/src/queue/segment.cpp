@@ -1,0 +1,140 @@
+#include "segment.hpp"
+
+#include <cstring>
+#include <utility>
+
+#include <green/sys.hpp>
+
+namespace green::ipc::shm {
+namespace {
+
+/// A descriptor that is closed again, and a file that is removed again unless kept.
+class Fd {
+ public:
+    explicit Fd(int fd) noexcept : fd_{fd} {}
+    Fd(const Fd&) = delete;
+    Fd& operator=(const Fd&) = delete;
+    ~Fd() { (void)sys::close(fd_); }
+    [[nodiscard]] int get() const noexcept { return fd_; }
+
+ private:
+    int fd_;
+};
+
+class Draft {
+ public:
+    explicit Draft(std::string path) : path_{std::move(path)} { (void)sys::unlink(path_.c_str()); }
+    Draft(const Draft&) = delete;
+    Draft& operator=(const Draft&) = delete;
+    ~Draft() {
+        if (!path_.empty()) (void)sys::unlink(path_.c_str());
+    }
+    [[nodiscard]] const char* path() const noexcept { return path_.c_str(); }
+    void name(const std::string& final) {
+        (void)sys::must(sys::rename(path_.c_str(), final.c_str()), "rename " + path_ + " to " + final);
+        path_.clear();
+    }
+
+ private:
+    std::string path_;
+};
+
+std::byte* map(int fd, std::uint64_t size, const std::string& path) {
+    const auto address =
+        sys::must(sys::mmap(nullptr, size, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0), "mmap " + path);
+    return reinterpret_cast<std::byte*>(address);
+}
+
+void write_header(int fd, const Config& config, std::uint64_t total, const std::string& path) {
+    Header header{};
+    header.magic = segment_magic;
+    header.version = segment_version;
+    header.header_bytes = sizeof(Header);
+    header.total_bytes = total;
+    header.config = config;
+    header.checksum = checksum_of(header);
+    const auto written = sys::must(sys::pwrite(fd, &header, sizeof header, 0), "write " + path);
+    if (written != sizeof header) throw SegmentError(path, "short write of the header");
+}
+
+std::string of(std::uint64_t have, std::uint64_t need) {
+    return std::to_string(have) + " bytes of " + std::to_string(need);
+}
+
+Header read_header(int fd, const std::string& path) {
+    struct stat file {};
+    (void)sys::must(sys::fstat(fd, file), "fstat " + path);
+    if (!S_ISREG(file.st_mode)) throw SegmentError(path, "not a regular file");
+    const auto size = static_cast<std::uint64_t>(file.st_size);
+    if (size < sizeof(Header)) throw SegmentError(path, "truncated: " + of(size, sizeof(Header)) + " of a header");
+
+    Header header;
+    const auto got = sys::must(sys::pread(fd, &header, sizeof header, 0), "read " + path);
+    if (got != sizeof header) throw SegmentError(path, "short read of the header");
+    if (header.magic != segment_magic) throw SegmentError(path, "not a queue segment: another magic number");
+    if (header.version != segment_version) {
+        throw SegmentError(path, "segment version " + std::to_string(header.version) + ", but this program reads " +
+                                     std::to_string(segment_version));
+    }
+    if (header.header_bytes != sizeof(Header)) throw SegmentError(path, "damaged header: its size");
+    if (header.checksum != checksum_of(header)) throw SegmentError(path, "damaged header: its checksum");
+    if (const std::string problem = header.config.problem(); !problem.empty()) {
+        throw SegmentError(path, "damaged header: " + problem);
+    }
+    const std::uint64_t total = Geometry{header.config}.total;
+    if (header.total_bytes != total) throw SegmentError(path, "damaged header: its figures do not add up");
+    if (size < total) throw SegmentError(path, "truncated: " + of(size, total));
+    if (size > total) throw SegmentError(path, "longer than its header says: " + of(size, total));
+    return header;
+}
+
+}  // namespace
+
+Segment Segment::create(const std::string& path, const Config& config) {
+    if (const std::string problem = config.problem(); !problem.empty()) throw std::invalid_argument(problem);
+    const std::uint64_t total = Geometry{config}.total;
+
+    // rename() would replace silently; the run directory is ours alone, so looking first is enough.
+    const sys::Outcome existing = sys::open(path.c_str(), O_RDONLY | O_NOFOLLOW);
+    if (existing.ok()) (void)sys::close(existing.as_int());
+    if (existing.error != ENOENT) sys::fail(existing.ok() ? EEXIST : existing.error, "create " + path);
+
+    Draft draft{path + ".new"};
+    const Fd fd{static_cast<int>(sys::must(
+        sys::open(draft.path(), O_RDWR | O_CREAT | O_EXCL | O_NOFOLLOW, S_IRUSR | S_IWUSR), "create " + path))};
+    (void)sys::must(sys::fallocate(fd.get(), 0, static_cast<off_t>(total)),
+                    "fallocate " + std::to_string(total) + " bytes for " + path);
+    write_header(fd.get(), config, total, path);
+    Segment segment{map(fd.get(), total, path), config, path};
+    draft.name(path);
+    return segment;
+}
+
+Segment Segment::open(const std::string& path, std::optional<std::uint64_t> schema_id) {
+    const Fd fd{static_cast<int>(sys::must(sys::open(path.c_str(), O_RDWR | O_NOFOLLOW), "open " + path))};
+    return adopt(fd.get(), path, schema_id);
+}
+
+Segment Segment::adopt(int fd, const std::string& path, std::optional<std::uint64_t> schema_id) {
+    const Header header = read_header(fd, path);
+    if (schema_id && *schema_id != header.config.schema_id) {
+        throw SegmentError(path, "holds messages of schema " + std::to_string(header.config.schema_id) + ", not of " +
+                                     std::to_string(*schema_id));
+    }
+    return Segment{map(fd, header.total_bytes, path), header.config, path};
+}
+
+Segment::Segment(std::byte* base, const Config& config, std::string path)
+    : base_{base}, config_{config}, geometry_{config}, path_{std::move(path)} {}
+
+Segment::Segment(Segment&& other) noexcept
+    : base_{std::exchange(other.base_, nullptr)},
+      config_{other.config_},
+      geometry_{other.geometry_},
+      path_{std::move(other.path_)} {}
+
+Segment::~Segment() {
+    if (base_ != nullptr) (void)sys::munmap(base_, geometry_.total);
+}
+
+}  // namespace green::ipc::shm

@@ -1,0 +1,104 @@
+#include "slots.hpp"
+
+#include "crash_point.hpp"
+#include "pins.hpp"
+
+namespace green::ipc::shm {
+
+Slots::Slots(const Segment& segment, Chunks& chunks, WaitTable& waits, Owner self) noexcept
+    : segment_{segment},
+      chunks_{chunks},
+      waits_{waits},
+      self_{self},
+      fresh_{segment.control().fresh.head, segment.control().fresh.tail, segment.fresh_cells(),
+             segment.config().capacity},
+      again_{segment.control().again.head, segment.control().again.tail, segment.again_cells(),
+             segment.config().capacity},
+      free_{segment.control().free.head, segment.control().free.tail, segment.free_cells(),
+            segment.config().capacity} {}
+
+bool Slots::taken(Ringed outcome) const {
+    if (outcome == Ringed::damaged) segment_.damaged("damaged: the cells of a ring fit no lap");
+    return outcome == Ringed::done;
+}
+
+bool Slots::reserve(std::uint32_t& slot, std::uint64_t& word) {
+    return taken(free_.pop([&](std::uint64_t index, std::uint64_t tag) {
+        Word& state = segment_.slot(index).state;
+        const std::uint64_t seen = state.load();
+        const SlotWord now = SlotWord::of(seen);
+        if (now.state != SlotState::free || tag_of(now.generation) != tag) return Claim::stale;
+        const std::uint64_t mine = now.reserved_by(self_).pack();
+        if (!state.swap(seen, mine)) return Claim::retry;
+        slot = static_cast<std::uint32_t>(index);
+        word = mine;
+        return Claim::taken;
+    }));
+}
+
+// A ring that is full is a damaged one (Q6). Even then nothing is lost: the slot's word says what it is, and the
+// keeper finds it at the next repair.
+void Slots::queue(std::uint32_t slot, SlotWord word, Turn turn) {
+    (void)taken((turn == Turn::first ? again_ : fresh_).push(slot, word.generation));
+    crash_point(CrashPoint::put_queued);
+    waits_.announce(Interest::items);
+}
+
+std::uint64_t Slots::drop_extent(std::uint32_t slot) {
+    SlotRecord& record = segment_.slot(slot);
+    const std::uint64_t ref = record.extent.load();
+    if (ref == 0) return 0;
+    chunks_.release(ref, slot);
+    record.extent.store(0);
+    crash_point(CrashPoint::extent_forgotten);
+    return ref;
+}
+
+void Slots::release_extent(std::uint32_t slot) {
+    const std::uint64_t ref = drop_extent(slot);
+    full_fence();
+    if (waits_.has_sleepers(Interest::memory) && chunks_.is_empty(ref)) waits_.wake(Interest::memory);
+}
+
+void Slots::abandon(std::uint32_t slot, SlotWord word) { finish(slot, word.abandoned()); }
+
+void Slots::bury(std::uint32_t slot, SlotWord word) {
+    if (word.deliveries > 1 && Pins::is_pinned(segment_, slot)) {
+        segment_.slot(slot).state.store(word.haunted().pack());
+        crash_point(CrashPoint::ack_haunted);
+        bury_if_haunted(slot);
+        return;
+    }
+    finish(slot, word.freed());
+}
+
+void Slots::bury_if_haunted(std::uint32_t slot) {
+    full_fence();
+    Word& state = segment_.slot(slot).state;
+    const std::uint64_t seen = state.load();
+    const SlotWord word = SlotWord::of(seen);
+    if (word.state != SlotState::zombie || Pins::is_pinned(segment_, slot)) return;
+    const SlotWord mine = word.buried_by(self_);
+    if (!state.swap(seen, mine.pack())) return;  // another one buries it
+    crash_point(CrashPoint::ack_exorcised);
+    finish(slot, mine.freed());
+}
+
+// The slot is exclusively ours, so a store is enough.
+void Slots::finish(std::uint32_t slot, SlotWord after) {
+    const std::uint64_t ref = drop_extent(slot);
+    segment_.slot(slot).state.store(after.pack());
+    crash_point(CrashPoint::ack_slot_freed);
+    offer(slot, after);
+    full_fence();
+    if (waits_.has_sleepers(Interest::slots)) waits_.wake(Interest::slots);
+    if (waits_.has_sleepers(Interest::memory) && chunks_.is_empty(ref)) waits_.wake(Interest::memory);
+}
+
+void Slots::reset_rings() noexcept {
+    fresh_.reset();
+    again_.reset();
+    free_.reset();
+}
+
+}  // namespace green::ipc::shm

@@ -1,0 +1,70 @@
+#pragma once
+// The transitions of slots that members and the keeper have in common, and the three rings that index the slots.
+
+#include <cstdint>
+
+#include "chunks.hpp"
+#include "order_ring.hpp"
+#include "slot.hpp"
+#include "wait_table.hpp"
+
+namespace green::ipc::shm {
+
+/// Where a message that comes back goes: before all others, or behind them.
+enum class Turn : std::uint8_t { first, last };
+
+using Ring = BasicRing<Word>;
+
+class Slots {
+ public:
+    /// Borrows all of them. `self` is who acts here; the keeper is nobody.
+    Slots(const Segment& segment, Chunks& chunks, WaitTable& waits, Owner self) noexcept;
+
+    /// FREE → RESERVED. False: there is none.
+    [[nodiscard]] bool reserve(std::uint32_t& slot, std::uint64_t& word);
+
+    /// Puts a READY slot where it is found, and wakes somebody for it.
+    void queue(std::uint32_t slot, SlotWord word, Turn turn);
+
+    /// RETIRING, by us → FREE, or → ZOMBIE while somebody may still read.
+    void bury(std::uint32_t slot, SlotWord word);
+    /// After a pin was lifted without a lease: a slot that only waited for that is buried.
+    void bury_if_haunted(std::uint32_t slot);
+
+    /// RESERVED, by us or by a dead one whom we act for → FREE, the extent given back.
+    void abandon(std::uint32_t slot, SlotWord word);
+
+    /// Gives back the extent of a slot that is exclusively ours.
+    void release_extent(std::uint32_t slot);
+
+    /// Puts a FREE slot where it is found. Wakes nobody.
+    void offer(std::uint32_t slot, SlotWord word) { (void)taken(free_.push(slot, word.generation)); }
+
+    [[nodiscard]] const Ring& fresh() const noexcept { return fresh_; }
+    [[nodiscard]] const Ring& again() const noexcept { return again_; }
+    [[nodiscard]] const Ring& free() const noexcept { return free_; }
+
+    /// Takes from the ring of redelivered messages, then from that of fresh ones. `claim`: see BasicRing::pop().
+    template <class F>
+    [[nodiscard]] bool next(F&& claim) {
+        return taken(again_.pop(claim)) || taken(fresh_.pop(claim));
+    }
+
+    void reset_rings() noexcept;
+
+ private:
+    /// Throws SegmentError for a ring that contradicts itself.
+    bool taken(Ringed outcome) const;
+    void finish(std::uint32_t slot, SlotWord after);
+    [[nodiscard]] std::uint64_t drop_extent(std::uint32_t slot);
+
+    const Segment& segment_;
+    Chunks& chunks_;
+    WaitTable& waits_;
+    Owner self_;
+    Ring fresh_;
+    Ring again_;
+    Ring free_;
+};
+
+}  // namespace green::ipc::shm

@@ -1,0 +1,47 @@
+#pragma once
+// A 64-bit word of mapped memory that several processes change at once. A plain aggregate, so that it begins to
+// exist with the mapping; each access goes through std::atomic_ref.
+//
+// All changes that read and write are sequentially consistent: on the machines we run on that costs nothing beyond
+// the locked instruction, and the arguments of the protocol (docs/reference/queue-segment.md) stay short.
+
+#include <atomic>
+#include <cstdint>
+
+namespace green::ipc::shm {
+
+class Word {
+ public:
+    [[nodiscard]] std::uint64_t load() const noexcept { return ref().load(std::memory_order_acquire); }
+    void store(std::uint64_t value) noexcept { ref().store(value, std::memory_order_release); }
+
+    /// For fields that the state word beside them publishes, and for figures that nobody decides by.
+    [[nodiscard]] std::uint64_t peek() const noexcept { return ref().load(std::memory_order_relaxed); }
+    void poke(std::uint64_t value) noexcept { ref().store(value, std::memory_order_relaxed); }
+
+    /// One compare-and-swap; true if `expected` stood there and `desired` stands there now.
+    bool swap(std::uint64_t expected, std::uint64_t desired) noexcept {
+        return ref().compare_exchange_strong(expected, desired, std::memory_order_seq_cst);
+    }
+    std::uint64_t add(std::uint64_t amount) noexcept { return ref().fetch_add(amount, std::memory_order_seq_cst); }
+    /// Both return the word as it was before.
+    std::uint64_t set_bits(std::uint64_t bits) noexcept { return ref().fetch_or(bits, std::memory_order_seq_cst); }
+    std::uint64_t clear_bits(std::uint64_t bits) noexcept { return ref().fetch_and(~bits, std::memory_order_seq_cst); }
+
+    /// For a counter with a single writer.
+    void count(std::uint64_t amount = 1) noexcept { poke(peek() + amount); }
+
+ private:
+    using Ref = std::atomic_ref<std::uint64_t>;
+    static_assert(Ref::is_always_lock_free, "a lock in one process's memory would protect nothing");
+    [[nodiscard]] Ref ref() const noexcept { return Ref{const_cast<std::uint64_t&>(value_)}; }
+
+    alignas(Ref::required_alignment) std::uint64_t value_;
+};
+static_assert(sizeof(Word) == 8);
+
+/// Keeps a store before a later load of another word: the one order that hardware and compiler do not keep by
+/// themselves, and on which every sleep-and-wake handshake rests.
+inline void full_fence() noexcept { std::atomic_thread_fence(std::memory_order_seq_cst); }
+
+}  // namespace green::ipc::shm

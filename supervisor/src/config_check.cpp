@@ -1,0 +1,230 @@
+#include "config_check.hpp"
+
+#include <algorithm>
+#include <set>
+
+#include "units.hpp"
+
+namespace greensup {
+namespace {
+
+template <class Section>
+std::vector<std::string> names_of(const std::vector<Section>& sections) {
+    std::vector<std::string> names;
+    names.reserve(sections.size());
+    for (const auto& section : sections) names.push_back(section.name);
+    return names;
+}
+
+std::string quoted(const std::string& text) { return '"' + text + '"'; }
+
+/// The place of the first of `keys` that the user wrote; the check stays silent if none was: no
+/// combination of defaults is ever blamed on him.
+struct Written {
+    std::string key;
+    Place place;
+};
+std::optional<Written> first_written(const Reader& reader, const std::vector<std::string>& keys) {
+    for (const auto& key : keys)
+        if (const auto place = reader.written(key)) return Written{key, *place};
+    return std::nullopt;
+}
+
+class Checker {
+ public:
+    Checker(Reader& reader, Config& config) : reader_(reader), config_(config) {}
+
+    void run() {
+        for (auto& worker : config_.workers) check_worker(worker);
+        for (const auto& queue : config_.queues) check_queue(queue);
+        check_addresses();
+        check_cycles();
+    }
+
+ private:
+    void report(const std::string& key, std::string code, std::string message,
+                std::string hint = {}) {
+        reader_.report(reader_.written(key).value_or(Place{1, 1}), std::move(code), key,
+                       std::move(message), std::move(hint));
+    }
+
+    /// Every name of a list must be one of `known`, and stand there once.
+    void check_names(const std::string& key, const std::vector<std::string>& names,
+                     const std::string& what, const std::vector<std::string>& known) {
+        std::set<std::string> seen;
+        for (const auto& name : names) {
+            if (std::find(known.begin(), known.end(), name) == known.end()) {
+                const auto meant = nearest(name, known);
+                report(key, "E007",
+                       "no " + what + " named " + quoted(name) + "; " +
+                           (known.empty() ? "none is defined" : "defined: " + join(known)),
+                       meant ? "did you mean " + quoted(*meant) + "?"
+                             : "define [" + dotted(what + "s", name) + "]");
+            } else if (!seen.insert(name).second) {
+                report(key, "E013", quoted(name) + " stands there twice");
+            }
+        }
+    }
+
+    void check_worker(WorkerConfig& worker) {
+        const auto path = "workers." + worker.name;
+        check_names(path + ".sockets", worker.sockets, "socket", names_of(config_.sockets));
+        check_after(worker, path + ".after");
+        check_kind(worker, path);
+        if (worker.backoff.max < worker.backoff.initial)
+            contradiction({path + ".backoff.max", path + ".backoff.initial"},
+                          "backoff.max (" + to_text(worker.backoff.max) +
+                              ") is below backoff.initial (" + to_text(worker.backoff.initial) +
+                              ")");
+        const auto needed = worker.start_timeout + worker.roll.min_ready;
+        if (worker.kind == Kind::hub && worker.roll.deadline != Duration::zero() &&
+            worker.roll.deadline < needed)
+            contradiction({path + ".roll.deadline"},
+                          "roll.deadline (" + to_text(worker.roll.deadline) +
+                              ") is shorter than start_timeout + roll.min_ready (" +
+                              to_text(needed) + ")");
+        check_shutdown(path + ".stop.timeout", "stop.timeout", worker.stop.timeout);
+        check_shutdown(path + ".stop.drain", "stop.drain", worker.stop.drain);
+    }
+
+    /// Takes "db:ready" apart: readiness is the only condition so far, and the default.
+    void check_after(WorkerConfig& worker, const std::string& key) {
+        static const std::vector<std::string> later = {"started", "healthy", "exited", "exited-ok"};
+        static const std::vector<std::string> conditions = {"started", "ready", "healthy", "exited",
+                                                            "exited-ok"};
+        for (auto& entry : worker.after) {
+            const auto colon = entry.find(':');
+            if (colon == std::string::npos) continue;
+            const auto condition = entry.substr(colon + 1);
+            entry.resize(colon);
+            if (std::find(later.begin(), later.end(), condition) != later.end()) {
+                report(key, "E015",
+                       "condition " + quoted(condition) +
+                           " is known, but not supported by this version of greensup yet",
+                       "now possible: " + quoted(entry) + " or " + quoted(entry + ":ready"));
+            } else if (condition != "ready") {
+                report(
+                    key, "E005",
+                    "condition must be one of " + join(conditions) + ", got \"" + condition + "\"");
+            }
+        }
+        check_names(key, worker.after, "worker", names_of(config_.workers));
+    }
+
+    void check_kind(const WorkerConfig& worker, const std::string& path) {
+        const auto kind = reader_.written(path + ".kind");
+        const auto where =
+            kind ? " (line " + std::to_string(kind->line) + ")" : std::string(", the default");
+        if (worker.kind == Kind::hub && reader_.written(path + ".ready.delay"))
+            report(path + ".ready.delay", "E009", "cannot be used with kind = \"hub\"" + where,
+                   "a hub worker says itself when it is ready");
+        if (worker.kind == Kind::exec && reader_.written(path + ".stop.drain"))
+            report(
+                path + ".stop.drain", "E009", "cannot be used with kind = \"exec\"" + where,
+                "only hub workers can be asked to drain; give the program time with stop.timeout");
+    }
+
+    void contradiction(const std::vector<std::string>& keys, std::string message) {
+        if (const auto written = first_written(reader_, keys))
+            reader_.report(written->place, "E014", written->key, std::move(message));
+    }
+
+    void check_shutdown(const std::string& key, const std::string& name, Duration value) {
+        const auto limit = config_.supervisor.shutdown_timeout;
+        if (value > limit)
+            contradiction({key}, name + " (" + to_text(value) +
+                                     ") is longer than supervisor.shutdown_timeout (" +
+                                     to_text(limit) + ")");
+    }
+
+    void check_queue(const QueueConfig& queue) {
+        const auto path = "queues." + queue.name;
+        auto known = names_of(config_.workers);
+        known.emplace_back("*");
+        check_names(path + ".producers", queue.producers, "worker", known);
+        check_names(path + ".consumers", queue.consumers, "worker", known);
+        if (queue.max_message > queue.max_bytes)
+            contradiction({path + ".max_message", path + ".max_bytes"},
+                          "max_message (" + size_text(queue.max_message) +
+                              ") is larger than max_bytes (" + size_text(queue.max_bytes) + ")");
+    }
+
+    void check_addresses() {
+        for (auto it = config_.sockets.begin(); it != config_.sockets.end(); ++it) {
+            if (it->listen.family == Endpoint::Family::tcp && it->listen.port == 0)
+                continue;  // any free port
+            const auto same =
+                std::find_if(config_.sockets.begin(), it,
+                             [&](const SocketConfig& other) { return other.listen == it->listen; });
+            const auto place = reader_.written("sockets." + same->name + ".listen");
+            if (same != it && place)
+                report("sockets." + it->name + ".listen", "E013",
+                       to_text(it->listen) + " is already the address of \"" + same->name +
+                           "\" (line " + std::to_string(place->line) + ")");
+        }
+    }
+
+    // Cycles of `after`. Each is reported once, at the worker of it that stands first in the file.
+    void check_cycles() {
+        for (const auto& worker : config_.workers) {
+            std::vector<std::string> path;
+            std::set<std::string> seen;
+            if (find_way(worker.name, worker.name, path, seen) &&
+                first_in_file(worker.name, path)) {
+                std::string text = "cycle: ";
+                for (const auto& name : path) text += name + line_of_after(name) + " -> ";
+                report("workers." + worker.name + ".after", "E008", text + worker.name);
+            }
+        }
+    }
+
+    bool find_way(const std::string& from, const std::string& to, std::vector<std::string>& path,
+                  std::set<std::string>& seen) {
+        const auto* worker = config_.worker(from);
+        if (worker == nullptr || !seen.insert(from).second) return false;
+        path.push_back(from);
+        for (const auto& next : worker->after)
+            if (next == to || find_way(next, to, path, seen)) return true;
+        path.pop_back();
+        return false;
+    }
+
+    bool first_in_file(const std::string& name, const std::vector<std::string>& path) const {
+        const auto first = std::find_if(
+            config_.workers.begin(), config_.workers.end(), [&](const WorkerConfig& w) {
+                return std::find(path.begin(), path.end(), w.name) != path.end();
+            });
+        return first->name == name;
+    }
+
+    std::string line_of_after(const std::string& name) const {
+        const auto place = reader_.written("workers." + name + ".after");
+        return place ? " (line " + std::to_string(place->line) + ")" : std::string();
+    }
+
+    Reader& reader_;
+    Config& config_;
+};
+
+}  // namespace
+
+void complete(const Reader& reader, Config& config) {
+    if (config.supervisor.spawn_concurrency == 0)
+        config.supervisor.spawn_concurrency = 2 * std::max(1, reader.environment().cpus);
+    for (auto& queue : config.queues)
+        if (!reader.written("queues." + queue.name + ".max_message"))
+            queue.max_message = std::min(queue.max_message, queue.max_bytes);
+    for (auto& worker : config.workers) {
+        const auto path = "workers." + worker.name;
+        if (!reader.written(path + ".cwd")) worker.cwd = config.directory;
+        if (worker.kind == Kind::exec && !reader.written(path + ".stop.drain"))
+            worker.stop.drain = Duration::zero();
+        if (!reader.written(path + ".roll.deadline"))
+            worker.roll.deadline =
+                std::max(worker.roll.deadline, worker.start_timeout + worker.roll.min_ready);
+    }
+}
+
+void check(Reader& reader, Config& config) { Checker{reader, config}.run(); }
+
+}  // namespace greensup

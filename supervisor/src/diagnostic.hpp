@@ -1,0 +1,58 @@
+// What is wrong with a configuration file, where, and what to write instead.
+//
+// Reading a file never throws for what the user wrote: it collects diagnostics, all of them, and
+// hands them to whoever asked (the terminal, the log, `status --json`). The codes are a contract:
+//
+//   E001 syntax             E006 not a duration, size, percent    E011 the file cannot be read
+//   E002 unknown key        E007 reference to nothing             E012 variable
+//   E003 wrong type         E008 cycle                            E013 defined twice
+//   E004 out of range       E009 keys exclude each other          E014 two values contradict
+//   E005 not one of         E010 missing                          E015 not supported here
+#pragma once
+
+#include <string>
+#include <vector>
+
+namespace greensup {
+
+/// A place in the file; lines and columns count from 1, columns in characters, not bytes.
+/// Line 0 means the file as a whole.
+struct Place {
+    unsigned line = 0;
+    unsigned column = 0;
+
+    friend bool operator==(const Place&, const Place&) = default;
+    friend bool operator<(const Place& a, const Place& b) {
+        return a.line != b.line ? a.line < b.line : a.column < b.column;
+    }
+};
+
+/// One mistake. `key` is the full dotted name ("workers.web.count"), empty for syntax errors.
+struct Diagnostic {
+    std::string file;
+    Place place;
+    std::string code;
+    std::string key;
+    std::string message;
+    std::string hint;
+    std::string source_line;
+
+    friend bool operator==(const Diagnostic&, const Diagnostic&) = default;
+};
+
+using Diagnostics = std::vector<Diagnostic>;
+
+/// The human form: "FILE:LINE:COLUMN: error[Ennn]: KEY: TEXT", then the source line, a caret under
+/// the place and "hint: …"; parts that are empty are left out. Ends with a newline.
+std::string to_text(const Diagnostic& diagnostic);
+
+/// All of them, one after the other, without a summary line.
+std::string to_text(const Diagnostics& diagnostics);
+
+/// A JSON array of {file,line,column,code,key,message,hint}, in the given order.
+std::string to_json_text(const Diagnostics& diagnostics);
+
+/// Puts them into the order of the file, equal places in order of code, and drops exact doubles.
+void sort_by_place(Diagnostics& diagnostics);
+
+}  // namespace greensup

@@ -1,0 +1,61 @@
+#include "edition.hpp"
+
+#include <utility>
+
+namespace greensup {
+namespace {
+
+void keep_what_needs_a_restart(const Config& before, Config& after) {
+    after.supervisor.name = before.supervisor.name;
+    after.supervisor.run_dir = before.supervisor.run_dir;
+    after.supervisor.control_mode = before.supervisor.control_mode;
+    for (auto& queue : after.queues) {
+        const auto* old = before.queue(queue.name);
+        if (old == nullptr) continue;
+        queue.schema = old->schema;
+        queue.capacity = old->capacity;
+        queue.max_bytes = old->max_bytes;
+        queue.max_message = old->max_message;
+    }
+}
+
+}  // namespace
+
+std::shared_ptr<BoundSocket> Editor::bind(const SocketConfig& socket) {
+    const auto address = to_text(socket.listen);
+    if (auto open = sockets_[address].lock()) return open;
+    auto bound = BoundSocket::bind(socket);
+    // Port 0 is another port each time.
+    if (address == bound->address()) sockets_[address] = bound;
+    return bound;
+}
+
+std::shared_ptr<OpenQueue> Editor::open(const QueueConfig& queue) {
+    if (auto open = queues_[queue.name].lock()) return open;
+    auto opened = OpenQueue::open(queue_directory_, queue);
+    queues_[queue.name] = opened;
+    return opened;
+}
+
+std::shared_ptr<const Edition> Editor::make(const Edition* before, Config config,
+                                            std::uint64_t generation) {
+    auto edition = std::make_shared<Edition>();
+    if (before != nullptr) keep_what_needs_a_restart(before->config, config);
+    const auto same = [&](const SocketConfig& socket) {
+        const auto* old = before == nullptr ? nullptr : before->config.socket(socket.name);
+        return old != nullptr && old->listen == socket.listen ? old : nullptr;
+    };
+    for (const auto& socket : config.sockets)
+        edition->sockets[socket.name] =
+            same(socket) == nullptr ? bind(socket) : before->sockets.at(socket.name);
+    for (const auto& queue : config.queues) edition->queues[queue.name] = open(queue);
+    // Last, for this changes what others use.
+    for (const auto& socket : config.sockets)
+        if (const auto* old = same(socket); old != nullptr && old->backlog != socket.backlog)
+            edition->sockets[socket.name]->set_backlog(socket.backlog);
+    edition->generation = generation;
+    edition->config = std::move(config);
+    return edition;
+}
+
+}  // namespace greensup

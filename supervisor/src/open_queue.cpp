@@ -1,0 +1,200 @@
+#include "open_queue.hpp"
+
+#include <cerrno>
+#include <cstring>
+#include <optional>
+#include <system_error>
+
+#include <green/deadline.hpp>
+#include <green/fd.hpp>
+#include <green/greenlet.hpp>
+#include <green/log.hpp>
+#include <green/sys.hpp>
+
+#include "queue/keeper.hpp"
+#include "refusal.hpp"
+#include "units.hpp"
+
+namespace greensup {
+namespace {
+
+namespace shm = green::ipc::shm;
+namespace sys = green::sys;
+
+// One more than there are workers: the last number is the keeper's own, for its place among those
+// who sleep.
+constexpr std::uint32_t members = OpenQueue::most_owners + 1;
+
+/// A number for a schema that is a name: what a segment was made for has to be recognised, not
+/// read back.
+std::uint64_t schema_id(const std::string& schema) {
+    if (schema == "bytes") return 0;
+    std::uint64_t hash = 0xcbf29ce484222325;
+    for (const char c : schema) hash = (hash ^ static_cast<unsigned char>(c)) * 0x100000001b3;
+    return hash;
+}
+
+shm::Config figures_of(const QueueConfig& queue) {
+    shm::Config config;
+    config.schema_id = schema_id(queue.schema);
+    config.payload_bytes = queue.max_bytes;
+    config.max_message = queue.max_message;
+    config.capacity = static_cast<std::uint32_t>(
+        std::min<std::uint64_t>(queue.capacity, std::numeric_limits<std::uint32_t>::max()));
+    config.members = members;
+    return config;
+}
+
+[[noreturn]] void refuse(const QueueConfig& queue, const std::string& what, std::string hint) {
+    throw Refusal(Code::files, "queues." + queue.name + ": " + what, std::move(hint));
+}
+
+std::unique_ptr<shm::Keeper> make(const std::string& path, const QueueConfig& queue) {
+    const auto config = figures_of(queue);
+    if (const auto problem = config.problem(); !problem.empty())
+        refuse(queue, problem, "change the figures in [queues." + queue.name + "]");
+    try {
+        auto keeper = std::make_unique<shm::Keeper>(shm::Segment::create(path, config));
+        keeper->recover();
+        return keeper;
+    } catch (const std::system_error& error) {
+        refuse(queue, error.what(),
+               error.code().value() == ENOSPC
+                   ? "the queue needs its whole size at once: lower max_bytes (" +
+                         size_text(queue.max_bytes) + "), or choose a run_dir with more space"
+                   : "");
+    }
+}
+
+/// The segment of an earlier run, mended; nothing if there is none.
+std::unique_ptr<shm::Keeper> take_over(const std::string& path, const QueueConfig& queue) {
+    try {
+        auto keeper = std::make_unique<shm::Keeper>(shm::Segment::open(path));
+        keeper->recover();
+        return keeper;
+    } catch (const std::system_error& error) {
+        if (error.code().value() == ENOENT) return nullptr;
+        refuse(queue, error.what(), "");
+    } catch (const shm::SegmentError& error) {
+        refuse(queue, error.what(), "if its messages do not matter, remove it: rm " + path);
+    }
+}
+
+/// What is different from the configuration, and cannot be changed while messages are in it.
+void keep_as_it_is(const shm::Keeper& keeper, const QueueConfig& queue) {
+    const auto status = keeper.status();
+    green::log::warning("queue.kept", {{"queue", queue.name},
+                                       {"ready", status.ready},
+                                       {"max_bytes", keeper.segment().config().payload_bytes},
+                                       {"capacity", keeper.segment().config().capacity},
+                                       {"why", "it holds messages; its new figures apply once it "
+                                               "was empty at a start"}});
+}
+
+}  // namespace
+
+struct OpenQueue::State {
+    QueueConfig config;
+    std::string path;
+    std::unique_ptr<shm::Keeper> keeper;
+    green::Fd segment;
+    mutable QueueFigures figures;
+    mutable std::optional<TimePoint> counted;
+};
+
+std::shared_ptr<OpenQueue> OpenQueue::open(const std::string& directory,
+                                           const QueueConfig& config) {
+    auto state = std::make_unique<State>();
+    state->config = config;
+    state->path = directory + "/" + config.name + ".queue";
+    state->keeper = take_over(state->path, config);
+    if (state->keeper && state->keeper->segment().config() != figures_of(config)) {
+        if (state->keeper->empty()) {
+            state->keeper.reset();
+            (void)sys::unlink(state->path.c_str());
+        } else {
+            keep_as_it_is(*state->keeper, config);
+        }
+    } else if (state->keeper && !state->keeper->empty()) {
+        green::log::info("queue.resumed",
+                         {{"queue", config.name}, {"ready", state->keeper->status().ready}});
+    }
+    if (!state->keeper) state->keeper = make(state->path, config);
+    const auto opened = sys::open(state->path.c_str(), O_RDWR | O_NOFOLLOW);
+    if (!opened.ok())
+        refuse(config, "cannot open " + state->path + ": " + std::strerror(opened.error), "");
+    state->segment = green::Fd{opened.as_int()};
+    return std::shared_ptr<OpenQueue>(new OpenQueue(std::move(state)));
+}
+
+OpenQueue::OpenQueue(std::unique_ptr<State> state) noexcept : state_{std::move(state)} {}
+
+OpenQueue::~OpenQueue() {
+    const auto left = figures();
+    if (empty())
+        (void)sys::unlink(state_->path.c_str());
+    else
+        green::log::info("queue.left", {{"queue", state_->config.name},
+                                        {"messages", left.left()},
+                                        {"path", state_->path}});
+}
+
+const QueueConfig& OpenQueue::config() const noexcept { return state_->config; }
+const std::string& OpenQueue::path() const noexcept { return state_->path; }
+
+std::vector<int> OpenQueue::descriptors() const {
+    std::vector<int> all = {state_->segment.number()};
+    const auto bells = state_->keeper->doorbells();
+    all.insert(all.end(), bells.begin(), bells.end());
+    return all;
+}
+
+void OpenQueue::repair(std::uint32_t owner) {
+    state_->keeper->repair(owner);
+    state_->counted.reset();
+}
+
+QueueFigures OpenQueue::figures(Duration age) const {
+    const auto now = green::now();
+    if (state_->counted && now - *state_->counted < age) return state_->figures;
+    const auto status = state_->keeper->status();
+    state_->figures = {status.ready, status.leased, status.bytes};
+    state_->counted = now;
+    return state_->figures;
+}
+
+bool OpenQueue::empty() const { return state_->keeper->empty(); }
+
+void OpenQueue::follow(green::Event& changed) {
+    // One look for many messages: who empties a queue quickly is not slowed down by telling us.
+    constexpr auto pause = 10ms;
+    constexpr auto blind = 200ms;
+    auto& segment = state_->keeper->segment();
+    shm::WaitTable table{segment, state_->keeper->doorbells()};
+    const auto us = segment.config().members;
+    const auto place = table.claim(us);
+    // All places are taken by workers that sleep, so there is little to see but now and then.
+    while (!place) {
+        changed.set();
+        green::sleep(blind);
+    }
+    struct Release {
+        shm::WaitTable& table;
+        shm::Owner us;
+        ~Release() { table.release(us); }
+    } release{table, us};
+    green::Fd bell{static_cast<int>(sys::must(sys::dup(table.doorbell(*place)), "dup a doorbell"))};
+    for (;;) {
+        table.arm(*place, shm::Interest::slots);
+        changed.set();  // whoever looks now has not missed anything
+        bell.wait_readable();
+        std::uint64_t rings = 0;
+        (void)sys::read(bell.number(), &rings, sizeof rings);
+        // One who frees a slot wakes one sleeper; a producer may need it more than we do.
+        table.disarm(*place, shm::Interest::slots);
+        table.announce(shm::Interest::slots);
+        green::sleep(pause);
+    }
+}
+
+}  // namespace greensup

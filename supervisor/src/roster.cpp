@@ -1,0 +1,172 @@
+#include "roster.hpp"
+
+#include <algorithm>
+#include <utility>
+
+#include <green/deadline.hpp>
+#include <green/log.hpp>
+
+namespace greensup {
+namespace {
+
+int starting_now(const std::vector<std::shared_ptr<Pool>>& pools) {
+    int count = 0;
+    for (const auto& pool : pools)
+        for (const auto& member : pool->members)
+            if (member->instance.state == State::spawning ||
+                member->instance.state == State::starting)
+                ++count;
+    return count;
+}
+
+bool is_all_ready(const Pool& pool) {
+    const auto ready =
+        std::count_if(pool.members.begin(), pool.members.end(),
+                      [](const auto& member) { return member->instance.state == State::ready; });
+    const auto* worker = pool.worker();
+    return worker != nullptr && ready >= worker->count;
+}
+
+bool is_bad_news(const Transition& transition) {
+    return transition.to == State::failed || transition.to == State::backoff ||
+           transition.cause.kind == Cause::Kind::start_timeout ||
+           transition.cause.kind == Cause::Kind::drain_timeout ||
+           transition.cause.kind == Cause::Kind::stop_timeout;
+}
+
+}  // namespace
+
+bool is_over(State state) {
+    return state == State::stopped || state == State::done || state == State::failed;
+}
+
+void Member::set_edition(std::shared_ptr<const Edition> to) {
+    const auto* found = to->config.worker(pool);
+    if (found == nullptr) return;
+    edition = std::move(to);
+    worker = found;
+}
+
+Roster::Roster(Spawner& spawner, TransitionLog& log, green::Event& changed)
+    : spawner_{spawner}, log_{log}, changed_{changed}, random_{std::random_device{}()} {}
+
+Roster::~Roster() = default;
+
+std::shared_ptr<Pool> Roster::find(const std::string& name) const {
+    for (const auto& pool : pools_)
+        if (pool->name == name) return pool;
+    return nullptr;
+}
+
+std::shared_ptr<Pool> Roster::add_pool(const std::string& name,
+                                       std::shared_ptr<const Edition> edition) {
+    auto pool = std::make_shared<Pool>();
+    pool->name = name;
+    pool->generation = edition->generation;
+    pool->edition = std::move(edition);
+    pools_.push_back(pool);
+    return pool;
+}
+
+Member& Roster::add(Pool& pool, int slot, std::uint64_t generation, bool on_trial,
+                    const char* who) {
+    auto member = std::make_shared<Member>();
+    member->pool = pool.name;
+    member->set_edition(pool.edition);
+    member->instance.slot = slot;
+    member->instance.generation = generation;
+    member->instance.on_trial = on_trial;
+    member->instance.since = green::now();
+    pool.members.push_back(member);
+    apply(*member, Input::request(Input::What::start, who));
+    return *member;
+}
+
+double Roster::chance() { return std::uniform_real_distribution<double>(0, 1)(random_); }
+
+void Roster::apply(Member& member, const Input& input) {
+    auto step = greensup::step(*member.worker, member.instance, input, green::now(), chance());
+    member.instance = std::move(step.instance);
+    if (step.transition) record(member, *step.transition);
+    changed_.set();
+    act(member, step.action);
+}
+
+void Roster::record(const Member& member, const Transition& transition) {
+    log_.write(member.pool, transition);
+    const auto cause = to_text(transition.cause);
+    const auto event = "worker." + std::string(to_text(transition.to));
+    const auto write = [&](std::initializer_list<green::log::Field> fields) {
+        if (is_bad_news(transition))
+            green::log::warning(event, fields);
+        else
+            green::log::info(event, fields);
+    };
+    if (cause.empty())
+        write({{"pool", member.pool},
+               {"slot", transition.slot},
+               {"generation", transition.generation},
+               {"pid", transition.pid}});
+    else
+        write({{"pool", member.pool},
+               {"slot", transition.slot},
+               {"generation", transition.generation},
+               {"pid", transition.pid},
+               {"cause", cause}});
+}
+
+std::shared_ptr<Member> Roster::shared(Member& member) const {
+    for (const auto& pool : pools_)
+        for (const auto& one : pool->members)
+            if (one.get() == &member) return one;
+    return nullptr;
+}
+
+// --- time and order ------------------------------------------------------------------------------
+
+std::optional<TimePoint> Roster::advance(bool ignores_order) {
+    std::optional<TimePoint> next;
+    const auto now = green::now();
+    for (const auto& pool : pools_) {
+        for (const auto& member : pool->members) {
+            const auto& deadline = member->instance.deadline;
+            if (deadline && now >= *deadline) apply(*member, Input::of(Input::What::deadline));
+        }
+    }
+    grant_permits(ignores_order);
+    for (const auto& pool : pools_)
+        for (const auto& member : pool->members)
+            if (const auto& deadline = member->instance.deadline)
+                next = next ? std::min(*next, *deadline) : *deadline;
+    return next;
+}
+
+void Roster::grant_permits(bool ignores_order) {
+    for (const auto& pool : pools_) {
+        for (const auto& member : pool->members) {
+            if (member->instance.state != State::waiting) continue;
+            const auto most = member->edition->config.supervisor.spawn_concurrency;
+            if (starting_now(pools_) >= most) return;
+            if (ignores_order || may_start(*member))
+                apply(*member, Input::of(Input::What::permit));
+        }
+    }
+}
+
+bool Roster::may_start(const Member& member) const {
+    return std::all_of(member.worker->after.begin(), member.worker->after.end(),
+                       [&](const std::string& name) {
+                           const auto pool = find(name);
+                           return pool == nullptr || is_all_ready(*pool);
+                       });
+}
+
+void Roster::sweep() {
+    for (const auto& pool : pools_)
+        std::erase_if(pool->members, [](const auto& member) {
+            return member->is_leaving && is_over(member->instance.state);
+        });
+    std::erase_if(pools_, [](const auto& pool) { return !pool->is_wanted && pool->members.empty(); });
+}
+
+}  // namespace greensup

@@ -1,0 +1,116 @@
+// What the state machine asks for, done; and what processes do, told to it.
+#include <csignal>
+
+#include <green/errors.hpp>
+#include <green/log.hpp>
+
+#include "roster.hpp"
+
+namespace greensup {
+namespace {
+
+/// To all of its group: what an instance has started goes with it.
+void signal(Member& member, int number) {
+    if (member.incarnation) member.incarnation->process.signal_group(number);
+}
+
+Input input_for(const std::optional<green::ExitStatus>& status) {
+    constexpr int unknown = 255;
+    if (!status || status->kind == green::ExitStatus::Kind::lost) return Input::exited(unknown);
+    return status->kind == green::ExitStatus::Kind::signaled ? Input::killed_by(status->code)
+                                                             : Input::exited(status->code);
+}
+
+}  // namespace
+
+void Roster::act(Member& member, Action action) {
+    switch (action) {
+        case Action::none:
+        case Action::announce_ready:  // who asked is told by `changed`
+            return;
+        case Action::spawn:
+            return spawn(member);
+        case Action::ask_drain:
+            return ask_drain(member);
+        case Action::send_stop:
+            return send_stop(member);
+        case Action::send_kill:
+            return signal(member, SIGKILL);
+    }
+}
+
+void Roster::spawn(Member& member) {
+    SpawnFailure failure;
+    member.incarnation =
+        spawner_.spawn(*member.edition, *member.worker, member.instance, failure);
+    if (!member.incarnation) {
+        apply(member, failure.is_shortage
+                          ? Input::shortage(failure.error)
+                          : Input::exec_failed(failure.error, failure.stage_and_path));
+        return;
+    }
+    const auto pid = member.incarnation->process.pid();
+    attend(shared(member));
+    apply(member, Input::spawned(pid));
+}
+
+void Roster::attend(const std::shared_ptr<Member>& member) {
+    const auto incarnation = member->incarnation;
+    greenlets_.spawn([this, member, incarnation] { await_end(member, incarnation); });
+    if (incarnation->channel)
+        greenlets_.spawn([this, member, incarnation] { converse(member, incarnation); });
+}
+
+void Roster::await_end(const std::shared_ptr<Member>& member,
+                       const std::shared_ptr<Incarnation>& incarnation) {
+    auto& process = incarnation->process;
+    process.await_end();
+    // While it is not reaped its number is taken, so that this reaches nobody else.
+    process.signal_group(SIGKILL);
+    const auto status = process.poll();
+    spawner_.bury(*incarnation);
+    member->incarnation.reset();
+    apply(*member, input_for(status));
+}
+
+void Roster::converse(const std::shared_ptr<Member>& member,
+                      const std::shared_ptr<Incarnation>& incarnation) {
+    const auto complain = [&](const char* what) {
+        green::log::error("channel.broken", {{"pool", member->pool},
+                                             {"slot", member->instance.slot},
+                                             {"error", what}});
+    };
+    try {
+        greet(*incarnation, *member->edition, *member->worker, member->instance);
+        listen_to(*incarnation, [&](Word word) {
+            if (word != Word::ready || member->incarnation != incarnation) return;  // R2
+            apply(*member, Input::of(Input::What::ready));
+        });
+    } catch (const green::ProtocolError& error) {
+        // Who cannot be understood cannot be told to leave either.
+        complain(error.what());
+        if (member->incarnation == incarnation) signal(*member, SIGKILL);
+    } catch (const green::Closed&) {  // it has ended, as await_end() says
+    } catch (const std::system_error& error) {
+        if (error.code().value() != EPIPE) complain(error.what());
+    }
+}
+
+void Roster::ask_drain(Member& member) {
+    const auto incarnation = member.incarnation;
+    if (!incarnation) return;
+    if (!incarnation->channel) return send_stop(member);
+    const auto limit = member.worker->stop.drain;
+    const auto is_last = member.is_last;
+    greenlets_.spawn([incarnation, limit, is_last] {
+        // The signal means the same to a worker, and needs nobody who reads.
+        if (!ask_to_drain(*incarnation, limit, is_last)) incarnation->process.signal(SIGTERM);
+    });
+}
+
+void Roster::send_stop(Member& member) {
+    signal(member, member.worker->stop.signal);
+    signal(member, SIGCONT);  // who is stopped cannot obey
+}
+
+}  // namespace greensup

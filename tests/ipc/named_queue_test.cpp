@@ -1,0 +1,271 @@
+#include <set>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <catch2/catch.hpp>
+
+#include <green/green.hpp>
+#include <green/ipc/queue.hpp>
+
+#include "document.capnp.h"
+#include "support/run_green.hpp"
+
+using namespace std::chrono_literals;
+using tests::run_green_for_real;
+namespace ipc = green::ipc;
+
+namespace {
+
+std::string name_of(const ipc::Lease<Document>& lease) {
+    return std::string{ipc::view(lease->getName())};
+}
+
+void put(ipc::Queue<Document>& queue, const std::string& name, const std::string& body = {}) {
+    const bool done = queue.put(
+        [&](Document::Builder document) {
+            document.setName(ipc::text(name));
+            document.setBody(ipc::bytes(body));
+        },
+        name.size() + body.size());
+    REQUIRE(done);
+}
+
+}  // namespace
+
+TEST_CASE("named queue: messages come in the order of put and are read in place", "[ipc][queue]") {
+    run_green_for_real([] {
+        ipc::LocalQueue local{"texts"};
+        ipc::Queue<Document> producer{ipc::RawQueue{local.grant()}};
+        ipc::Queue<Document> consumer{ipc::RawQueue{local.grant()}};
+        for (int i = 0; i < 100; ++i)
+            put(producer, std::to_string(i), std::string(static_cast<std::size_t>(i), 'x'));
+        for (int i = 0; i < 100; ++i) {
+            auto lease = consumer.get();
+            CHECK(name_of(lease) == std::to_string(i));
+            CHECK(lease->getBody().size() == static_cast<std::size_t>(i));
+            CHECK(lease.deliveries() == 1);
+            CHECK(lease.ack());
+        }
+        CHECK(local.empty());
+    });
+}
+
+TEST_CASE("named queue: a message that outgrows its place is brought back in one piece",
+          "[ipc][queue]") {
+    run_green_for_real([] {
+        ipc::LocalQueue local{"texts"};
+        ipc::Queue<Document> queue{ipc::RawQueue{local.grant()}};
+        const std::string body(500'000, 'b');
+        auto draft = queue.prepare(0);
+        draft->setName("grown");
+        draft->setBody(ipc::bytes(body));
+        CHECK(draft.put());
+        CHECK_THROWS_AS(draft.put(), green::UsageError);
+        auto lease = queue.get();
+        CHECK(name_of(lease) == "grown");
+        CHECK(ipc::view(lease->getBody()) == body);
+        lease.ack();
+        CHECK(local.empty());
+    });
+}
+
+TEST_CASE("named queue: a message above the limit is refused and leaves no trace", "[ipc][queue]") {
+    run_green_for_real([] {
+        ipc::LocalQueue local{"texts", {16, 1 << 20, 10'000}};
+        ipc::Queue<Document> queue{ipc::RawQueue{local.grant()}};
+        CHECK_THROWS_AS(queue.prepare(20'000), green::UsageError);
+        auto draft = queue.prepare(0);
+        draft->setBody(ipc::bytes(std::string(20'000, 'x')));
+        CHECK_THROWS_AS(draft.put(), green::UsageError);
+        CHECK(local.empty());
+        put(queue, "fits");
+        CHECK(name_of(queue.get()) == "fits");
+    });
+}
+
+TEST_CASE("named queue: a dropped draft leaves no trace and a dropped lease goes to the next",
+          "[ipc][queue]") {
+    run_green_for_real([] {
+        ipc::LocalQueue local{"texts"};
+        ipc::Queue<Document> queue{ipc::RawQueue{local.grant()}};
+        { auto draft = queue.prepare(10); }
+        CHECK(local.empty());
+        put(queue, "a");
+        { const auto lease = queue.get(); }
+        auto lease = queue.get();
+        CHECK(name_of(lease) == "a");
+        CHECK(lease.deliveries() == 2);
+        CHECK(lease.nack());
+        CHECK_THROWS_AS(lease.ack(), green::UsageError);
+        auto last = queue.get();
+        CHECK(last.deliveries() == 3);
+        CHECK(last.ack());
+        CHECK_FALSE(queue.next(0ms).has_value());
+    });
+}
+
+TEST_CASE("named queue: a full one makes producers wait until there is room", "[ipc][queue]") {
+    run_green_for_real([] {
+        ipc::LocalQueue local{"texts", {2, 1 << 20, 10'000}};
+        ipc::Queue<Document> queue{ipc::RawQueue{local.grant()}};
+        ipc::Queue<Document> consumer{ipc::RawQueue{local.grant()}};
+        put(queue, "1");
+        put(queue, "2");
+        CHECK_THROWS_AS(queue.prepare(0, 10ms), green::Timeout);
+        std::vector<std::string> log;
+        auto third = green::spawn([&] {
+            put(queue, "3");
+            log.emplace_back("3 is in");
+        });
+        green::idle();
+        CHECK(log.empty());
+        consumer.get().ack();
+        third.join();
+        CHECK(log.size() == 1);
+        CHECK(name_of(consumer.get()) == "2");
+    });
+}
+
+TEST_CASE("named queue: waiting consumers of one process are served in turn", "[ipc][queue]") {
+    run_green_for_real([] {
+        ipc::LocalQueue local{"texts"};
+        ipc::Queue<Document> producer{ipc::RawQueue{local.grant()}};
+        ipc::Queue<Document> consumer{ipc::RawQueue{local.grant()}};
+        std::vector<std::string> got;
+        green::Group group;
+        for (int i = 0; i < 3; ++i) {
+            group.spawn([&, i] {
+                auto lease = consumer.get();
+                got.push_back(std::to_string(i) + name_of(lease));
+                lease.ack();
+            });
+        }
+        green::idle();
+        for (const char* name : {"a", "b", "c"}) put(producer, name);
+        group.join();
+        CHECK(got == std::vector<std::string>{"0a", "1b", "2c"});
+    });
+}
+
+TEST_CASE("named queue: what a killed waiter had been handed goes to the next", "[ipc][queue]") {
+    run_green_for_real([] {
+        ipc::LocalQueue local{"texts", {1, 1 << 20, 10'000}};
+        ipc::Queue<Document> queue{ipc::RawQueue{local.grant()}};
+        auto first = green::spawn([&] { queue.get().ack(); });
+        auto second = green::spawn([&] {
+            auto lease = queue.get();
+            lease.ack();
+            return name_of(lease);
+        });
+        green::idle();
+        put(queue, "x");
+        green::yield();  // the listener hears, and hands it to the first
+        green::yield();
+        first.kill_soon();
+        CHECK(second.get() == "x");
+        CHECK(local.empty());
+
+        put(queue, "full");
+        auto putter = green::spawn([&] { put(queue, "never"); });
+        auto next = green::spawn([&] { put(queue, "next"); });
+        green::idle();
+        queue.get().ack();
+        putter.kill_soon();
+        next.join();
+        CHECK(name_of(queue.get()) == "next");
+    });
+}
+
+TEST_CASE("named queue: stopping ends the loops of consumers, not of producers", "[ipc][queue]") {
+    run_green_for_real([] {
+        ipc::LocalQueue local{"texts"};
+        ipc::Queue<Document> queue{ipc::RawQueue{local.grant()}};
+        int seen = 0;
+        auto consumer = green::spawn([&] {
+            for (auto lease : queue) {
+                ++seen;
+                lease.ack();
+            }
+        });
+        put(queue, "1");
+        put(queue, "2");
+        green::idle();
+        queue.stop();
+        CHECK(consumer.join());
+        CHECK(seen == 2);
+        put(queue, "3");
+        CHECK_FALSE(queue.next().has_value());
+        CHECK_THROWS_AS(queue.get(), green::Closed);
+        CHECK_FALSE(local.empty());
+    });
+}
+
+TEST_CASE("named queue: one of another type is refused", "[ipc][queue]") {
+    run_green_for_real([] {
+        ipc::LocalQueue local{"texts"};
+        auto grant = local.grant();
+        grant.schema = "document.capnp:Document";
+        const ipc::RawQueue raw{std::move(grant)};
+        CHECK_NOTHROW(ipc::Queue<Document>{raw});
+        CHECK_THROWS_WITH(ipc::Queue<Other>{raw},
+                          Catch::Contains("configured for document.capnp:Document"));
+    });
+}
+
+TEST_CASE("named queue: who is not among the producers or consumers is told so", "[ipc][queue]") {
+    run_green_for_real([] {
+        ipc::LocalQueue local{"texts"};
+        auto grant = local.grant();
+        grant.produce = grant.consume = false;
+        ipc::RawQueue raw{std::move(grant)};
+        CHECK_THROWS_AS(raw.prepare(1), green::UsageError);
+        CHECK_THROWS_AS(raw.next(), green::UsageError);
+    });
+}
+
+TEST_CASE(
+    "named queue: another process consumes, sleeps, and is woken; its death gives back what it "
+    "held",
+    "[ipc][queue]") {
+    // The keeper and all grants exist before the fork; neither side has a hub yet.
+    ipc::LocalQueue work{"work"};
+    ipc::LocalQueue answers{"answers"};
+    auto child_work = work.grant();
+    auto child_answers = answers.grant();
+    const auto child_owner = child_work.owner;
+    const pid_t child = ::fork();
+    REQUIRE(child >= 0);
+    if (child == 0) {
+        ipc::Queue<Document> in{ipc::RawQueue{std::move(child_work)}};
+        ipc::Queue<Document> out{ipc::RawQueue{std::move(child_answers)}};
+        for (auto lease : in) {
+            if (name_of(lease) == "die") ::raise(SIGKILL);  // with the message in hand
+            const std::string name = name_of(lease) + "!";
+            out.put([&](Document::Builder document) { document.setName(ipc::text(name)); });
+            lease.ack();
+        }
+        ::_exit(1);
+    }
+    run_green_for_real([&] {
+        ipc::Queue<Document> in{ipc::RawQueue{work.grant()}};
+        ipc::Queue<Document> out{ipc::RawQueue{answers.grant()}};
+        for (int i = 0; i < 200; ++i) {
+            put(in, std::to_string(i));
+            auto answer = out.get();  // each round trip lets the other side fall asleep first
+            CHECK(name_of(answer) == std::to_string(i) + "!");
+            answer.ack();
+        }
+        put(in, "die");
+        int status = 0;
+        REQUIRE(::waitpid(child, &status, 0) == child);
+        CHECK(WIFSIGNALED(status));
+        CHECK_FALSE(in.next(0ms).has_value());
+        work.repair(child_owner);
+        auto lease = in.get();
+        CHECK(name_of(lease) == "die");
+        CHECK(lease.deliveries() == 2);
+        lease.ack();
+        CHECK(work.empty());
+        CHECK(answers.empty());
+    });
+}

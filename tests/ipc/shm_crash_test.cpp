@@ -1,0 +1,397 @@
+// A process is killed at every named point of every operation, at each time it comes by, and the account is made
+// afterwards. The points are found by running each role once; none can be forgotten, since a last test asks for those
+// that no role has hit.
+
+#include <algorithm>
+#include <csignal>
+#include <set>
+
+#include "shm_support.hpp"
+
+using namespace shm_test;
+
+namespace {
+
+constexpr std::size_t ids = 64;
+constexpr std::uint64_t visitor_id = 63;  // what the witness puts between death and repair
+
+/// What the child has begun and done, as far as it could say so before it died.
+struct Ledger {
+    std::atomic<unsigned> hits[crash_point_count];
+    std::atomic<bool> has_struck;
+    std::atomic<bool> put_begun[ids], put_done[ids], ack_begun[ids], ack_done[ids];
+};
+
+Ledger* ledger = nullptr;
+CrashPoint target{};
+unsigned countdown = 0;
+
+void note(CrashPoint point) { ++ledger->hits[static_cast<std::size_t>(point)]; }
+
+void strike(CrashPoint point) {
+    if (point != target || --countdown != 0) return;
+    ledger->has_struck = true;
+    ::raise(SIGKILL);
+}
+
+void put_as(Member& member, std::uint64_t id, std::size_t size) {
+    ledger->put_begun[id] = true;
+    if (try_send(member, id, size) == Shortage::none) ledger->put_done[id] = true;
+}
+
+void ack_as(Member& member, Lease& lease) {
+    const std::uint64_t id = id_of(lease.message);
+    ledger->ack_begun[id] = true;
+    if (member.ack(lease)) ledger->ack_done[id] = true;
+}
+
+void get_and_ack(Member& member) {
+    Lease lease;
+    if (member.try_get(lease) == Got::message) ack_as(member, lease);
+}
+
+struct World;
+struct Role {
+    const char* name;
+    std::function<void(World&)> prepare;  // in the parent
+    std::function<void(World&, Member&)> act;  // in the child, as owner 1
+};
+
+/// A queue with a witness (owner 2) that lives on.
+struct World {
+    World() : witness{queue.join(2)} {
+        for (std::uint64_t id = 40; id < 43; ++id) put_as(*witness, id, 100);
+    }
+    Queue queue;
+    std::unique_ptr<Member> witness;
+    Lease stale;
+};
+
+void nothing(World&) {}
+
+void haunt(World& world) {
+    world.stale = receive(*world.witness);
+    REQUIRE(world.queue.keeper->take_back(world.stale.slot, world.stale.word));
+}
+
+const std::vector<Role>& roles() {
+    static const std::vector<Role> all{
+        {"producer", nothing,
+         [](World&, Member& member) {
+             put_as(member, 1, 100);
+             put_as(member, 2, 2000);
+             Reservation reservation;
+             if (member.try_reserve(300, reservation) == Shortage::none) member.abandon(reservation);
+             put_as(member, 3, 8);
+         }},
+        {"producer through many chunks", nothing,
+         [](World&, Member& member) {
+             for (std::uint64_t id = 1; id <= 12; ++id) {
+                 put_as(member, id, 1500);
+                 if (id > 3) get_and_ack(member);
+             }
+         }},
+        {"producer of large messages", nothing,
+         [](World&, Member& member) {
+             put_as(member, 1, 9000);
+             put_as(member, 2, 5 * 4096);
+             for (int i = 0; i < 5; ++i) get_and_ack(member);
+         }},
+        {"producer whose message grows", nothing,
+         [](World&, Member& member) {
+             Reservation reservation;
+             ledger->put_begun[1] = true;
+             if (member.try_reserve(100, reservation) != Shortage::none) return;
+             std::memset(reservation.memory.data(), 1, 50);
+             member.release_extent(reservation, 50);
+             if (member.try_extent(reservation, 9000) != Shortage::none) return;
+             write_message(reservation.memory.first(9000), 1);
+             member.put(reservation, 9000);
+             ledger->put_done[1] = true;
+         }},
+        {"consumer", nothing,
+         [](World&, Member& member) {
+             for (int i = 0; i < 4; ++i) get_and_ack(member);
+         }},
+        {"consumer that nacks", nothing,
+         [](World&, Member& member) {
+             Lease lease;
+             if (member.try_get(lease) == Got::message) (void)member.nack(lease, Turn::first);
+             if (member.try_get(lease) == Got::message) (void)member.nack(lease, Turn::last);
+             get_and_ack(member);
+         }},
+        {"consumer behind a stale reader", haunt,
+         [](World&, Member& member) {
+             get_and_ack(member);
+             get_and_ack(member);
+         }},
+        {"stale reader", nothing,
+         [](World& world, Member& member) {
+             Keeper keeper{Segment::open(world.queue.directory.file())};
+             Lease lost;
+             if (member.try_get(lost) != Got::message) return;
+             keeper.take_back(lost.slot, lost.word);
+             get_and_ack(member);
+             ack_as(member, lost);
+         }},
+        {"sleeper", nothing,
+         [](World&, Member& member) {
+             (void)member.doorbell();
+             member.arm(Interest::items);
+             (void)member.disarm(Interest::items);
+             member.arm(Interest::slots);
+         }},
+        {"waker",
+         [](World& world) {
+             (void)world.witness->doorbell();
+             world.witness->arm(Interest::items);
+             world.witness->arm(Interest::slots);
+         },
+         [](World&, Member& member) {
+             put_as(member, 1, 100);
+             get_and_ack(member);
+         }},
+    };
+    return all;
+}
+
+/// Plays a role in a child that leaves in order, or dies at the nth time it comes by `point`.
+int play(World& world, const Role& role, std::optional<CrashPoint> point, unsigned nth) {
+    role.prepare(world);
+    return reap(fork_child([&] {
+        target = point.value_or(CrashPoint{});
+        countdown = nth;
+        crash_hook = point ? strike : note;
+        const auto member = world.queue.join(1);
+        role.act(world, *member);
+    }));
+}
+
+/// Others are not held up by the dead one, even before the repair.
+void visit(World& world) {
+    Lease lease;
+    if (world.witness->try_get(lease) == Got::message) {
+        REQUIRE(is_whole(lease.message));
+        ack_as(*world.witness, lease);
+    }
+    put_as(*world.witness, visitor_id, 100);
+}
+
+/// Published ⊆ delivered ∪ pending, nothing comes twice or from nowhere, and all space is back.
+void settle_account(World& world) {
+    if (world.stale) CHECK_FALSE(world.witness->ack(world.stale));
+    CHECK(is_sound(world.queue.segment()));
+    const std::vector<std::uint64_t> pending = drain(*world.witness);
+    for (std::uint64_t id = 0; id < ids; ++id) {
+        INFO("message " << id);
+        const auto times = std::count(pending.begin(), pending.end(), id);
+        CHECK(times <= 1);
+        if (!ledger->put_begun[id]) CHECK(times == 0);
+        if (ledger->ack_done[id]) CHECK(times == 0);
+        if (ledger->put_done[id] && !ledger->ack_begun[id]) CHECK(times == 1);
+    }
+    world.witness.reset();
+    world.queue.keeper->repair(2);
+    CHECK(is_like_new(world.queue.segment()));
+}
+
+struct Place {
+    const Role* role;
+    CrashPoint point;
+    unsigned times;
+};
+
+/// Where each role comes by, found by playing it.
+std::vector<Place> places() {
+    std::vector<Place> found;
+    for (const Role& role : roles()) {
+        Common<Ledger> fresh;
+        ledger = &*fresh;
+        World world;
+        REQUIRE(play(world, role, {}, 0) == 0);
+        for (std::size_t point = 0; point < crash_point_count; ++point) {
+            const unsigned times = fresh->hits[point];
+            if (times != 0) found.push_back({&role, static_cast<CrashPoint>(point), times});
+        }
+    }
+    return found;
+}
+
+/// Runs `mend` in a child that dies at the nth time it comes by `point`, or counts where it comes by.
+template <class Mend>
+int mend_in_child(World& world, std::optional<CrashPoint> point, unsigned nth, Mend mend) {
+    return reap(fork_child([&] {
+        target = point.value_or(CrashPoint{});
+        countdown = nth;
+        crash_hook = point ? strike : note;
+        mend(*world.queue.keeper);
+    }));
+}
+
+std::string name_of(CrashPoint point) { return crash_point_names[static_cast<std::size_t>(point)]; }
+
+/// Points at which a member leaves something behind for the keeper; for killing the keeper over it.
+std::vector<Place> messes() {
+    std::vector<Place> chosen;
+    std::set<CrashPoint> seen;
+    for (const Place& place : places()) {
+        if (seen.insert(place.point).second) chosen.push_back(place);
+    }
+    return chosen;
+}
+
+/// Kills the mender at every point of its own, first and last time, over each mess; a second one finishes.
+template <class Mend>
+unsigned kill_menders(std::size_t stride, Mend mend, bool is_everybody_dead) {
+    unsigned kills = 0;
+    const std::vector<Place> chosen = messes();
+    for (std::size_t mess = 0; mess < chosen.size(); mess += stride) {
+        const Place& place = chosen[mess];
+        unsigned hits[crash_point_count] = {};
+        const auto run = [&](std::optional<CrashPoint> point, unsigned nth) {
+            Common<Ledger> fresh;
+            ledger = &*fresh;
+            World world;
+            REQUIRE(play(world, *place.role, place.point, 1) == SIGKILL);
+            fresh->has_struck = false;
+            if (is_everybody_dead) world.stale = {};
+            const int end = mend_in_child(world, point, nth, mend);
+            for (std::size_t i = 0; i < crash_point_count; ++i) hits[i] = std::max(hits[i], fresh->hits[i].load());
+            if (point) {
+                REQUIRE(end == SIGKILL);
+                REQUIRE(fresh->has_struck);
+                ++kills;
+            } else {
+                REQUIRE(end == 0);
+            }
+            if (is_everybody_dead) {
+                world.witness.reset();
+                mend(*world.queue.keeper);
+                world.witness = world.queue.join(2);
+            } else {
+                mend(*world.queue.keeper);
+            }
+            settle_account(world);
+        };
+        run({}, 0);
+        unsigned counted[crash_point_count];
+        std::copy(std::begin(hits), std::end(hits), counted);
+        for (std::size_t point = 0; point < crash_point_count; ++point) {
+            if (counted[point] == 0) continue;
+            INFO("mess: " << place.role->name << " killed at " << name_of(place.point) << "; mender killed at "
+                          << crash_point_names[point] << ", " << counted[point] << " times passed");
+            run(static_cast<CrashPoint>(point), 1);
+            if (counted[point] > 1) run(static_cast<CrashPoint>(point), counted[point]);
+        }
+    }
+    return kills;
+}
+
+#if defined(__SANITIZE_ADDRESS__)
+constexpr std::size_t mess_stride = 5;  // a fork costs several times as much
+#else
+constexpr std::size_t mess_stride = 1;
+#endif
+
+}  // namespace
+
+TEST_CASE("queue crash: whoever is killed at whichever point, repair leaves an exact account", "[ipc][queue]") {
+    unsigned kills = 0;
+    for (const Place& place : places()) {
+        for (unsigned nth = 1; nth <= place.times; ++nth) {
+            INFO(place.role->name << " killed at " << name_of(place.point) << ", time " << nth);
+            Common<Ledger> fresh;
+            ledger = &*fresh;
+            World world;
+            REQUIRE(play(world, *place.role, place.point, nth) == SIGKILL);
+            REQUIRE(fresh->has_struck);
+            ++kills;
+            visit(world);
+            world.queue.keeper->repair(1);
+            settle_account(world);
+        }
+    }
+    CHECK(kills > 300);
+    WARN("killed " << kills << " members at named points");
+}
+
+TEST_CASE("queue crash: a repair that is killed at whichever point is finished by the next one", "[ipc][queue]") {
+    const unsigned kills = kill_menders(mess_stride, [](Keeper& keeper) { keeper.repair(1); }, false);
+    WARN("killed " << kills << " repairs at named points");
+}
+
+TEST_CASE("queue crash: a recovery that is killed at whichever point is finished by the next one", "[ipc][queue]") {
+    const unsigned kills = kill_menders(mess_stride, [](Keeper& keeper) { keeper.recover(); }, true);
+    WARN("killed " << kills << " recoveries at named points");
+}
+
+TEST_CASE("queue crash: every named point is come by in some role, or by repair, or by recovery", "[ipc][queue]") {
+    std::set<std::string> missing{std::begin(crash_point_names), std::end(crash_point_names)};
+    for (const Place& place : places()) missing.erase(name_of(place.point));
+    for (const CrashPoint mess : {CrashPoint::reserve_done, CrashPoint::put_published}) {
+        for (const auto mend : {+[](Keeper& keeper) { keeper.repair(1); }, +[](Keeper& keeper) { keeper.recover(); }}) {
+            Common<Ledger> fresh;
+            ledger = &*fresh;
+            World world;
+            REQUIRE(play(world, roles()[0], mess, 1) == SIGKILL);
+            REQUIRE(mend_in_child(world, {}, 0, mend) == 0);
+            for (std::size_t point = 0; point < crash_point_count; ++point) {
+                if (fresh->hits[point] != 0) missing.erase(crash_point_names[point]);
+            }
+        }
+    }
+    CHECK(missing == std::set<std::string>{});
+}
+
+TEST_CASE("queue crash: recovery keeps what was ready, in order, and takes back what everybody held", "[ipc][queue]") {
+    Queue queue;
+    {
+        const auto one = queue.join(1);
+        const auto two = queue.join(2);
+        for (std::uint64_t id = 1; id <= 6; ++id) send(*one, id, id % 2 == 0 ? 100 : 5000);
+        Lease leases[3];
+        for (Lease& lease : leases) lease = receive(*two);
+        REQUIRE(two->ack(leases[1]));
+        REQUIRE(two->nack(leases[2], Turn::last));
+        Reservation reservation;
+        REQUIRE(one->try_reserve(3000, reservation) == Shortage::none);
+        (void)two->doorbell();
+        two->arm(Interest::items);
+    }
+    const std::uint64_t generation = status(queue.segment()).generation;
+    queue.keeper = std::make_unique<Keeper>(Segment::open(queue.directory.file(), 0xfeed));
+    queue.keeper->recover();
+    CHECK(is_sound(queue.segment()));
+    CHECK(status(queue.segment()).generation == generation + 1);
+    CHECK(status(queue.segment()).ready == 5);
+    CHECK(status(queue.segment()).oldest_sequence == 1);
+    const auto member = queue.join(1);
+    Lease lease = receive(*member);
+    CHECK(lease.deliveries() == 2);
+    CHECK(member->ack(lease));
+    CHECK(drain(*member) == std::vector<std::uint64_t>{3, 4, 5, 6});
+    send(*member, 7);
+    lease = receive(*member);
+    CHECK(lease.sequence == 7);
+    CHECK(member->ack(lease));
+    CHECK(queue.keeper->empty());
+}
+
+TEST_CASE("queue crash: recovery refuses a segment that contradicts itself and changes nothing", "[ipc][queue]") {
+    Queue queue;
+    send(*queue.join(1), 1);
+    const std::uint64_t good = queue.segment().slot(0).state.load();
+    const std::uint64_t extent = queue.segment().slot(0).extent.load();
+    SECTION("an impossible state") { queue.segment().slot(0).state.store(std::uint64_t{0x77} << 56); }
+    SECTION("an owner out of range") {
+        queue.segment().slot(0).state.store(SlotWord{SlotState::leased, 4000, 1, 0}.pack());
+    }
+    SECTION("a message without memory") { queue.segment().slot(0).extent.store(0); }
+    SECTION("a message longer than its memory") { queue.segment().slot(0).size.store(1 << 20); }
+    CHECK_THROWS_AS(queue.keeper->recover(), SegmentError);
+    queue.segment().slot(0).state.store(good);
+    queue.segment().slot(0).extent.store(extent);
+    queue.segment().slot(0).size.store(100);
+    CHECK_NOTHROW(queue.keeper->recover());
+    CHECK(drain(*queue.join(2)) == std::vector<std::uint64_t>{1});
+}

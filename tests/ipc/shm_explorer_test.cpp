@@ -1,0 +1,249 @@
+// Walks through every interleaving of a small cast on the slots and one ring: producers publish and push, consumers
+// pop, claim and ack, one of them may die between any two steps, and a keeper then repairs while the others go on.
+//
+// Each access to shared memory is a step. A state is the memory and, for each actor, what its steps have returned so
+// far: that decides what it does next. To make one step an actor is run from its beginning with the recorded answers,
+// makes one new access, and is thrown out of its function. So states can be copied, compared and visited once.
+
+#include <algorithm>
+#include <array>
+#include <optional>
+#include <string>
+#include <unordered_set>
+#include <vector>
+
+#include <catch2/catch.hpp>
+
+#include "queue/order_ring.hpp"
+#include "queue/slot.hpp"
+
+using namespace green::ipc::shm;
+
+namespace {
+
+struct Pause {};
+
+/// The answers that the running actor has had, and leave for one more.
+struct Tape {
+    std::vector<std::uint64_t>* answers = nullptr;
+    std::size_t position = 0;
+    bool has_stepped = false;
+};
+Tape tape;
+
+template <class F>
+std::uint64_t step(F&& access) {
+    if (tape.answers == nullptr) return access();  // the referee, who looks without being an actor
+    if (tape.position < tape.answers->size()) return (*tape.answers)[tape.position++];
+    if (tape.has_stepped) throw Pause{};
+    tape.has_stepped = true;
+    const std::uint64_t answer = access();
+    tape.answers->push_back(answer);
+    ++tape.position;
+    return answer;
+}
+
+class SteppedWord {
+ public:
+    [[nodiscard]] std::uint64_t load() const {
+        return step([&] { return value; });
+    }
+    void store(std::uint64_t to) {
+        step([&] { return value = to; });
+    }
+    bool swap(std::uint64_t expected, std::uint64_t desired) {
+        return step([&] {
+                   if (value != expected) return 0;
+                   value = desired;
+                   return 1;
+               }) != 0;
+    }
+    std::uint64_t value = 0;
+};
+
+constexpr std::size_t slots = 2;
+constexpr std::size_t cells = 4;
+constexpr std::size_t cast = 5;
+constexpr std::size_t keeper = 4;  // 0 and 1 produce, 2 and 3 consume
+
+struct Memory {
+    SteppedWord head, tail;
+    std::array<SteppedWord, cells> ring;
+    std::array<SteppedWord, slots> state;
+};
+Memory memory;
+
+BasicRing<SteppedWord> ring() { return {memory.head, memory.tail, memory.ring, slots}; }
+Owner owner_of(std::size_t actor) { return static_cast<Owner>(actor + 1); }
+
+void produce(std::size_t actor) {
+    const SlotWord mine{SlotState::reserved, owner_of(actor), 0, 5};
+    if (!memory.state[actor].swap(mine.pack(), mine.published().pack())) return;
+    (void)ring().push(actor, mine.generation);
+}
+
+/// Takes one message; keeps it, gives it back, or acks it.
+void consume(std::size_t actor, bool shall_nack) {
+    std::uint64_t slot = slots;
+    SlotWord leased;
+    const Ringed outcome = ring().pop([&](std::uint64_t index, std::uint64_t tag) {
+        const std::uint64_t seen = memory.state[index].load();
+        const SlotWord word = SlotWord::of(seen);
+        if (word.state != SlotState::ready || tag_of(word.generation) != tag) return Claim::stale;
+        if (!memory.state[index].swap(seen, word.leased_by(owner_of(actor)).pack())) return Claim::retry;
+        slot = index;
+        leased = word.leased_by(owner_of(actor));
+        return Claim::taken;
+    });
+    if (outcome != Ringed::done) return;
+    const SlotWord after = shall_nack ? leased.returned() : leased.acked_by(owner_of(actor)).freed();
+    if (memory.state[slot].swap(leased.pack(), after.pack()) && shall_nack) (void)ring().push(slot, after.generation);
+}
+
+/// As Keeper::repair() does it: return, look at slots, look at cells, look again, fill.
+void repair(std::size_t dead) {
+    for (SteppedWord& state : memory.state) {
+        const std::uint64_t seen = state.load();
+        const SlotWord word = SlotWord::of(seen);
+        if (word.owner != owner_of(dead)) continue;
+        if (word.state == SlotState::reserved) state.store(word.abandoned().pack());
+        if (word.state == SlotState::leased) (void)state.swap(seen, word.returned().pack());
+    }
+    std::array<std::uint64_t, slots> words{};
+    std::array<bool, slots> has_cell{};
+    for (std::size_t slot = 0; slot < slots; ++slot) words[slot] = memory.state[slot].load();
+    ring().for_each([&](std::uint64_t slot, std::uint64_t tag) {
+        const SlotWord word = SlotWord::of(words[slot]);
+        has_cell[slot] = has_cell[slot] || (word.state == SlotState::ready && tag_of(word.generation) == tag);
+    });
+    for (std::size_t slot = 0; slot < slots; ++slot) {
+        if (SlotWord::of(words[slot]).state != SlotState::ready || has_cell[slot]) continue;
+        if (memory.state[slot].load() != words[slot]) continue;
+        (void)ring().push(slot, SlotWord::of(words[slot]).generation);
+    }
+}
+
+struct State {
+    Memory memory;
+    std::array<std::vector<std::uint64_t>, cast> answers;
+    std::array<bool, cast> is_over{};
+    int dead = -1;
+
+    [[nodiscard]] std::string key() const {
+        std::string text(reinterpret_cast<const char*>(&memory), sizeof memory);
+        for (const auto& list : answers) {
+            text.push_back(static_cast<char>(list.size()));
+            text.append(reinterpret_cast<const char*>(list.data()), list.size() * sizeof(std::uint64_t));
+        }
+        text.push_back(static_cast<char>(dead));
+        return text;
+    }
+};
+
+class Explorer {
+ public:
+    Explorer(bool first_nacks, bool may_kill) : first_nacks_{first_nacks}, may_kill_{may_kill} {
+        State start;
+        for (std::size_t slot = 0; slot < slots; ++slot) {
+            start.memory.state[slot].value = SlotWord{SlotState::reserved, owner_of(slot), 0, 5}.pack();
+        }
+        open_.push_back(start);
+    }
+
+    void run() {
+        while (!open_.empty()) {
+            const State state = std::move(open_.back());
+            open_.pop_back();
+            if (!seen_.insert(state.key()).second) continue;
+            visit(state);
+        }
+    }
+
+    [[nodiscard]] std::size_t states() const { return seen_.size(); }
+    std::size_t ends = 0;
+    std::size_t bad_ends = 0;
+
+ private:
+    void visit(const State& state) {
+        bool has_next = false;
+        for (std::size_t actor = 0; actor < cast; ++actor) {
+            const bool is_here = actor == keeper ? state.dead >= 0 : state.dead != static_cast<int>(actor);
+            if (!is_here || state.is_over[actor]) continue;
+            has_next = true;
+            open_.push_back(after_step(state, actor));
+            if (!may_kill_ || state.dead >= 0 || actor == keeper) continue;
+            State killed = state;
+            killed.dead = static_cast<int>(actor);
+            open_.push_back(std::move(killed));
+        }
+        if (!has_next) judge(state);
+    }
+
+    State after_step(const State& before, std::size_t actor) {
+        State next = before;
+        memory = before.memory;
+        tape = {&next.answers[actor], 0, false};
+        try {
+            act(actor, before.dead);
+            next.is_over[actor] = true;
+        } catch (const Pause&) {
+        }
+        tape = {};
+        next.memory = memory;
+        return next;
+    }
+
+    void act(std::size_t actor, int dead) const {
+        if (actor == keeper) return repair(static_cast<std::size_t>(dead));
+        if (actor < slots) return produce(actor);
+        consume(actor, first_nacks_ && actor == slots);
+    }
+
+    /// All have come to their ends. What is READY must be found, once and only once; nothing is held by the dead.
+    void judge(const State& state) {
+        ++ends;
+        memory = state.memory;
+        std::array<int, slots> found{};
+        const auto take = [&](std::uint64_t slot, std::uint64_t tag) {
+            const SlotWord word = SlotWord::of(memory.state[slot].load());
+            if (word.state != SlotState::ready || tag_of(word.generation) != tag) return Claim::stale;
+            memory.state[slot].store(word.leased_by(9).acked_by(9).freed().pack());
+            ++found[slot];
+            return Claim::taken;
+        };
+        while (ring().pop(take) == Ringed::done) {}
+        bool is_good = ring().push(0, 99) == Ringed::done;  // the ring still takes and gives
+        is_good = is_good && ring().pop([](std::uint64_t, std::uint64_t) { return Claim::taken; }) == Ringed::done;
+        for (std::size_t slot = 0; slot < slots; ++slot) {
+            const SlotWord word = SlotWord::of(state.memory.state[slot].value);
+            is_good = is_good && found[slot] == (word.state == SlotState::ready ? 1 : 0);
+            is_good = is_good && (word.state == SlotState::ready || word.state == SlotState::free);
+        }
+        if (!is_good) ++bad_ends;
+    }
+
+    bool first_nacks_;
+    bool may_kill_;
+    std::vector<State> open_;
+    std::unordered_set<std::string> seen_;
+};
+
+}  // namespace
+
+TEST_CASE("queue explorer: in no interleaving of two producers and two consumers is a message lost or doubled",
+          "[ipc][queue]") {
+    const bool first_nacks = GENERATE(false, true);
+    Explorer explorer{first_nacks, false};
+    explorer.run();
+    WARN(explorer.states() << " states, " << explorer.ends << " ends");
+    CHECK(explorer.bad_ends == 0);
+    CHECK(explorer.ends > 0);
+}
+
+TEST_CASE("queue explorer: nor when one of them dies anywhere and a keeper repairs meanwhile", "[ipc][queue]") {
+    Explorer explorer{false, true};
+    explorer.run();
+    WARN(explorer.states() << " states, " << explorer.ends << " ends");
+    CHECK(explorer.bad_ends == 0);
+    CHECK(explorer.ends > 0);
+}

@@ -1,0 +1,280 @@
+// Two producers and two consumers are killed and stopped at random, from outside and at their own crash points, while
+// a keeper takes leases away and repairs, and is killed in that too. GREENSUP_SEED repeats the choices (not the
+// timing); GREENSUP_KILLS sets how many kills there are.
+
+#include <array>
+#include <csignal>
+#include <map>
+
+#include <sched.h>
+
+#include "shm_support.hpp"
+
+using namespace shm_test;
+
+namespace {
+
+constexpr std::size_t producers = 2;
+constexpr std::size_t workers = 4;  // producers first, then consumers
+constexpr std::size_t ids_each = 1u << 20;
+
+#if defined(__SANITIZE_ADDRESS__)
+constexpr unsigned default_kills = 400;
+#else
+constexpr unsigned default_kills = 3000;
+#endif
+
+enum Mark : std::uint8_t { begun = 1, done = 2, acked = 4, uncertain = 8 };
+
+struct Ground {
+    std::atomic<bool> shall_stop;
+    std::atomic<std::uint64_t> steps[workers];
+    std::atomic<std::uint64_t> next[producers];
+    std::atomic<std::uint64_t> in_ack[workers];  // id + 1
+    std::atomic<std::uint64_t> torn, acked_twice, after_ack, refused;
+    std::atomic<std::uint8_t> marks[producers * ids_each];
+};
+
+Ground* ground = nullptr;
+std::mt19937_64 dice;
+
+void perhaps_die(CrashPoint) {
+    if (dice() % 3000 == 0) ::raise(SIGKILL);
+}
+
+Config arena() {
+    Config config = small_config();
+    config.capacity = 16;
+    config.payload_bytes = 64 * 4096;
+    return config;
+}
+
+std::size_t random_size() { return dice() % 16 == 0 ? 8 + dice() % 20'000 : 8 + dice() % 1500; }
+
+bool produce_one(Member& member, std::uint64_t id) {
+    const std::size_t size = random_size();
+    Reservation reservation;
+    if (member.try_reserve(dice() % 8 == 0 ? 64 : size, reservation) != Shortage::none) return false;
+    if (reservation.memory.size() < size) {
+        member.release_extent(reservation, 0);
+        if (member.try_extent(reservation, size) != Shortage::none) {
+            member.abandon(reservation);
+            return false;
+        }
+    }
+    if (!is_zero(reservation.memory)) ++ground->torn;
+    write_message(reservation.memory.first(size), id);
+    ground->marks[id] |= begun;
+    member.put(reservation, size);
+    ground->marks[id] |= done;
+    return true;
+}
+
+void produce(Member& member, std::size_t worker) {
+    while (!ground->shall_stop) {
+        const std::uint64_t number = ground->next[worker]++;
+        if (number >= ids_each) return;
+        while (!produce_one(member, worker * ids_each + number)) {
+            if (ground->shall_stop) return;
+            ::sched_yield();
+        }
+        ++ground->steps[worker];
+    }
+}
+
+void finish_one(Member& member, std::size_t worker, Lease& lease) {
+    // Somebody else may have the message by now; what we see must stand all the same.
+    if (!is_whole(lease.message)) ++ground->torn;
+    const std::uint64_t id = id_of(lease.message);
+    if (dice() % 8 == 0) {
+        (void)member.nack(lease, dice() % 2 == 0 ? Turn::first : Turn::last);
+        return;
+    }
+    ground->in_ack[worker] = id + 1;
+    if (member.ack(lease)) {
+        if ((ground->marks[id].fetch_or(acked) & acked) != 0) ++ground->acked_twice;
+    } else {
+        ++ground->refused;
+    }
+    ground->in_ack[worker] = 0;
+}
+
+void consume(Member& member, std::size_t worker) {
+    std::array<Lease, 3> leases;
+    while (!ground->shall_stop) {
+        Lease& lease = leases[dice() % leases.size()];
+        if (lease) {
+            finish_one(member, worker, lease);
+        } else if (member.try_get(lease) == Got::message) {
+            if (!is_whole(lease.message)) ++ground->torn;
+            const bool is_acked = (ground->marks[id_of(lease.message)] & acked) != 0;
+            if (is_acked && member.holds(lease)) ++ground->after_ack;  // else it was taken away since, and acked then
+        } else {
+            ::sched_yield();
+        }
+        ++ground->steps[worker];
+    }
+}
+
+class Arena {
+ public:
+    explicit Arena(std::uint64_t start) : queue_{arena()}, random_{start} {
+        for (std::size_t worker = 0; worker < workers; ++worker) begin(worker);
+    }
+
+    void kill_one() {
+        const std::size_t victim = random_() % workers;
+        if (random_() % 4 == 0) {
+            stop_for_a_while(victim);
+        } else {
+            let_work(workers, random_() % 100);
+        }
+        if (random_() % 3 == 0) take_leases_away();
+        ::kill(pids_[victim], SIGKILL);
+        replace(victim);
+    }
+
+    /// Ends everybody and makes the account. Returns how many messages were put.
+    std::uint64_t close() {
+        ground->shall_stop = true;
+        for (std::size_t worker = 0; worker < workers; ++worker) {
+            const int end = reap(pids_[worker]);
+            CHECK((end == 0 || end == SIGKILL));
+            bury(worker);
+        }
+        CHECK(is_sound(queue_.segment()));
+        const auto member = queue_.join(5);
+        std::map<std::uint64_t, unsigned> pending;
+        for (const std::uint64_t id : drain(*member)) ++pending[id];
+        std::uint64_t lost = 0;
+        std::uint64_t wrong = 0;
+        std::uint64_t confirmed = 0;
+        for (std::uint64_t id = 0; id < producers * ids_each; ++id) {
+            const unsigned marks = ground->marks[id];
+            if (marks == 0 && pending.empty()) continue;
+            const auto found = pending.find(id);
+            const unsigned times = found == pending.end() ? 0 : found->second;
+            if ((marks & done) != 0) ++confirmed;
+            if ((marks & done) != 0 && (marks & (acked | uncertain)) == 0 && times != 1) ++lost;
+            if (times > 1 || ((marks & acked) != 0 && times != 0) || (marks == 0 && times != 0)) ++wrong;
+        }
+        CHECK(lost == 0);
+        CHECK(wrong == 0);
+        return confirmed;
+    }
+
+    [[nodiscard]] const Segment& segment() const { return queue_.segment(); }
+    void leave() { queue_.keeper->repair(5); }
+    unsigned suicides = 0;
+    unsigned killed_repairs = 0;
+
+ private:
+    static Owner owner_of(std::size_t worker) { return static_cast<Owner>(worker + 1); }
+
+    void begin(std::size_t worker) {
+        const std::uint64_t start = random_();
+        pids_[worker] = fork_child([&] {
+            dice.seed(start);
+            crash_hook = perhaps_die;
+            const auto member = queue_.join(owner_of(worker));
+            worker < producers ? produce(*member, worker) : consume(*member, worker);
+        });
+    }
+
+    std::uint64_t steps_without(std::size_t worker) const {
+        std::uint64_t sum = 0;
+        for (std::size_t i = 0; i < workers; ++i) sum += i == worker ? 0 : ground->steps[i].load();
+        return sum;
+    }
+
+    /// Until the others have made so many steps. Those who die meanwhile are replaced.
+    void let_work(std::size_t except, std::uint64_t steps) {
+        const std::uint64_t until = steps_without(except) + steps;
+        while (steps_without(except) < until) {
+            for (std::size_t worker = 0; worker < workers; ++worker) {
+                siginfo_t info{};
+                if (worker == except) continue;
+                if (::waitid(P_PID, static_cast<id_t>(pids_[worker]), &info, WEXITED | WNOHANG | WNOWAIT) != 0) continue;
+                if (info.si_pid == 0) continue;
+                ++suicides;
+                replace(worker);
+            }
+            ::sched_yield();
+        }
+    }
+
+    void stop_for_a_while(std::size_t victim) {
+        ::kill(pids_[victim], SIGSTOP);
+        let_work(victim, random_() % 60);  // nobody is held up by the one who stands
+        if (random_() % 2 == 0) take_leases_away();
+        let_work(victim, random_() % 60);
+        ::kill(pids_[victim], SIGCONT);
+        if (random_() % 2 == 0) let_work(workers, random_() % 60);
+    }
+
+    void take_leases_away() {
+        for (std::uint32_t slot = 0; slot < arena().capacity; ++slot) {
+            const std::uint64_t word = segment().slot(slot).state.load();
+            if (random_() % 2 == 0) (void)queue_.keeper->take_back(slot, word);
+        }
+    }
+
+    void replace(std::size_t worker) {
+        REQUIRE(reap(pids_[worker]) == SIGKILL);
+        bury(worker);
+        begin(worker);
+    }
+
+    void bury(std::size_t worker) {
+        if (const std::uint64_t id = ground->in_ack[worker].exchange(0); id != 0) ground->marks[id - 1] |= uncertain;
+        if (random_() % 4 == 0) {  // a keeper that may not live to its end
+            const std::uint64_t start = random_();
+            const int end = reap(fork_child([&] {
+                dice.seed(start);
+                crash_hook = [](CrashPoint) {
+                    if (dice() % 60 == 0) ::raise(SIGKILL);
+                };
+                queue_.keeper->repair(owner_of(worker));
+            }));
+            if (end == SIGKILL) ++killed_repairs;
+        }
+        queue_.keeper->repair(owner_of(worker));
+    }
+
+    Queue queue_;
+    std::mt19937_64 random_;
+    std::array<pid_t, workers> pids_{};
+};
+
+}  // namespace
+
+TEST_CASE("queue kills: no confirmed message is lost, torn or doubled, and all space comes back", "[ipc][queue]") {
+    const char* given = std::getenv("GREENSUP_KILLS");
+    const auto wanted = given != nullptr ? static_cast<unsigned>(std::strtoul(given, nullptr, 0)) : default_kills;
+    const std::uint64_t start = seed();
+    INFO("GREENSUP_SEED=" << start);
+    std::mt19937_64 random{start};
+    unsigned kills = 0;
+    unsigned suicides = 0;
+    unsigned killed_repairs = 0;
+    std::uint64_t confirmed = 0;
+    std::uint64_t refused = 0;
+    while (kills < wanted) {
+        Common<Ground> fresh;
+        ground = &*fresh;
+        Arena arena{random()};
+        for (unsigned i = 0; i < 100; ++i, ++kills) arena.kill_one();
+        confirmed += arena.close();
+        arena.leave();
+        REQUIRE(is_like_new(arena.segment()));
+        CHECK(ground->torn == 0);
+        CHECK(ground->acked_twice == 0);
+        CHECK(ground->after_ack == 0);
+        suicides += arena.suicides;
+        killed_repairs += arena.killed_repairs;
+        refused += ground->refused;
+    }
+    CHECK(confirmed > kills);
+    WARN(kills << " kills from outside, " << suicides << " at crash points, " << killed_repairs
+               << " repairs killed; " << confirmed << " messages confirmed, " << refused << " late acks refused");
+}
