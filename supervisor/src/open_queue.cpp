@@ -1,11 +1,11 @@
 #include "open_queue.hpp"
 
+#include <algorithm>
 #include <cerrno>
 #include <cstring>
-#include <optional>
+#include <limits>
 #include <system_error>
 
-#include <green/deadline.hpp>
 #include <green/fd.hpp>
 #include <green/greenlet.hpp>
 #include <green/log.hpp>
@@ -98,8 +98,6 @@ struct OpenQueue::State {
     std::string path;
     std::unique_ptr<shm::Keeper> keeper;
     green::Fd segment;
-    mutable QueueFigures figures;
-    mutable std::optional<TimePoint> counted;
 };
 
 std::shared_ptr<OpenQueue> OpenQueue::open(const std::string& directory,
@@ -149,18 +147,11 @@ std::vector<int> OpenQueue::descriptors() const {
     return all;
 }
 
-void OpenQueue::repair(std::uint32_t owner) {
-    state_->keeper->repair(owner);
-    state_->counted.reset();
-}
+void OpenQueue::repair(std::uint32_t owner) { state_->keeper->repair(owner); }
 
-QueueFigures OpenQueue::figures(Duration age) const {
-    const auto now = green::now();
-    if (state_->counted && now - *state_->counted < age) return state_->figures;
+QueueFigures OpenQueue::figures() const {
     const auto status = state_->keeper->status();
-    state_->figures = {status.ready, status.leased, status.bytes};
-    state_->counted = now;
-    return state_->figures;
+    return {status.ready, status.leased, status.bytes};
 }
 
 bool OpenQueue::empty() const { return state_->keeper->empty(); }

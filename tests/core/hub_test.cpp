@@ -137,6 +137,25 @@ TEST_CASE("hub: greenlets that are left when it goes are unwound", "[core][hub]"
     CHECK(token.use_count() == 1);
 }
 
+TEST_CASE("hub: greenlets that others start while they die with it are unwound too", "[core][hub]") {
+    auto token = std::make_shared<int>(1);
+    {
+        gd::Hub hub{std::make_unique<tests::VirtualReactor>()};
+        struct StartsAnother {
+            std::shared_ptr<int> held;
+            ~StartsAnother() {
+                green::spawn([held = held] { green::sleep(1h); });
+            }
+        };
+        green::spawn([&] {
+            const StartsAnother last_words{token};
+            green::sleep(1h);
+        });
+        green::yield();
+    }
+    CHECK(token.use_count() == 1);
+}
+
 TEST_CASE("hub: a report of a descriptor's former life does not reach the next", "[core][hub]") {
     run_green([](tests::VirtualReactor& world) {
         constexpr int fd = 100;

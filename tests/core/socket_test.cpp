@@ -390,7 +390,7 @@ TEST_CASE(
     const HubFigures calm = hub_figures();
     const Call call =
         GENERATE(Call::socket, Call::bind, Call::listen, Call::connect, Call::accept4, Call::recv,
-                 Call::sendmsg, Call::getsockname, Call::epoll_ctl, Call::shutdown);
+                 Call::send, Call::getsockname, Call::epoll_ctl, Call::shutdown);
     int asked = 0;
     {
         Fault none{call, EIO, 1000, 0};

@@ -3,6 +3,7 @@
 // themselves whole, and children that are killed.
 
 #include <atomic>
+#include <csignal>
 #include <cstdint>
 #include <cstdlib>
 #include <cstring>
@@ -16,6 +17,7 @@
 #include <vector>
 
 #include <sys/mman.h>
+#include <sys/prctl.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -179,12 +181,15 @@ class Common {
     T* value_;
 };
 
-/// Runs `body` in a child that never comes back here.
+/// Runs `body` in a child that never comes back here, and never outlives us.
 template <class Body>
 [[nodiscard]] pid_t fork_child(Body&& body) {
     std::cout.flush();
+    const pid_t parent = ::getpid();
     const pid_t pid = ::fork();
     if (pid != 0) return pid;
+    ::prctl(PR_SET_PDEATHSIG, SIGKILL);
+    if (::getppid() != parent) ::_exit(2);
     try {
         body();
     } catch (...) {

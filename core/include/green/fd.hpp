@@ -10,6 +10,10 @@
 
 namespace green {
 
+namespace detail {
+class FdOperation;
+}
+
 /// Owns a descriptor number. Waiting needs a hub and enters the descriptor there, once; everything
 /// else does not. It belongs to the hub it first waited in: to hand it to another thread, release()
 /// it there.
@@ -41,11 +45,11 @@ class Fd {
     bool wait_readable(Deadline deadline = Deadline::never());
     bool wait_writable(Deadline deadline = Deadline::never());
 
-    /// For detail::FdOperation: what the hub knows of it, entering it there when `make` is given.
-    [[nodiscard]] bool entered(bool make);
-
  private:
+    friend class detail::FdOperation;
     void forget() noexcept;
+    /// Whether the hub of this thread knows it, after entering it there when `make` is given.
+    [[nodiscard]] bool entered(bool make);
 
     int number_ = -1;
     detail::Hub* hub_ = nullptr;  // where it was entered

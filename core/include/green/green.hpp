@@ -8,6 +8,10 @@
 #include <green/group.hpp>
 #include <green/hub.hpp>
 #include <green/lock.hpp>
+#include <green/log.hpp>
+#include <green/process.hpp>
 #include <green/queue.hpp>
 #include <green/signals.hpp>
+#include <green/socket.hpp>
+#include <green/thread_pool.hpp>
 #include <green/timeout.hpp>

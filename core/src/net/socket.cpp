@@ -108,15 +108,20 @@ class Remainder {
 
     [[nodiscard]] bool empty() const noexcept { return parts_.empty(); }
 
-    template <std::size_t Size>
-    [[nodiscard]] std::size_t fill(std::array<iovec, Size>& vectors) const noexcept {
-        const std::size_t count = std::min(Size, parts_.size());
+    /// One system call; the cheaper one where it will do.
+    [[nodiscard]] sys::Outcome send_some(int fd) const noexcept {
+        const std::string_view first = parts_.front().substr(done_);
+        if (parts_.size() == 1) return sys::send(fd, first.data(), first.size());
+        std::array<iovec, 16> vectors;
+        const std::size_t count = std::min(vectors.size(), parts_.size());
         for (std::size_t i = 0; i < count; ++i) {
-            std::string_view part = parts_[i];
-            if (i == 0) part.remove_prefix(done_);
+            const std::string_view part = i == 0 ? first : parts_[i];
             vectors[i] = {const_cast<char*>(part.data()), part.size()};
         }
-        return count;
+        msghdr message{};
+        message.msg_iov = vectors.data();
+        message.msg_iovlen = count;
+        return sys::sendmsg(fd, message);
     }
 
     void skip(std::size_t bytes) noexcept {
@@ -140,11 +145,7 @@ void Stream::write_parts(std::span<const std::string_view> parts, Deadline deadl
     FdOperation operation{fd_, Direction::write, deadline};
     while (!rest.empty()) {
         if (!operation.go()) throw WriteError{ETIMEDOUT, written, "writing"};
-        std::array<iovec, 16> vectors;
-        msghdr message{};
-        message.msg_iov = vectors.data();
-        message.msg_iovlen = rest.fill(vectors);
-        const sys::Outcome sent = sys::sendmsg(operation.number(), message);
+        const sys::Outcome sent = rest.send_some(operation.number());
         if (sent.ok()) {
             written += sent.as_size();
             rest.skip(sent.as_size());

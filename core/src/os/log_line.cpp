@@ -10,7 +10,7 @@
 namespace green::log::detail {
 namespace {
 
-constexpr std::size_t longest_value = 8 * 1024;
+constexpr std::size_t longest_value = 8192;
 constexpr char32_t invalid = 0xFFFFFFFF;
 
 const char* name(Level level) noexcept {

@@ -9,7 +9,7 @@
 namespace green::log::detail {
 namespace {
 
-constexpr std::size_t largest_piece = 64 * 1024;
+constexpr std::size_t largest_piece = 65'536;
 
 // As many whole lines as fit into what a pipe takes at once or not at all; a longer line alone.
 std::string_view piece_of(std::string_view text) noexcept {

@@ -103,11 +103,12 @@ void Child::doom() noexcept {
 void Child::hand_over(std::shared_ptr<Child> child) noexcept {
     try {
         if (child->reap() || Hub::current_or_null() == nullptr) return;
-        auto reaper = deferred([child] {
+        const std::string name = "reaper of pid " + std::to_string(child->pid_);
+        auto reaper = deferred([child = std::move(child)] {
             child->await_end(Deadline::never(), Reach::background);
             child->reap();
         });
-        reaper.set_name("reaper of pid " + std::to_string(child->pid_));
+        reaper.set_name(name);
         reaper.start();
     } catch (...) {  // no memory for a greenlet: the destructor does it
     }

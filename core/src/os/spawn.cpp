@@ -126,11 +126,11 @@ Descriptors arrange(const Command& command) {
 /// Memory for the child's few frames, with a guard below.
 class ChildStack {
  public:
-    explicit ChildStack(const Command& command)
-        : low_{reinterpret_cast<std::byte*>(
-              must(sys::mmap(nullptr, size + guard, PROT_READ | PROT_WRITE,
-                             MAP_PRIVATE | MAP_ANONYMOUS | MAP_STACK, -1, 0),
-                   SpawnStage::clone, command))} {
+    explicit ChildStack(const Command& command) {
+        const sys::Outcome mapped = sys::mmap(nullptr, size + guard, PROT_READ | PROT_WRITE,
+                                              MAP_PRIVATE | MAP_ANONYMOUS | MAP_STACK, -1, 0);
+        // NOLINTNEXTLINE(performance-no-int-to-ptr): mmap's value is the address
+        low_ = reinterpret_cast<std::byte*>(must(mapped, SpawnStage::clone, command));
         (void)sys::mprotect(low_, guard, PROT_NONE);
     }
     ChildStack(const ChildStack&) = delete;
@@ -139,8 +139,8 @@ class ChildStack {
     [[nodiscard]] void* top() const noexcept { return low_ + guard + size; }
 
  private:
-    static constexpr std::size_t size = 32 * 1024;
-    static constexpr std::size_t guard = 64 * 1024;  // whole pages everywhere
+    static constexpr std::size_t size = 0x8000;
+    static constexpr std::size_t guard = 0x10000;  // whole pages everywhere
     std::byte* low_;
 };
 

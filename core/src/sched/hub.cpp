@@ -50,7 +50,7 @@ Hub::Hub(std::unique_ptr<Reactor> reactor, HubConfig config)
     sanitizer::fresh_stack(hub_.stack->low, hub_.stack->size());
     hub_.context = Switch::prepare<&Hub::hub_entry>(hub_.stack->high, hub_.stack->size());
     tasks_.push_back(main_);
-    this_thread_hub = this;
+    outer_ = std::exchange(this_thread_hub, this);
 }
 
 Hub::~Hub() {
@@ -58,7 +58,7 @@ Hub::~Hub() {
         // exit() was called on a greenlet's stack: we stand on memory that the pool would unmap.
         (void)stacks_.release();
         (void)overflow_.release();
-        this_thread_hub = nullptr;
+        this_thread_hub = outer_;
         return;
     }
     if (const std::size_t survivors = kill_all()) {
@@ -67,7 +67,7 @@ Hub::~Hub() {
             "greensup: %zu greenlets would not end with their hub; their destructors do not run\n",
             survivors);
     }
-    this_thread_hub = nullptr;
+    this_thread_hub = outer_;
 }
 
 // --- the ring

@@ -77,14 +77,19 @@ void Hub::kill(Task& task, std::exception_ptr reason) {
 std::size_t Hub::kill_all() noexcept {
     const std::exception_ptr exit = std::make_exception_ptr(GreenletExit{});
     try {
-        std::vector<TaskPtr<Task>> doomed;
-        tasks_.for_each([&](Task& task) {
-            if (&task == &main_) return;
-            task.retain();
-            doomed.emplace_back(&task);
-        });
-        for (const auto& task : doomed) kill(*task, exit);
-        while (tasks_.size() > 1 && !ring_.empty()) wait_idle();
+        // What dies may start others on its way: each round finds those that were not there before.
+        std::uint64_t seen = 0;
+        for (std::uint64_t last = next_id_; seen != last; last = next_id_) {
+            std::vector<TaskPtr<Task>> doomed;
+            tasks_.for_each([&](Task& task) {
+                if (&task == &main_ || task.id < seen) return;
+                task.retain();
+                doomed.emplace_back(&task);
+            });
+            seen = last;
+            for (const auto& task : doomed) kill(*task, exit);
+            while (tasks_.size() > 1 && !ring_.empty()) wait_idle();
+        }
     } catch (...) {
         report_error("hub teardown", std::current_exception());
     }

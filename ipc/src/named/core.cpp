@@ -116,6 +116,7 @@ QueueCore::QueueCore(QueueGrant grant)
       schema_{std::move(grant.schema)},
       produce_{grant.produce},
       consume_{grant.consume},
+      on_first_next_{std::move(grant.on_first_next)},
       doorbells_{std::move(grant.doorbells)},
       doorbell_numbers_{numbers_of(doorbells_)},
       member_{shm::Segment::adopt(grant.segment.number(), grant.path), grant.owner,
@@ -185,7 +186,9 @@ void QueueCore::serve_putters() {
 }
 
 void QueueCore::lost_getter() noexcept {
-    if (getters_.empty() && member_.disarm(Interest::items)) member_.pass_on(Interest::items);
+    if (listener_ && getters_.empty() && member_.disarm(Interest::items)) {
+        member_.pass_on(Interest::items);
+    }
 }
 
 void QueueCore::lost_putter() noexcept {
@@ -251,6 +254,7 @@ void QueueCore::abandon(shm::Reservation& reservation) noexcept { member_.abando
 
 std::optional<RawLease> QueueCore::next(Deadline deadline) {
     if (!consume_) throw UsageError("this worker is not among the consumers of queue " + name_);
+    if (const auto first = std::exchange(on_first_next_, nullptr)) first();
     if (stopped_) return std::nullopt;
     auto state = std::make_unique<RawLease::State>();
     state->core = shared_from_this();

@@ -2,6 +2,7 @@
 // What all handles of one queue in this process share: the membership, who waits, and the greenlet
 // that listens to the doorbell for all of them.
 
+#include <functional>
 #include <memory>
 #include <optional>
 #include <string>
@@ -69,6 +70,7 @@ class QueueCore : public std::enable_shared_from_this<QueueCore> {
     bool produce_;
     bool consume_;
     bool stopped_ = false;
+    std::function<void()> on_first_next_;
     std::vector<Fd> doorbells_;
     std::vector<int> doorbell_numbers_;
     shm::Member member_;

@@ -7,6 +7,7 @@
 #include <green/sys.hpp>
 
 #include "named/core.hpp"
+#include "queue/crash_drill.hpp"
 #include "queue/keeper.hpp"
 
 namespace green::ipc {
@@ -50,7 +51,10 @@ bool RawLease::nack() {
     return state_->core->end(state_->lease, false);
 }
 
-RawQueue::RawQueue(QueueGrant grant) : core_{std::make_shared<QueueCore>(std::move(grant))} {}
+RawQueue::RawQueue(QueueGrant grant) {
+    shm::arm_drill();  // before the first step of the protocol, if there is a drill at all
+    core_ = std::make_shared<QueueCore>(std::move(grant));
+}
 std::optional<RawDraft> RawQueue::prepare(std::size_t bytes, Deadline deadline) {
     return core_->prepare(bytes, deadline);
 }

@@ -4,15 +4,19 @@
 
 namespace green::ipc::shm {
 
-std::optional<std::span<std::byte>> Chunks::find(std::uint64_t packed, std::uint32_t slot) const noexcept {
+std::optional<std::span<std::byte>> Chunks::find(std::uint64_t packed,
+                                                 std::uint32_t slot) const noexcept {
     const Geometry& geometry = segment_.geometry();
     const ExtentRef ref = ExtentRef::of(packed);
-    if (packed == 0 || ref.chunk >= geometry.chunk_count || ref.unit_index >= geometry.chunk_units) return {};
+    if (packed == 0 || ref.chunk >= geometry.chunk_count || ref.unit_index >= geometry.chunk_units)
+        return {};
     const EntryWord entry = EntryWord::of(segment_.entry(ref.chunk, ref.unit_index).load());
-    if (entry.state != EntryState::live || entry.slot != slot || entry.epoch != ref.epoch) return {};
+    if (entry.state != EntryState::live || entry.slot != slot || entry.epoch != ref.epoch)
+        return {};
 
     std::byte* begin = segment_.payload(ref.chunk, ref.unit_index);
-    if (entry.units != 0) {  // the usual case does without the chunk's word, which its owner writes all the time
+    if (entry.units !=
+        0) {  // the usual case does without the chunk's word, which its owner writes all the time
         if (ref.unit_index + entry.units > geometry.chunk_units) return {};
         return std::span{begin, entry.units * unit};
     }
@@ -25,7 +29,8 @@ std::optional<std::span<std::byte>> Chunks::find(std::uint64_t packed, std::uint
 void Chunks::release(std::uint64_t packed, std::uint32_t slot) {
     const Geometry& geometry = segment_.geometry();
     const ExtentRef ref = ExtentRef::of(packed);
-    if (packed == 0 || ref.chunk >= geometry.chunk_count || ref.unit_index >= geometry.chunk_units) return;
+    if (packed == 0 || ref.chunk >= geometry.chunk_count || ref.unit_index >= geometry.chunk_units)
+        return;
     Word& place = segment_.entry(ref.chunk, ref.unit_index);
     const std::uint64_t seen = place.load();
     EntryWord entry = EntryWord::of(seen);
@@ -40,14 +45,18 @@ bool Chunks::is_empty(std::uint64_t packed) const noexcept {
     const ExtentRef ref = ExtentRef::of(packed);
     if (packed == 0 || ref.chunk >= segment_.geometry().chunk_count) return false;
     const ChunkWord word = ChunkWord::of(segment_.chunk(ref.chunk).state.load());
-    // Another epoch means that it was emptied, and that somebody has it already: he may not need all of it.
+    // Another epoch means that it was emptied, and that somebody has it already: he may not need
+    // all of it.
     return word.epoch != ref.epoch || word.state == ChunkState::free ||
            (word.state != ChunkState::part && is_drained(ref.chunk, word));
 }
 
 bool Chunks::is_drained(std::uint64_t index, ChunkWord word) const noexcept {
-    const auto is_freed = [&](EntryWord entry) { return entry.epoch == word.epoch && entry.state == EntryState::freed; };
-    if (word.state == ChunkState::head) return is_freed(EntryWord::of(segment_.entry(index, 0).load()));
+    const auto is_freed = [&](EntryWord entry) {
+        return entry.epoch == word.epoch && entry.state == EntryState::freed;
+    };
+    if (word.state == ChunkState::head)
+        return is_freed(EntryWord::of(segment_.entry(index, 0).load()));
     if (word.used > segment_.geometry().chunk_units) return false;
     for (std::uint64_t at = 0; at < word.used;) {
         const EntryWord entry = EntryWord::of(segment_.entry(index, at).load());
@@ -87,7 +96,8 @@ bool Chunks::collect() {
         } else if (word.state == ChunkState::retired || word.state == ChunkState::head) {
             found = settle(index) || found;
         } else if (word.state == ChunkState::free && is_marked_busy(index)) {
-            // Somebody is between freeing it and clearing the bit, and he will tell nobody: we must not miss it.
+            // Somebody is between freeing it and clearing the bit, and he will tell nobody: we must
+            // not miss it.
             mark_free(index);
             found = true;
         }
@@ -104,7 +114,8 @@ void Chunks::free_run(std::uint64_t index, std::uint64_t head_word) {
         const std::uint64_t seen = state.load();
         const ChunkWord part = ChunkWord::of(seen);
         if (part.state != ChunkState::part || part.used != distance) continue;
-        if (head_state.load() != head_word) return;  // Q10: freed by another one; what we read may be a newer run's
+        if (head_state.load() != head_word)
+            return;  // Q10: freed by another one; what we read may be a newer run's
         if (!state.swap(seen, part.freed().pack())) continue;
         crash_point(CrashPoint::run_part_freed);
         mark_free(index + distance);
@@ -118,8 +129,9 @@ bool Chunks::is_marked_busy(std::uint64_t index) const noexcept {
     return (segment_.busy(index / 64).load() >> (index % 64) & 1) != 0;
 }
 
-// The bit is cleared only after the chunk is FREE; who wants it sets the bit first and looks then. So a bit that is
-// set stands for a chunk in use, or for one that somebody is about to take or to mark.
+// The bit is cleared only after the chunk is FREE; who wants it sets the bit first and looks then.
+// So a bit that is set stands for a chunk in use, or for one that somebody is about to take or to
+// mark.
 void Chunks::mark_free(std::uint64_t index) noexcept {
     segment_.busy(index / 64).clear_bits(std::uint64_t{1} << (index % 64));
 }

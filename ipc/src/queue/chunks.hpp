@@ -1,26 +1,32 @@
 #pragma once
-// Payload memory, as far as everybody may touch it: looking at an extent, giving one back, freeing a drained chunk.
-// Taking memory is the business of Extents.
+// Payload memory, as far as everybody may touch it: looking at an extent, giving one back, freeing
+// a drained chunk. Taking memory is the business of Extents.
 //
-// The payload is cut into chunks, and a chunk's state word is state (4) | owner (12) | used (16) | epoch (32).
+// The payload is cut into chunks, and a chunk's state word is state (4) | owner (12) | used (16) |
+// epoch (32).
 //
-//   FREE ──▶ CURRENT ──▶ RETIRED ──▶ FREE     many small extents, one behind the other; `used` units are given out
-//   FREE ──▶ HEAD ──▶ FREE                    one extent of `used` chunks; those behind the head are
-//   FREE ──▶ PART ──▶ FREE                    PART, and `used` is their distance from it
+//   FREE ──▶ CURRENT ──▶ RETIRED ──▶ FREE    many small extents; `used` units are given out
+//   FREE ──▶ HEAD ──▶ FREE                   one extent of `used` chunks; those behind its head
+//   FREE ──▶ PART ──▶ FREE                   are PART, and `used` is their distance from it
 //
-// Each extent has an entry, found by the place where it begins: state (2) | slot (20) | units (10) | epoch (32).
+// Each extent has an entry, found by the place where it begins: state (2) | slot (20) | units (10)
+// | epoch (32).
 //
-// Q7  Only the owner takes memory in a CURRENT chunk, and he takes it with a compare-and-swap of the chunk's word. So
-//     anybody may swap a drained chunk to FREE: if the owner takes a piece at the same time, one of the two fails.
-// Q8  The epoch grows whenever a chunk is taken or emptied in place. An entry whose epoch is not the chunk's says
-//     nothing: the extent there is being made, which counts as in use. A late compare-and-swap on an entry fails.
-// Q9  An extent belongs to the slot that its entry names, and that slot's `extent` field names it, from before the
-//     entry is LIVE until after it is FREED; meanwhile the slot is not FREE. So no memory is without a slot, and who
-//     holds the slot exclusively (RESERVED, RETIRING; the keeper, for a dead owner) gives the memory back, once.
-// Q10 Of a run the head is taken first and freed last. A PART at distance d, read while the head's word stays the
-//     same before and after, belongs to that very run; so anybody may finish freeing a run whose entry is FREED.
-// Q11 `freed` and the busy bits are hints. They are exact but for kills; repair() sets them to the side where somebody
-//     looks once too often.
+// Q7  Only the owner takes memory in a CURRENT chunk, and he takes it with a compare-and-swap of
+//     the chunk's word. So anybody may swap a drained chunk to FREE: if the owner takes a piece at
+//     the same time, one of the two fails.
+// Q8  The epoch grows whenever a chunk is taken or emptied in place. An entry whose epoch is not
+//     the chunk's says nothing: the extent there is being made, which counts as in use. A late
+//     compare-and-swap on an entry fails.
+// Q9  An extent belongs to the slot that its entry names, and that slot's `extent` field names it,
+//     from before the entry is LIVE until after it is FREED; meanwhile the slot is not FREE. So no
+//     memory is without a slot, and who holds the slot exclusively (RESERVED, RETIRING; the keeper,
+//     for a dead owner) gives the memory back, once.
+// Q10 Of a run the head is taken first and freed last. A PART at distance d, read while the head's
+//     word stays the same before and after, belongs to that very run; so anybody may finish freeing
+//     a run whose entry is FREED.
+// Q11 `freed` and the busy bits are hints. They are exact but for kills; repair() sets them to the
+//     side where somebody looks once too often.
 
 #include <cstdint>
 #include <optional>
@@ -39,15 +45,21 @@ struct ChunkWord {
 
     static constexpr ChunkWord of(std::uint64_t word) noexcept {
         return {static_cast<ChunkState>(word >> 60), static_cast<Owner>((word >> 48) & 0xfff),
-                static_cast<std::uint32_t>((word >> 32) & 0xffff), static_cast<std::uint32_t>(word)};
+                static_cast<std::uint32_t>((word >> 32) & 0xffff),
+                static_cast<std::uint32_t>(word)};
     }
     [[nodiscard]] constexpr std::uint64_t pack() const noexcept {
-        return (static_cast<std::uint64_t>(state) << 60) | (static_cast<std::uint64_t>(owner & 0xfff) << 48) |
+        return (static_cast<std::uint64_t>(state) << 60) |
+               (static_cast<std::uint64_t>(owner & 0xfff) << 48) |
                (static_cast<std::uint64_t>(used & 0xffff) << 32) | epoch;
     }
     /// Never 0, so that no reference to an extent is 0.
-    [[nodiscard]] constexpr std::uint32_t next_epoch() const noexcept { return epoch + 1 == 0 ? 1 : epoch + 1; }
-    [[nodiscard]] constexpr ChunkWord freed() const noexcept { return {ChunkState::free, nobody, 0, epoch}; }
+    [[nodiscard]] constexpr std::uint32_t next_epoch() const noexcept {
+        return epoch + 1 == 0 ? 1 : epoch + 1;
+    }
+    [[nodiscard]] constexpr ChunkWord freed() const noexcept {
+        return {ChunkState::free, nobody, 0, epoch};
+    }
 };
 
 enum class EntryState : std::uint8_t { unset = 0, live = 1, freed = 2 };
@@ -59,11 +71,13 @@ struct EntryWord {
     std::uint32_t epoch = 0;
 
     static constexpr EntryWord of(std::uint64_t word) noexcept {
-        return {static_cast<EntryState>(word >> 62), static_cast<std::uint32_t>((word >> 42) & 0xfffff),
+        return {static_cast<EntryState>(word >> 62),
+                static_cast<std::uint32_t>((word >> 42) & 0xfffff),
                 static_cast<std::uint32_t>((word >> 32) & 0x3ff), static_cast<std::uint32_t>(word)};
     }
     [[nodiscard]] constexpr std::uint64_t pack() const noexcept {
-        return (static_cast<std::uint64_t>(state) << 62) | (static_cast<std::uint64_t>(slot & 0xfffff) << 42) |
+        return (static_cast<std::uint64_t>(state) << 62) |
+               (static_cast<std::uint64_t>(slot & 0xfffff) << 42) |
                (static_cast<std::uint64_t>(units & 0x3ff) << 32) | epoch;
     }
 };
@@ -75,11 +89,12 @@ struct ExtentRef {
     std::uint32_t epoch = 0;
 
     static constexpr ExtentRef of(std::uint64_t word) noexcept {
-        return {static_cast<std::uint32_t>(word >> 44), static_cast<std::uint32_t>((word >> 32) & 0xfff),
-                static_cast<std::uint32_t>(word)};
+        return {static_cast<std::uint32_t>(word >> 44),
+                static_cast<std::uint32_t>((word >> 32) & 0xfff), static_cast<std::uint32_t>(word)};
     }
     [[nodiscard]] constexpr std::uint64_t pack() const noexcept {
-        return (static_cast<std::uint64_t>(chunk) << 44) | (static_cast<std::uint64_t>(unit_index & 0xfff) << 32) | epoch;
+        return (static_cast<std::uint64_t>(chunk) << 44) |
+               (static_cast<std::uint64_t>(unit_index & 0xfff) << 32) | epoch;
     }
 };
 
@@ -88,8 +103,10 @@ class Chunks {
     /// Borrows the segment.
     explicit Chunks(const Segment& segment) noexcept : segment_{segment} {}
 
-    /// The bytes of a slot's extent, or nothing when the reference is none, or names no extent of that slot.
-    [[nodiscard]] std::optional<std::span<std::byte>> find(std::uint64_t ref, std::uint32_t slot) const noexcept;
+    /// The bytes of a slot's extent, or nothing when the reference is none, or names no extent of
+    /// that slot.
+    [[nodiscard]] std::optional<std::span<std::byte>> find(std::uint64_t ref,
+                                                           std::uint32_t slot) const noexcept;
 
     /// Gives a slot's extent back, if it still has it. Needs the slot exclusively (Q9).
     void release(std::uint64_t ref, std::uint32_t slot);
@@ -111,11 +128,14 @@ class Chunks {
     /// Whether all extents of a CURRENT or RETIRED chunk were given back.
     [[nodiscard]] bool is_drained(std::uint64_t index, ChunkWord word) const noexcept;
 
-    // `freed` counts up from here and is corrected by -used when the chunk is retired: it becomes ≥ 0 in the hands of
-    // the last one who gives something back, or of the one who retires, whoever comes later.
+    // `freed` counts up from here and is corrected by -used when the chunk is retired: it becomes ≥
+    // 0 in the hands of the last one who gives something back, or of the one who retires, whoever
+    // comes later.
     static constexpr std::uint64_t filling = std::uint64_t{0} - (std::uint64_t{1} << 40);
     static constexpr std::uint64_t distrusted = std::uint64_t{1} << 41;
-    [[nodiscard]] static constexpr bool says_look(std::uint64_t freed) noexcept { return (freed >> 63) == 0; }
+    [[nodiscard]] static constexpr bool says_look(std::uint64_t freed) noexcept {
+        return (freed >> 63) == 0;
+    }
 
  private:
     const Segment& segment_;

@@ -17,15 +17,18 @@ std::optional<std::span<std::byte>> Extents::take(std::uint32_t slot, std::uint6
     const bool is_small = units <= geometry.chunk_units / 2;
     const std::uint64_t count = (units + geometry.chunk_units - 1) / geometry.chunk_units;
 
-    std::optional<Place> place = is_small ? take_small(static_cast<std::uint32_t>(units)) : take_run(count);
-    if (!place && chunks_.collect()) place = is_small ? take_small(static_cast<std::uint32_t>(units)) : take_run(count);
+    std::optional<Place> place =
+        is_small ? take_small(static_cast<std::uint32_t>(units)) : take_run(count);
+    if (!place && chunks_.collect())
+        place = is_small ? take_small(static_cast<std::uint32_t>(units)) : take_run(count);
     if (!place) return {};
 
     crash_point(CrashPoint::extent_claimed);
     const ExtentRef ref{static_cast<std::uint32_t>(place->chunk), place->unit_index, place->epoch};
     segment_.slot(slot).extent.store(ref.pack());
     crash_point(CrashPoint::extent_referenced);
-    const EntryWord entry{EntryState::live, slot, is_small ? static_cast<std::uint32_t>(units) : 0, place->epoch};
+    const EntryWord entry{EntryState::live, slot, is_small ? static_cast<std::uint32_t>(units) : 0,
+                          place->epoch};
     segment_.entry(place->chunk, place->unit_index).store(entry.pack());
     crash_point(CrashPoint::extent_live);
 
@@ -54,7 +57,8 @@ void Extents::written(std::uint64_t packed, std::uint64_t bytes) noexcept {
     if (word.state != ChunkState::head || ref.chunk + word.used > geometry.chunk_count) return;
     for (std::uint64_t i = 0; i < word.used; ++i) {
         const std::uint64_t before = i * geometry.chunk_bytes;
-        segment_.chunk(ref.chunk + i).dirty.poke(std::min(geometry.chunk_bytes, bytes > before ? bytes - before : 0));
+        segment_.chunk(ref.chunk + i)
+            .dirty.poke(std::min(geometry.chunk_bytes, bytes > before ? bytes - before : 0));
     }
 }
 
@@ -69,7 +73,8 @@ std::optional<Extents::Place> Extents::take_in_current(std::uint32_t units) {
     Word& state = segment_.chunk(*current_).state;
     const std::uint64_t seen = state.load();
     ChunkWord word = ChunkWord::of(seen);
-    // A drained chunk may have been taken from us; then it can even be ours again, by another number's hand.
+    // A drained chunk may have been taken from us; then it can even be ours again, by another
+    // number's hand.
     if (word.state != ChunkState::current || word.owner != owner_) {
         current_.reset();
         return {};
@@ -77,6 +82,7 @@ std::optional<Extents::Place> Extents::take_in_current(std::uint32_t units) {
     if (word.used + units <= segment_.geometry().chunk_units) {
         const std::uint32_t at = word.used;
         word.used += units;
+        crash_point(CrashPoint::extent_chosen);
         if (state.swap(seen, word.pack())) return Place{*current_, at, word.epoch};
         current_.reset();
         return {};
@@ -105,7 +111,8 @@ void Extents::retire() {
     if (!state.swap(seen, word.pack())) return;
     crash_point(CrashPoint::chunk_retired);
     const std::uint64_t correction = std::uint64_t{0} - Chunks::filling - word.used;
-    if (Chunks::says_look(segment_.freed(index).add(correction) + correction)) chunks_.settle(index);
+    if (Chunks::says_look(segment_.freed(index).add(correction) + correction))
+        chunks_.settle(index);
 }
 
 std::optional<Extents::Place> Extents::take_free_chunk(std::uint32_t units) {
@@ -162,7 +169,9 @@ std::optional<Extents::Place> Extents::claim_run(std::uint64_t begin, std::uint6
     crash_point(CrashPoint::run_head_taken);
     for (std::uint64_t distance = 1; distance < count; ++distance) {
         std::uint32_t unused = 0;
-        if (!claim_chunk(begin + distance, {ChunkState::part, owner_, static_cast<std::uint32_t>(distance), 0}, unused)) {
+        if (!claim_chunk(begin + distance,
+                         {ChunkState::part, owner_, static_cast<std::uint32_t>(distance), 0},
+                         unused)) {
             chunks_.free_run(begin, head.pack());
             has_disturbed_ = true;
             return {};

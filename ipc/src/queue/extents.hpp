@@ -1,13 +1,15 @@
 #pragma once
-// One member's allocator: small extents from a chunk of its own, one behind the other; large ones as runs of chunks.
-// Small ones come from the low end of the payload and large ones from the high end, so that they do not pepper
-// each other's space.
+// One member's allocator: small extents from a chunk of its own, one behind the other; large ones
+// as runs of chunks. Small ones come from the low end of the payload and large ones from the high
+// end, so that they do not pepper each other's space.
 //
 // Steps, so that a kill leaves what the keeper can tell apart:
 //   E1  swap the chunk's word: the place is ours (an entry of an older epoch: "being made")
 //   E2  store the reference in the slot, which is RESERVED by us
 //   E3  store the entry: LIVE
-// After a death in E1 or E2 the keeper frees the slot, finds no LIVE entry for it, and marks the place FREED.
+//
+// After a death in E1 or E2 the keeper frees the slot, finds no LIVE entry for it, and marks the
+// place FREED.
 
 #include <cstdint>
 #include <optional>
@@ -25,14 +27,16 @@ class Extents {
     Extents(const Extents&) = delete;
     Extents& operator=(const Extents&) = delete;
 
-    /// An extent of at least `bytes` for a slot that is RESERVED by us and has none; zeroed. Nothing: no room.
+    /// An extent of at least `bytes` for a slot that is RESERVED by us and has none; zeroed.
+    /// Nothing: no room.
     [[nodiscard]] std::optional<std::span<std::byte>> take(std::uint32_t slot, std::uint64_t bytes);
 
-    /// Whether take() held chunks for a moment and gave them back: others may have missed them and gone to sleep.
+    /// Whether take() held chunks for a moment and gave them back: others may have missed them and
+    /// gone to sleep.
     [[nodiscard]] bool has_disturbed() noexcept { return std::exchange(has_disturbed_, false); }
 
-    /// Notes that only the first `bytes` of the extent were written, so that the next one need not zero all of it.
-    /// Call before anybody else can give the extent back.
+    /// Notes that only the first `bytes` of the extent were written, so that the next one need not
+    /// zero all of it. Call before anybody else can give the extent back.
     void written(std::uint64_t ref, std::uint64_t bytes) noexcept;
 
     /// Gives up the chunk that is being filled.

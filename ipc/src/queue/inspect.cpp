@@ -39,11 +39,12 @@ Coverage coverage(const Segment& segment) {
     const std::uint64_t capacity = segment.config().capacity;
     Coverage found{std::vector<char>(capacity), std::vector<char>(capacity)};
     Control& control = segment.control();
-    note(segment, {control.fresh.head, control.fresh.tail, segment.fresh_cells(), capacity}, SlotState::ready,
-         found.ready);
-    note(segment, {control.again.head, control.again.tail, segment.again_cells(), capacity}, SlotState::ready,
-         found.ready);
-    note(segment, {control.free.head, control.free.tail, segment.free_cells(), capacity}, SlotState::free, found.free);
+    note(segment, {control.fresh.head, control.fresh.tail, segment.fresh_cells(), capacity},
+         SlotState::ready, found.ready);
+    note(segment, {control.again.head, control.again.tail, segment.again_cells(), capacity},
+         SlotState::ready, found.ready);
+    note(segment, {control.free.head, control.free.tail, segment.free_cells(), capacity},
+         SlotState::free, found.free);
     return found;
 }
 
@@ -54,12 +55,18 @@ void audit_slots(const Segment& segment, Complaints& complaints) {
         const SlotRecord& slot = segment.slot(index);
         const SlotWord word = SlotWord::of(slot.state.load());
         const std::uint64_t ref = slot.extent.load();
-        if (!is_legal(word, segment.config().members)) complaints.about("slot", index, "is in an impossible state");
-        if (word.state == SlotState::retiring) complaints.about("slot", index, "is being freed by nobody alive");
-        if (word.state == SlotState::free && ref != 0) complaints.about("slot", index, "is free and has memory");
-        if (word.state == SlotState::free && cells.free[index] == 0) complaints.about("slot", index, "is free unseen");
-        if (word.state == SlotState::ready && cells.ready[index] == 0) complaints.about("slot", index, "is ready unseen");
-        const bool needs_memory = word.state != SlotState::free && word.state != SlotState::reserved;
+        if (!is_legal(word, segment.config().members))
+            complaints.about("slot", index, "is in an impossible state");
+        if (word.state == SlotState::retiring)
+            complaints.about("slot", index, "is being freed by nobody alive");
+        if (word.state == SlotState::free && ref != 0)
+            complaints.about("slot", index, "is free and has memory");
+        if (word.state == SlotState::free && cells.free[index] == 0)
+            complaints.about("slot", index, "is free unseen");
+        if (word.state == SlotState::ready && cells.ready[index] == 0)
+            complaints.about("slot", index, "is ready unseen");
+        const bool needs_memory =
+            word.state != SlotState::free && word.state != SlotState::reserved;
         if ((needs_memory || ref != 0) && !chunks.find(ref, index)) {
             complaints.about("slot", index, "names memory that is not its own");
         }
@@ -72,35 +79,45 @@ void audit_slots(const Segment& segment, Complaints& complaints) {
 void audit_entry(const Segment& segment, std::uint64_t chunk, std::uint64_t at, EntryWord entry,
                  Complaints& complaints) {
     if (entry.state != EntryState::live) return;
-    const ExtentRef ref{static_cast<std::uint32_t>(chunk), static_cast<std::uint32_t>(at), entry.epoch};
-    if (entry.slot >= segment.config().capacity) return complaints.about("chunk", chunk, "names no slot");
+    const ExtentRef ref{static_cast<std::uint32_t>(chunk), static_cast<std::uint32_t>(at),
+                        entry.epoch};
+    if (entry.slot >= segment.config().capacity)
+        return complaints.about("chunk", chunk, "names no slot");
     const SlotRecord& slot = segment.slot(entry.slot);
-    if (slot.extent.load() != ref.pack() || SlotWord::of(slot.state.load()).state == SlotState::free) {
-        complaints.about("chunk", chunk, "has an extent at " + std::to_string(at) + " that no slot owns");
+    if (slot.extent.load() != ref.pack() ||
+        SlotWord::of(slot.state.load()).state == SlotState::free) {
+        complaints.about("chunk", chunk,
+                         "has an extent at " + std::to_string(at) + " that no slot owns");
     }
 }
 
-// Calls see(unit, entry) for each extent of a CURRENT or RETIRED chunk; false if one is still being made.
+// Calls see(unit, entry) for each extent of a CURRENT or RETIRED chunk; false if one is still being
+// made.
 template <class F>
 bool for_each_extent(const Segment& segment, std::uint64_t chunk, ChunkWord word, F&& see) {
     const std::uint64_t end = std::min<std::uint64_t>(word.used, segment.geometry().chunk_units);
     for (std::uint64_t at = 0; at < end;) {
         const EntryWord entry = EntryWord::of(segment.entry(chunk, at).load());
-        if (entry.epoch != word.epoch || entry.state == EntryState::unset || entry.units == 0) return false;
+        if (entry.epoch != word.epoch || entry.state == EntryState::unset || entry.units == 0)
+            return false;
         see(at, entry);
         at += entry.units;
     }
     return true;
 }
 
-void audit_run(const Segment& segment, std::uint64_t index, ChunkWord head, Complaints& complaints) {
+void audit_run(const Segment& segment, std::uint64_t index, ChunkWord head,
+               Complaints& complaints) {
     const EntryWord entry = EntryWord::of(segment.entry(index, 0).load());
-    if (entry.epoch != head.epoch || entry.state != EntryState::live) complaints.about("run", index, "is of nobody");
+    if (entry.epoch != head.epoch || entry.state != EntryState::live)
+        complaints.about("run", index, "is of nobody");
     audit_entry(segment, index, 0, entry, complaints);
     for (std::uint64_t distance = 1; distance < head.used; ++distance) {
         const bool is_inside = index + distance < segment.geometry().chunk_count;
-        const ChunkWord part = is_inside ? ChunkWord::of(segment.chunk(index + distance).state.load()) : ChunkWord{};
-        if (part.state != ChunkState::part || part.used != distance) complaints.about("run", index, "is in pieces");
+        const ChunkWord part =
+            is_inside ? ChunkWord::of(segment.chunk(index + distance).state.load()) : ChunkWord{};
+        if (part.state != ChunkState::part || part.used != distance)
+            complaints.about("run", index, "is in pieces");
     }
 }
 
@@ -109,7 +126,8 @@ void audit_chunks(const Segment& segment, Complaints& complaints) {
         const ChunkWord word = ChunkWord::of(segment.chunk(index).state.load());
         switch (word.state) {
             case ChunkState::free:
-                if (Chunks{segment}.is_marked_busy(index)) complaints.about("chunk", index, "is free and marked busy");
+                if (Chunks{segment}.is_marked_busy(index))
+                    complaints.about("chunk", index, "is free and marked busy");
                 break;
             case ChunkState::current:
             case ChunkState::retired:
@@ -121,20 +139,26 @@ void audit_chunks(const Segment& segment, Complaints& complaints) {
                 if (word.state == ChunkState::retired && Chunks{segment}.is_drained(index, word)) {
                     complaints.about("chunk", index, "is empty and not free");
                 }
-                if (word.state == ChunkState::current && segment.member(word.owner).pid.load() == 0) {
+                if (word.state == ChunkState::current &&
+                    segment.member(word.owner).pid.load() == 0) {
                     complaints.about("chunk", index, "is filled by somebody who is gone");
                 }
                 break;
-            case ChunkState::head: audit_run(segment, index, word, complaints); break;
+            case ChunkState::head:
+                audit_run(segment, index, word, complaints);
+                break;
             case ChunkState::part: {
                 const ChunkWord head =
-                    word.used <= index ? ChunkWord::of(segment.chunk(index - word.used).state.load()) : ChunkWord{};
+                    word.used <= index
+                        ? ChunkWord::of(segment.chunk(index - word.used).state.load())
+                        : ChunkWord{};
                 if (head.state != ChunkState::head || head.used <= word.used) {
                     complaints.about("chunk", index, "is part of no run");
                 }
                 break;
             }
-            default: complaints.about("chunk", index, "is in an impossible state");
+            default:
+                complaints.about("chunk", index, "is in an impossible state");
         }
     }
 }
@@ -143,8 +167,10 @@ void audit_pins(const Segment& segment, Complaints& complaints) {
     for (Owner owner = 1; owner <= segment.config().members; ++owner) {
         for (const Word& pin : segment.pins(owner)) {
             if (pin.load() == 0) continue;
-            if (segment.member(owner).pid.load() == 0) complaints.about("owner", owner, "is gone and pins a slot");
-            if (pin.load() > segment.config().capacity) complaints.about("owner", owner, "pins what is no slot");
+            if (segment.member(owner).pid.load() == 0)
+                complaints.about("owner", owner, "is gone and pins a slot");
+            if (pin.load() > segment.config().capacity)
+                complaints.about("owner", owner, "pins what is no slot");
         }
     }
 }
@@ -155,12 +181,13 @@ Status status(const Segment& segment) {
     Status now;
     now.generation = segment.control().generation.load();
     now.last_sequence = segment.control().fresh.sequence.load();
-    std::uint64_t* const counts[slot_states] = {&now.free,     &now.reserved, &now.ready, &now.leased,
-                                                &now.retiring, &now.zombie,   &now.dead};
+    std::uint64_t* const counts[slot_states] = {
+        &now.free, &now.reserved, &now.ready, &now.leased, &now.retiring, &now.zombie, &now.dead};
     for (std::uint64_t index = 0; index < segment.config().capacity; ++index) {
         const SlotRecord& slot = segment.slot(index);
         const SlotWord word = SlotWord::of(slot.state.load());
-        if (static_cast<std::uint8_t>(word.state) < slot_states) ++*counts[static_cast<std::uint8_t>(word.state)];
+        if (static_cast<std::uint8_t>(word.state) < slot_states)
+            ++*counts[static_cast<std::uint8_t>(word.state)];
         if (word.state != SlotState::ready && word.state != SlotState::leased) continue;
         now.bytes += slot.size.peek();
         const std::uint64_t sequence = slot.sequence.peek();
@@ -183,7 +210,8 @@ Status status(const Segment& segment) {
 bool empty(const Segment& segment) {
     for (std::uint64_t index = 0; index < segment.config().capacity; ++index) {
         const SlotState state = SlotWord::of(segment.slot(index).state.load()).state;
-        if (state == SlotState::reserved || state == SlotState::ready || state == SlotState::leased) return false;
+        if (state == SlotState::reserved || state == SlotState::ready || state == SlotState::leased)
+            return false;
     }
     return true;
 }

@@ -1,6 +1,6 @@
 #pragma once
-// Looking at a segment without touching it: figures for `greensup status`, and the full account for tests and for
-// whoever suspects damage.
+// Looking at a segment without touching it: figures for `greensup status`, and the full account for
+// tests and for whoever suspects damage.
 
 #include <cstdint>
 #include <string>
@@ -10,8 +10,8 @@
 
 namespace green::ipc::shm {
 
-/// Taken while others go on, so the parts are each true but not of one instant. The totals miss one step per kill at
-/// most: they are counted by those who do the work.
+/// Taken while others go on, so the parts are each true but not of one instant. The totals miss one
+/// step per kill at most: they are counted by those who do the work.
 struct Status {
     std::uint64_t generation = 0;
     std::uint64_t free = 0, reserved = 0, ready = 0, leased = 0, retiring = 0, zombie = 0, dead = 0;
@@ -37,8 +37,8 @@ struct Space {
 
 [[nodiscard]] Space space(const Segment& segment);
 
-/// Everything that contradicts the protocol, as sentences; empty is good. Exact only while nobody works on the queue
-/// and every death has been repaired.
+/// Everything that contradicts the protocol, as sentences; empty is good. Exact only while nobody
+/// works on the queue and every death has been repaired.
 [[nodiscard]] std::vector<std::string> audit(const Segment& segment);
 
 }  // namespace green::ipc::shm

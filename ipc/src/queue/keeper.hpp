@@ -1,8 +1,9 @@
 #pragma once
-// The supervisor's side of a queue: makes it, mends it after a death, counts. Takes part in no put and no get, and
-// holds nothing that anybody waits for.
+// The supervisor's side of a queue: makes it, mends it after a death, counts. Takes part in no put
+// and no get, and holds nothing that anybody waits for.
 //
-// repair() and recover() may be killed at any instruction; called again they finish. One keeper at a time.
+// repair() and recover() may be killed at any instruction; called again they finish. One keeper at
+// a time.
 
 #include <cstdint>
 #include <span>
@@ -17,23 +18,27 @@ namespace green::ipc::shm {
 
 class Keeper {
  public:
-    /// Takes a segment and makes one eventfd per wait slot. Throws std::system_error; then nothing stays open.
+    /// Takes a segment and makes one eventfd per wait slot. Throws std::system_error; then nothing
+    /// stays open.
     explicit Keeper(Segment segment);
     Keeper(const Keeper&) = delete;
     Keeper& operator=(const Keeper&) = delete;
     ~Keeper();
 
-    /// After create(), and after open() when nobody who took part is alive: everybody is treated as dead. READY
-    /// messages stay, in the order of their numbers; leased ones come back; what was being built is gone; all rings,
-    /// pins and wait slots are made anew. Throws SegmentError when the segment contradicts itself.
+    /// After create(), and after open() when nobody who took part is alive: everybody is treated as
+    /// dead. READY messages stay, in the order of their numbers; leased ones come back; what was
+    /// being built is gone; all rings, pins and wait slots are made anew. Throws SegmentError when
+    /// the segment contradicts itself.
     void recover();
 
-    /// After the proven death, or the orderly end, of `owner`: what it was building is gone, what it had leased
-    /// comes back first, its pins and its wait slot are free, and everybody is woken. Others go on meanwhile.
+    /// After the proven death, or the orderly end, of `owner`: what it was building is gone, what
+    /// it had leased comes back first, its pins and its wait slot are free, and everybody is woken.
+    /// Others go on meanwhile.
     void repair(Owner owner);
 
-    /// Takes a lease away from its holder, who may still read: the memory stays until its pin is gone. The message
-    /// comes back first. False: it was not that lease any more. `word`: the slot's state word.
+    /// Takes a lease away from its holder, who may still read: the memory stays until its pin is
+    /// gone. The message comes back first. False: it was not that lease any more. `word`: the
+    /// slot's state word.
     bool take_back(std::uint32_t slot, std::uint64_t word);
 
     /// Rings every doorbell; healthy members look around and sleep again.
@@ -62,7 +67,7 @@ class Keeper {
     void return_slots(Owner owner);
     void bury_zombies();
     void mend_chunks(Owner owner);
-    void finish_extents(std::uint64_t index, ChunkWord word);
+    void finish_extents(std::uint64_t index, std::uint64_t seen);
     void refill_rings();
 
     // recover.cpp

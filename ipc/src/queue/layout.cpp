@@ -8,7 +8,8 @@ namespace {
 
 constexpr std::uint64_t page = 4096;
 static_assert(sizeof(Header) <= page);
-static_assert(std::has_unique_object_representations_v<Header>, "padding would make the checksum a matter of luck");
+static_assert(std::has_unique_object_representations_v<Header>,
+              "padding would make the checksum a matter of luck");
 
 constexpr std::uint64_t chunk_bytes_for(std::uint64_t payload) noexcept {
     // Small chunks let little live data pin little memory, large ones keep their number small.
@@ -32,8 +33,10 @@ class Ruler {
 }  // namespace
 
 std::string Config::problem() const {
-    if (capacity == 0 || capacity > max_slots) return "capacity must be 1 to " + std::to_string(max_slots);
-    if (members == 0 || members > max_owner) return "members must be 1 to " + std::to_string(max_owner);
+    if (capacity == 0 || capacity > max_slots)
+        return "capacity must be 1 to " + std::to_string(max_slots);
+    if (members == 0 || members > max_owner)
+        return "members must be 1 to " + std::to_string(max_owner);
     if (pins == 0 || pins > 65535) return "pins must be 1 to 65535";
     if (wait_slots == 0 || wait_slots > wait_words * 64) {
         return "wait_slots must be 1 to " + std::to_string(wait_words * 64);
@@ -42,10 +45,11 @@ std::string Config::problem() const {
         return "payload_bytes must be 4096 to " + std::to_string(max_chunks * max_units * unit);
     }
     const std::uint64_t chunk = chunk_bytes_for(payload_bytes);
-    const std::uint64_t most = payload_bytes / chunk < max_run ? payload_bytes / chunk * chunk : max_run * chunk;
+    const std::uint64_t most =
+        payload_bytes / chunk < max_run ? payload_bytes / chunk * chunk : max_run * chunk;
     if (max_message == 0 || max_message > most) {
-        return "max_message (" + std::to_string(max_message) + ") must be 1 to " + std::to_string(most) +
-               ", what payload_bytes has room for";
+        return "max_message (" + std::to_string(max_message) + ") must be 1 to " +
+               std::to_string(most) + ", what payload_bytes has room for";
     }
     return {};
 }
@@ -56,7 +60,8 @@ Geometry::Geometry(const Config& config) noexcept {
     chunk_count = config.payload_bytes / chunk_bytes;
     busy_words = (chunk_count + 63) / 64;
     // Q6 in order_ring.hpp proves that so many cells are never all taken.
-    ring_cells = std::bit_ceil(2 * std::uint64_t{config.capacity} + 2 * std::uint64_t{config.members} + 2);
+    ring_cells =
+        std::bit_ceil(2 * std::uint64_t{config.capacity} + 2 * std::uint64_t{config.members} + 2);
 
     Ruler ruler;
     control = ruler.take(sizeof(Control));
@@ -78,7 +83,8 @@ Geometry::Geometry(const Config& config) noexcept {
 std::uint64_t checksum_of(const Header& header) noexcept {
     const auto* bytes = reinterpret_cast<const unsigned char*>(&header);
     std::uint64_t sum = 0xcbf29ce484222325;
-    for (std::size_t i = 0; i < offsetof(Header, checksum); ++i) sum = (sum ^ bytes[i]) * 0x100000001b3;
+    for (std::size_t i = 0; i < offsetof(Header, checksum); ++i)
+        sum = (sum ^ bytes[i]) * 0x100000001b3;
     return sum;
 }
 

@@ -1,8 +1,10 @@
 #pragma once
-// Where everything lies in a queue's segment. docs/reference/queue-segment.md describes the same bytes in prose.
+// Where everything lies in a queue's segment. docs/reference/queue-segment.md describes the same
+// bytes in prose.
 //
-// A file full of zeros behind a valid header is a legal segment with nothing in it, but for the ring of free slots,
-// which Keeper::recover() fills. All else is reached by index and every index is checked before use.
+// A file full of zeros behind a valid header is a legal segment with nothing in it, but for the
+// ring of free slots, which Keeper::recover() fills. All else is reached by index and every index
+// is checked before use.
 
 #include <cstddef>
 #include <cstdint>
@@ -17,23 +19,24 @@ using Owner = std::uint32_t;
 inline constexpr Owner nobody = 0;
 inline constexpr Owner max_owner = 4095;
 
-inline constexpr std::size_t line = 128;  // two cache lines: the prefetcher of x86 fetches them in pairs
+inline constexpr std::size_t line =
+    128;  // two cache lines: the prefetcher of x86 fetches them in pairs
 inline constexpr std::uint64_t unit = 64;  // extents begin and end on multiples of it
 inline constexpr std::uint64_t max_slots = 1u << 20;
 inline constexpr std::uint64_t max_chunks = 1u << 20;
 inline constexpr std::uint64_t max_run = 1u << 14;  // chunks in one extent
-inline constexpr std::uint64_t max_units = 512;  // in one chunk
-inline constexpr unsigned wait_words = 4;  // of 64 wait slots each
+inline constexpr std::uint64_t max_units = 512;     // in one chunk
+inline constexpr unsigned wait_words = 4;           // of 64 wait slots each
 
-/// What is decided when a queue is made. The figures of the last group are kept for leases that expire, dead
-/// letters and duplicate detection; the engine does not act on them yet.
+/// What is decided when a queue is made. The figures of the last group are kept for leases that
+/// expire, dead letters and duplicate detection; the engine does not act on them yet.
 struct Config {
     std::uint64_t schema_id = 0;  // Cap'n Proto type id; 0: bytes
     std::uint64_t payload_bytes = 64u << 20;
     std::uint64_t max_message = 1u << 20;
     std::uint32_t capacity = 65536;  // messages: queued, leased and being built together
-    std::uint32_t members = 256;  // owners are 1..members
-    std::uint32_t pins = 128;  // leases that one member can hold at a time
+    std::uint32_t members = 256;     // owners are 1..members
+    std::uint32_t pins = 128;        // leases that one member can hold at a time
     std::uint32_t wait_slots = 64;
 
     std::uint64_t lease_nanoseconds = 30'000'000'000;
@@ -61,7 +64,8 @@ struct Header {
     std::uint64_t checksum;  // of all bytes before it
 };
 
-/// The two ends of a ring, each alone on its line: consumers pull at one, producers push at the other.
+/// The two ends of a ring, each alone on its line: consumers pull at one, producers push at the
+/// other.
 struct RingEnds {
     alignas(line) Word head;
     alignas(line) Word tail;
@@ -80,15 +84,15 @@ struct Control {
     Word repairs;
     RingEnds fresh;  // READY, never delivered
     RingEnds again;  // READY once more: goes first
-    RingEnds free;  // FREE
+    RingEnds free;   // FREE
     Sleepers sleepers[interests];
 };
 
 /// One message. `state` decides over all else here: who holds the slot by it may write the rest.
 struct alignas(line) SlotRecord {
-    Word state;  // slot.hpp
+    Word state;   // slot.hpp
     Word extent;  // chunks.hpp
-    Word size;  // bytes of the message
+    Word size;    // bytes of the message
     Word sequence;
     Word put_time;  // nanoseconds of the caller's clock; 0: not told
     Word first_get_time;
@@ -101,19 +105,21 @@ struct alignas(line) SlotRecord {
 };
 static_assert(sizeof(SlotRecord) == line);
 
-/// A piece of payload memory. Written by its owner alone while he fills it; what others write, the count of units
-/// given back, lies apart so that producer and consumer do not pull one line to and fro.
+/// A piece of payload memory. Written by its owner alone while he fills it; what others write, the
+/// count of units given back, lies apart so that producer and consumer do not pull one line to and
+/// fro.
 struct alignas(64) ChunkRecord {
     Word state;  // chunks.hpp
     Word dirty;  // bytes from here on are zero
     Word spare[6];
 };
 
-/// One participant. The counters have one writer, the participant, and go on when the number gets a new one.
+/// One participant. The counters have one writer, the participant, and go on when the number gets a
+/// new one.
 struct alignas(line) MemberRecord {
-    Word pid;  // 0: the number is free
+    Word pid;         // 0: the number is free
     Word start_time;  // field 22 of /proc/PID/stat, or 0
-    Word pins_used;  // entries of its pin table that were ever used
+    Word pins_used;   // entries of its pin table that were ever used
     Word put;
     Word delivered;
     Word redelivered;  // those of `delivered` that were not the first
@@ -133,7 +139,8 @@ struct alignas(line) WaitRecord {
 /// Offsets and counts that follow from the configuration.
 struct Geometry {
     std::uint64_t chunk_bytes, chunk_units, chunk_count, busy_words, ring_cells;
-    std::uint64_t control, slots, fresh, again, free, chunks, freed, busy, entries, members, pins, waits, payload, total;
+    std::uint64_t control, slots, fresh, again, free, chunks, freed, busy, entries, members, pins,
+        waits, payload, total;
 
     explicit Geometry(const Config& config) noexcept;
 };

@@ -1,9 +1,8 @@
 #include "member.hpp"
 
 #include <stdexcept>
-#include <utility>
-
 #include <unistd.h>
+#include <utility>
 
 #include <green/errors.hpp>
 
@@ -14,15 +13,16 @@ namespace {
 
 const Segment& joinable(const Segment& segment, Owner owner) {
     if (owner == nobody || owner > segment.config().members) {
-        throw UsageError(segment.path() + ": owner " + std::to_string(owner) + " is not one of 1 to " +
-                         std::to_string(segment.config().members));
+        throw UsageError(segment.path() + ": owner " + std::to_string(owner) +
+                         " is not one of 1 to " + std::to_string(segment.config().members));
     }
     return segment;
 }
 
 }  // namespace
 
-Member::Member(Segment segment, Owner owner, std::span<const int> doorbells, std::uint64_t start_time)
+Member::Member(Segment segment, Owner owner, std::span<const int> doorbells,
+               std::uint64_t start_time)
     : segment_{std::move(segment)},
       owner_{owner},
       waits_{joinable(segment_, owner), doorbells},
@@ -32,8 +32,8 @@ Member::Member(Segment segment, Owner owner, std::span<const int> doorbells, std
       pins_{segment_, owner},
       record_{segment_.member(owner)} {
     if (!record_.pid.swap(0, static_cast<std::uint64_t>(::getpid()))) {
-        throw UsageError(segment_.path() + ": owner " + std::to_string(owner) + " is still process " +
-                         std::to_string(record_.pid.load()));
+        throw UsageError(segment_.path() + ": owner " + std::to_string(owner) +
+                         " is still process " + std::to_string(record_.pid.load()));
     }
     crash_point(CrashPoint::attach_registered);
     record_.start_time.store(start_time);
@@ -69,7 +69,8 @@ Shortage Member::try_extent(Reservation& reservation, std::size_t bytes) {
 
 SlotRecord& Member::checked(const Reservation& reservation) const {
     SlotRecord& record = segment_.slot(reservation.slot);
-    if (!reservation || record.state.load() != reservation.word) throw UsageError("this reservation is over");
+    if (!reservation || record.state.load() != reservation.word)
+        throw UsageError("this reservation is over");
     return record;
 }
 
@@ -100,7 +101,8 @@ std::uint64_t Member::put(Reservation& reservation, std::size_t size, std::int64
     crash_point(CrashPoint::put_numbered);
 
     const SlotWord ready = SlotWord::of(reservation.word).published();
-    record.state.swap(reservation.word, ready.pack());
+    if (!record.state.swap(reservation.word, ready.pack()))
+        throw UsageError("this reservation is over");
     crash_point(CrashPoint::put_published);
     record_.put.count();
     const std::uint32_t slot = reservation.slot;
@@ -149,12 +151,14 @@ void Member::describe(Lease& lease, std::int64_t now) {
     const auto memory = chunks_.find(record.extent.load(), lease.slot);
     const std::uint64_t size = record.size.peek();
     if (!memory || size > memory->size()) {
-        segment_.damaged("damaged: slot " + std::to_string(lease.slot) + " holds a message without memory");
+        segment_.damaged("damaged: slot " + std::to_string(lease.slot) +
+                         " holds a message without memory");
     }
     lease.message = memory->first(size);
     lease.sequence = record.sequence.peek();
     lease.put_time = static_cast<std::int64_t>(record.put_time.peek());
-    if (record.first_get_time.peek() == 0) record.first_get_time.poke(static_cast<std::uint64_t>(now));
+    if (record.first_get_time.peek() == 0)
+        record.first_get_time.poke(static_cast<std::uint64_t>(now));
     record_.delivered.count();
     if (lease.deliveries() > 1) record_.redelivered.count();
 }
@@ -202,11 +206,12 @@ int Member::doorbell() {
 
 void Member::arm(Interest interest, std::size_t bytes) {
     if (!wait_slot_) throw UsageError("arm() before doorbell()");
+    is_armed_[static_cast<unsigned>(interest)] = true;
     waits_.arm(*wait_slot_, interest, bytes);
 }
 
 bool Member::disarm(Interest interest) {
-    if (!wait_slot_) throw UsageError("disarm() before doorbell()");
+    if (!std::exchange(is_armed_[static_cast<unsigned>(interest)], false)) return false;
     return waits_.disarm(*wait_slot_, interest);
 }
 

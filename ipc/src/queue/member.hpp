@@ -1,9 +1,10 @@
 #pragma once
-// A process that takes part in a queue. Nothing here waits: what cannot be done now says so, and the wait calls at
-// the end are the pieces from which the cooperative queue is built.
+// A process that takes part in a queue. Nothing here waits: what cannot be done now says so, and
+// the wait calls at the end are the pieces from which the cooperative queue is built.
 //
-// Reservation and Lease are plain tokens, so that the layer above decides what owns them. A token that is dropped
-// leaves its slot taken until the process ends and the keeper repairs; used twice, it is refused.
+// Reservation and Lease are plain tokens, so that the layer above decides what owns them. A token
+// that is dropped leaves its slot taken until the process ends and the keeper repairs; used twice,
+// it is refused.
 
 #include <cstddef>
 #include <cstdint>
@@ -25,7 +26,7 @@ enum class Shortage : std::uint8_t { none, slots, memory };
 /// A slot of ours and memory to build a message in.
 struct Reservation {
     std::uint32_t slot = 0;
-    std::uint64_t word = 0;  // the state word as we wrote it; 0: no reservation
+    std::uint64_t word = 0;       // the state word as we wrote it; 0: no reservation
     std::span<std::byte> memory;  // zeroed, 64-byte aligned; empty after release_extent()
     [[nodiscard]] explicit operator bool() const noexcept { return word != 0; }
 };
@@ -34,22 +35,27 @@ struct Reservation {
 struct Lease {
     std::uint32_t slot = 0;
     std::uint32_t pin = 0;
-    std::uint64_t word = 0;  // the fence token: slot, generation, delivery count and owner; 0: no lease
+    std::uint64_t word =
+        0;  // the fence token: slot, generation, delivery count and owner; 0: no lease
     std::span<const std::byte> message;
     std::uint64_t sequence = 0;
     std::int64_t put_time = 0;
     [[nodiscard]] explicit operator bool() const noexcept { return word != 0; }
-    [[nodiscard]] std::uint32_t deliveries() const noexcept { return SlotWord::of(word).deliveries; }
+    [[nodiscard]] std::uint32_t deliveries() const noexcept {
+        return SlotWord::of(word).deliveries;
+    }
 };
 
 enum class Got : std::uint8_t { message, nothing, too_many_leases };
 
 class Member {
  public:
-    /// Takes part under a number that the supervisor gave. Takes the segment, borrows `doorbells` (the keeper's
-    /// eventfds, in order) until destroyed. Throws UsageError when the number is out of range or still taken by
-    /// somebody who has not been repaired, or when doorbells are missing.
-    Member(Segment segment, Owner owner, std::span<const int> doorbells, std::uint64_t start_time = 0);
+    /// Takes part under a number that the supervisor gave. Takes the segment, borrows `doorbells`
+    /// (the keeper's eventfds, in order) until destroyed. Throws UsageError when the number is out
+    /// of range or still taken by somebody who has not been repaired, or when doorbells are
+    /// missing.
+    Member(Segment segment, Owner owner, std::span<const int> doorbells,
+           std::uint64_t start_time = 0);
     Member(const Member&) = delete;
     Member& operator=(const Member&) = delete;
     /// Leaves. What is still reserved or leased waits for Keeper::repair().
@@ -60,15 +66,16 @@ class Member {
 
     // Producing.
 
-    /// Takes a slot and an extent of at least `bytes`; on a shortage, nothing. Throws std::length_error when the
-    /// message can never fit.
+    /// Takes a slot and an extent of at least `bytes`; on a shortage, nothing. Throws
+    /// std::length_error when the message can never fit.
     [[nodiscard]] Shortage try_reserve(std::size_t bytes, Reservation& into);
-    /// Gives the extent back and keeps the slot: the message moved to private memory. `touched`: how many of its
-    /// first bytes may have been written.
+    /// Gives the extent back and keeps the slot: the message moved to private memory. `touched`:
+    /// how many of its first bytes may have been written.
     void release_extent(Reservation& reservation, std::size_t touched = ~std::size_t{0});
     /// Takes an extent for a reservation that has none.
     [[nodiscard]] Shortage try_extent(Reservation& reservation, std::size_t bytes);
-    /// Publishes the first `size` bytes; after that the message outlives us. Returns its sequence number.
+    /// Publishes the first `size` bytes; after that the message outlives us. Returns its sequence
+    /// number.
     std::uint64_t put(Reservation& reservation, std::size_t size, std::int64_t now = 0);
     /// Gives slot and extent back.
     void abandon(Reservation& reservation);
@@ -77,16 +84,20 @@ class Member {
 
     /// Leases the next message: redelivered ones first, else in the order of put.
     [[nodiscard]] Got try_get(Lease& into, std::int64_t now = 0);
-    /// Ends the lease and the message. False: stale lease; it was taken away and belongs to somebody else now.
+    /// Ends the lease and the message. False: stale lease; it was taken away and belongs to
+    /// somebody else now.
     [[nodiscard]] bool ack(Lease& lease);
-    /// Gives the message back, to be the next one delivered, or to stand behind all others. False: stale lease.
+    /// Gives the message back, to be the next one delivered, or to stand behind all others. False:
+    /// stale lease.
     [[nodiscard]] bool nack(Lease& lease, Turn turn = Turn::first);
     /// Whether the lease is still ours.
     [[nodiscard]] bool holds(const Lease& lease) const noexcept;
 
-    // Waiting: wait_table.hpp gives the protocol. arm(), try again, sleep on the doorbell, disarm().
+    // Waiting: wait_table.hpp gives the protocol. arm(), try again, sleep on the doorbell,
+    // disarm().
 
-    /// The descriptor to sleep on, or -1 when all wait slots are taken. The first call claims one, for good.
+    /// The descriptor to sleep on, or -1 when all wait slots are taken. The first call claims one,
+    /// for good.
     [[nodiscard]] int doorbell();
     void arm(Interest interest, std::size_t bytes = 0);
     /// True if a waker had chosen us: then take what was announced, or pass_on().
@@ -108,6 +119,7 @@ class Member {
     Pins pins_;
     MemberRecord& record_;
     std::optional<unsigned> wait_slot_;
+    bool is_armed_[interests] = {};
 };
 
 }  // namespace green::ipc::shm

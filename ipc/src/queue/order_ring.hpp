@@ -1,30 +1,38 @@
 #pragma once
-// A ring of hints: which slots are READY, in order, or which are FREE. It can be rebuilt from the slots at any time.
+// A ring of hints: which slots are READY, in order, or which are FREE. It can be rebuilt from the
+// slots at any time.
 //
-// A cell is empty(lap) or full(lap, slot, tag), tag being the low bits of the slot's generation. Position p lives in
-// cell p mod N, its lap is p / N. For each position the cell goes empty(lap) → full(lap, …) → empty(lap + 1), each
-// step one compare-and-swap, and `head` and `tail` only follow:
+// A cell is empty(lap) or full(lap, slot, tag), tag being the low bits of the slot's generation.
+// Position p lives in cell p mod N, its lap is p / N. For each position the cell goes empty(lap) →
+// full(lap, …) → empty(lap + 1), each step one compare-and-swap, and `head` and `tail` only follow:
 //
-//   push   R1  read tail t and its cell. empty(lap(t)): swap it to full, then move tail from t to t + 1.
-//          R2  already full, or emptied again: somebody has been here; move tail on for him, and try anew.
+//   push   R1  read tail t and its cell. empty(lap(t)): swap it to full, then move tail from t to t
+//              + 1.
+//          R2  already full, or emptied again: somebody has been here; move tail on for him, and
+//              try anew.
 //   pop    R3  read head h and its cell. empty(lap(h)): nothing is here.
-//          R4  full: claim the slot, if it still is what the cell says. Claimed or not, it is that no more:
-//              swap the cell to empty(lap + 1), move head from h to h + 1. Not claimed: try anew.
+//          R4  full: claim the slot, if it still is what the cell says. Claimed or not, it is that
+//              no more: swap the cell to empty(lap + 1), move head from h to h + 1. Not claimed:
+//              try anew.
 //          R5  emptied already: move head on for him who did, and try anew.
 //
-// Q4  Nobody holds a ticket. Between any two steps the one who makes them may be stopped or killed; the next one
-//     finds a cell from which he can go on. In particular a claimed slot whose cell still stands is passed by R4.
-// Q5  A cell says the truth or is stale, and stale for ever: (slot, generation) does not come back (Q2). A tag is 24
-//     bits and a cell stands for less than a lap, so an equal tag of another generation would take 2^24 stays of one
-//     slot while fewer than N cells are filled; and even that would only serve a message out of turn, since the claim
-//     compares the whole state word. Clearing compares the lap too: a clearer would have to be stopped for 2^41 pushes
-//     and resume at the very same cell content to clear what it did not read.
-// Q6  N ≥ 2 × capacity + 2 × members + 2 cells are never all taken. Slots are claimed only at the head, so a cell
-//     that was filled once for its stay is live or stands at the head: at most capacity + 1. The keeper may add one
-//     copy for a stay whose cell it did not see, because the member that is to fill it is between publishing and
-//     pushing: at most one copy per live stay, capacity. A copy or a late push that is stale yet not at the head
-//     belongs to a member's last operation, since that member's next push stands behind it and the head has to pass
-//     it first: at most two per member. All in all less than N; push() reports `full` only for a damaged segment.
+// Q4  Nobody holds a ticket. Between any two steps the one who makes them may be stopped or killed;
+//     the next one finds a cell from which he can go on. In particular a claimed slot whose cell
+//     still stands is passed by R4.
+// Q5  A cell says the truth or is stale, and stale for ever: (slot, generation) does not come back
+//     (Q2). A tag is 24 bits and a cell stands for less than a lap, so an equal tag of another
+//     generation would take 2^24 stays of one slot while fewer than N cells are filled; and even
+//     that would only serve a message out of turn, since the claim compares the whole state word.
+//     Clearing compares the lap too: a clearer would have to be stopped for 2^41 pushes and resume
+//     at the very same cell content to clear what it did not read.
+// Q6  N ≥ 2 × capacity + 2 × members + 2 cells are never all taken. Slots are claimed only at the
+//     head, so a cell that was filled once for its stay is live or stands at the head: at most
+//     capacity + 1. The keeper may add one copy for a stay whose cell it did not see, because the
+//     member that is to fill it is between publishing and pushing: at most one copy per live stay,
+//     capacity. A copy or a late push that is stale yet not at the head belongs to a member's last
+//     operation, since that member's next push stands behind it and the head has to pass it first:
+//     at most two per member. All in all less than N; push() reports `full` only for a damaged
+//     segment.
 //
 // A template over the word so that tests can run it step by step (tests/ipc/shm_explorer_test.cpp).
 
@@ -43,7 +51,8 @@ inline constexpr unsigned tag_bits = 24;
     return generation & ((std::uint64_t{1} << tag_bits) - 1);
 }
 
-/// What became of the slot that a cell names: ours, not what the cell says, or changed while we looked.
+/// What became of the slot that a cell names: ours, not what the cell says, or changed while we
+/// looked.
 enum class Claim : std::uint8_t { taken, stale, retry };
 enum class Ringed : std::uint8_t { done, nothing, full, damaged };
 
@@ -108,7 +117,8 @@ class BasicRing {
     void for_each(F&& see) const {
         for (const W& cell : cells_) {
             const std::uint64_t seen = cell.load();
-            if ((seen & full_bit) != 0 && slot_in(seen) < capacity_) see(slot_in(seen), tag_of(seen));
+            if ((seen & full_bit) != 0 && slot_in(seen) < capacity_)
+                see(slot_in(seen), tag_of(seen));
         }
     }
 
@@ -121,12 +131,18 @@ class BasicRing {
 
  private:
     static constexpr std::uint64_t full_bit = std::uint64_t{1} << 63;
-    // Each failed attempt is somebody else's success; so many in a row means words that fit nowhere.
+    // Each failed attempt is somebody else's success; so many in a row means words that fit
+    // nowhere.
     static constexpr unsigned patience = 1u << 24;
 
-    [[nodiscard]] W& cell_of(std::uint64_t at) const noexcept { return cells_[at & (cells_.size() - 1)]; }
-    [[nodiscard]] std::uint64_t lap_of(std::uint64_t at) const noexcept { return at >> index_bits_; }
-    [[nodiscard]] std::uint64_t full(std::uint64_t lap, std::uint64_t slot, std::uint64_t tag) const noexcept {
+    [[nodiscard]] W& cell_of(std::uint64_t at) const noexcept {
+        return cells_[at & (cells_.size() - 1)];
+    }
+    [[nodiscard]] std::uint64_t lap_of(std::uint64_t at) const noexcept {
+        return at >> index_bits_;
+    }
+    [[nodiscard]] std::uint64_t full(std::uint64_t lap, std::uint64_t slot,
+                                     std::uint64_t tag) const noexcept {
         return full_bit | (lap << lap_shift_) | (slot << tag_bits) | tag;
     }
     [[nodiscard]] bool same_lap(std::uint64_t a, std::uint64_t b) const noexcept {

@@ -27,7 +27,8 @@ void Pins::lift(std::uint32_t pin) {
 bool Pins::is_pinned(const Segment& segment, std::uint32_t slot) noexcept {
     for (Owner owner = 1; owner <= segment.config().members; ++owner) {
         const std::span<Word> pins = segment.pins(owner);
-        const std::uint64_t used = std::min<std::uint64_t>(segment.member(owner).pins_used.load(), pins.size());
+        const std::uint64_t used =
+            std::min<std::uint64_t>(segment.member(owner).pins_used.load(), pins.size());
         for (std::uint64_t i = 0; i < used; ++i) {
             if (pins[i].load() == std::uint64_t{slot} + 1) return true;
         }

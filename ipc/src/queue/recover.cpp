@@ -1,8 +1,9 @@
-// What the keeper does when nobody else is alive: after creation, after a crash of everything, or when a supervisor
-// finds the segments of the one before it.
+// What the keeper does when nobody else is alive: after creation, after a crash of everything, or
+// when a supervisor finds the segments of the one before it.
 //
-// It looks at everything first and throws before it changes anything. Then it goes from slots, which decide, to what
-// follows from them. Killed anywhere, it starts again from slots that are no further from the truth than before.
+// It looks at everything first and throws before it changes anything. Then it goes from slots,
+// which decide, to what follows from them. Killed anywhere, it starts again from slots that are no
+// further from the truth than before.
 
 #include <algorithm>
 #include <tuple>
@@ -31,10 +32,12 @@ void Keeper::check() const {
         const SlotRecord& slot = segment_.slot(index);
         const SlotWord word = SlotWord::of(slot.state.load());
         const std::string name = "damaged: slot " + std::to_string(index);
-        if (!is_legal(word, segment_.config().members)) segment_.damaged(name + " is in an impossible state");
+        if (!is_legal(word, segment_.config().members))
+            segment_.damaged(name + " is in an impossible state");
         if (word.state != SlotState::ready && word.state != SlotState::leased) continue;
         const auto memory = chunks_.find(slot.extent.load(), index);
-        if (!memory || slot.size.peek() > memory->size()) segment_.damaged(name + " holds a message without memory");
+        if (!memory || slot.size.peek() > memory->size())
+            segment_.damaged(name + " holds a message without memory");
     }
 }
 
@@ -59,7 +62,8 @@ void Keeper::reset_slots() {
         if (word.state == SlotState::leased) slot.state.store(word.returned().pack());
         if (is_acked) slot.state.store(word.freed().pack());
         crash_point(CrashPoint::recover_slot);
-        if (SlotWord::of(slot.state.load()).state == SlotState::ready) last = std::max(last, slot.sequence.peek());
+        if (SlotWord::of(slot.state.load()).state == SlotState::ready)
+            last = std::max(last, slot.sequence.peek());
     }
     segment_.control().fresh.sequence.store(last);
 }
@@ -79,10 +83,12 @@ void Keeper::reset_chunk(std::uint64_t index) {
     Word& state = segment_.chunk(index).state;
     ChunkWord word = ChunkWord::of(state.load());
     const auto is_owned = [&](std::uint64_t at, EntryWord entry) {
-        const ExtentRef ref{static_cast<std::uint32_t>(index), static_cast<std::uint32_t>(at), word.epoch};
+        const ExtentRef ref{static_cast<std::uint32_t>(index), static_cast<std::uint32_t>(at),
+                            word.epoch};
         if (entry.slot >= segment_.config().capacity) return false;
         const SlotRecord& slot = segment_.slot(entry.slot);
-        return SlotWord::of(slot.state.load()).state != SlotState::free && slot.extent.load() == ref.pack();
+        return SlotWord::of(slot.state.load()).state != SlotState::free &&
+               slot.extent.load() == ref.pack();
     };
     const auto drop_unowned = [&](std::uint64_t at) {
         Word& place = segment_.entry(index, at);
@@ -95,8 +101,9 @@ void Keeper::reset_chunk(std::uint64_t index) {
     };
 
     if (word.state == ChunkState::current || word.state == ChunkState::retired) {
-        finish_extents(index, word);
-        for (std::uint64_t at = 0; at < word.used; at += drop_unowned(at)) {}
+        finish_extents(index, word.pack());
+        for (std::uint64_t at = 0; at < word.used; at += drop_unowned(at)) {
+        }
         word.state = ChunkState::retired;
         word.owner = nobody;
         state.store(word.pack());
@@ -121,7 +128,8 @@ void Keeper::fill_rings() {
     for (std::uint32_t index = 0; index < segment_.config().capacity; ++index) {
         const SlotWord word = SlotWord::of(segment_.slot(index).state.load());
         if (word.state == SlotState::free) slots_.offer(index, word);
-        if (word.state == SlotState::ready) ready.emplace_back(segment_.slot(index).sequence.peek(), index);
+        if (word.state == SlotState::ready)
+            ready.emplace_back(segment_.slot(index).sequence.peek(), index);
     }
     std::sort(ready.begin(), ready.end());
     for (const auto& [sequence, index] : ready) {

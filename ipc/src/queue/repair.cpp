@@ -1,8 +1,8 @@
 // What the keeper does after one death, while everybody else goes on.
 //
-// Each step looks at words that only the dead could have changed, or changes them by compare-and-swap, and leaves
-// nothing half done that the same step would not find again. So it may be killed anywhere; the member's record is
-// cleared last and says that work is left.
+// Each step looks at words that only the dead could have changed, or changes them by
+// compare-and-swap, and leaves nothing half done that the same step would not find again. So it may
+// be killed anywhere; the member's record is cleared last and says that work is left.
 
 #include <algorithm>
 #include <utility>
@@ -44,7 +44,8 @@ void Keeper::return_slots(Owner owner) {
         const bool is_keepers = word.state == SlotState::retiring && word.owner == nobody;
         if (word.owner != owner && !is_keepers) continue;
         if (word.state == SlotState::reserved) slots_.abandon(index, word);
-        if (word.state == SlotState::leased) state.swap(seen, word.returned().pack());  // refill_rings() queues it
+        if (word.state == SlotState::leased)
+            state.swap(seen, word.returned().pack());  // refill_rings() queues it
         if (word.state == SlotState::retiring) slots_.bury(index, word);
         crash_point(CrashPoint::repair_slot);
     }
@@ -52,27 +53,32 @@ void Keeper::return_slots(Owner owner) {
 
 void Keeper::bury_zombies() {
     for (std::uint32_t index = 0; index < segment_.config().capacity; ++index) {
-        if (SlotWord::of(segment_.slot(index).state.load()).state == SlotState::zombie) slots_.bury_if_haunted(index);
+        if (SlotWord::of(segment_.slot(index).state.load()).state == SlotState::zombie)
+            slots_.bury_if_haunted(index);
     }
 }
 
-// Whoever died may have taken a hint along wherever he gave something back, not only in his own chunks.
+// Whoever died may have taken a hint along wherever he gave something back, not only in his own
+// chunks.
 void Keeper::mend_chunks(Owner owner) {
     for (std::uint64_t index = 0; index < segment_.geometry().chunk_count; ++index) {
         Word& state = segment_.chunk(index).state;
         const std::uint64_t seen = state.load();
         ChunkWord word = ChunkWord::of(seen);
+        crash_point(CrashPoint::repair_chunk_seen);
         if (word.owner == owner && word.state == ChunkState::current) {
-            finish_extents(index, word);
+            finish_extents(index, seen);
             word.state = ChunkState::retired;
             state.swap(seen, word.pack());
         }
         if (word.owner == owner && word.state == ChunkState::head) {
             const EntryWord entry = EntryWord::of(segment_.entry(index, 0).load());
-            const bool is_unfinished = entry.epoch != word.epoch || entry.state == EntryState::unset;
+            const bool is_unfinished =
+                entry.epoch != word.epoch || entry.state == EntryState::unset;
             if (is_unfinished) chunks_.free_run(index, seen);
         }
-        if (word.state == ChunkState::current || word.state == ChunkState::retired) chunks_.distrust(index);
+        if (word.state == ChunkState::current || word.state == ChunkState::retired)
+            chunks_.distrust(index);
         chunks_.settle(index);
         if (ChunkWord::of(state.load()).state == ChunkState::free) {
             chunks_.mark_free(index);
@@ -81,13 +87,17 @@ void Keeper::mend_chunks(Owner owner) {
     }
 }
 
-// Only the last extent of a chunk can have been in the making. Its slot is free already, so the place is nobody's.
-void Keeper::finish_extents(std::uint64_t index, ChunkWord word) {
+// Only the last extent of a chunk can have been in the making. Its slot is free already, so the
+// place is nobody's. If the chunk's word stands after the entry was read, the entry is of no later
+// epoch; and as long as the entry stands nobody takes the chunk away, since it is not drained.
+void Keeper::finish_extents(std::uint64_t index, std::uint64_t seen) {
+    const ChunkWord word = ChunkWord::of(seen);
     const std::uint64_t end = std::min<std::uint64_t>(word.used, segment_.geometry().chunk_units);
     for (std::uint64_t at = 0; at < end;) {
         Word& place = segment_.entry(index, at);
         EntryWord entry = EntryWord::of(place.load());
         if (entry.epoch != word.epoch || entry.state == EntryState::unset || entry.units == 0) {
+            if (segment_.chunk(index).state.load() != seen) return;
             entry = {EntryState::freed, 0, static_cast<std::uint32_t>(end - at), word.epoch};
             place.store(entry.pack());
         }
@@ -95,12 +105,14 @@ void Keeper::finish_extents(std::uint64_t index, ChunkWord word) {
     }
 }
 
-// First what the slots say, then which cells there are, then the slots again: what is still the same and has no cell
-// gets one. A member that is just about to fill the cell itself makes a second one, which will be stale (Q5, Q6).
+// First what the slots say, then which cells there are, then the slots again: what is still the
+// same and has no cell gets one. A member that is just about to fill the cell itself makes a second
+// one, which will be stale (Q5, Q6).
 void Keeper::refill_rings() {
     const std::uint32_t capacity = segment_.config().capacity;
     std::vector<std::uint64_t> words(capacity);
-    for (std::uint32_t slot = 0; slot < capacity; ++slot) words[slot] = segment_.slot(slot).state.load();
+    for (std::uint32_t slot = 0; slot < capacity; ++slot)
+        words[slot] = segment_.slot(slot).state.load();
 
     std::vector<char> has_cell(capacity);
     const auto note = [&](SlotState state) {
@@ -118,7 +130,8 @@ void Keeper::refill_rings() {
         const SlotWord word = SlotWord::of(words[slot]);
         if (has_cell[slot] != 0 || segment_.slot(slot).state.load() != words[slot]) continue;
         if (word.state == SlotState::free) slots_.offer(slot, word);
-        if (word.state == SlotState::ready) ready.emplace_back(segment_.slot(slot).sequence.peek(), slot);
+        if (word.state == SlotState::ready)
+            ready.emplace_back(segment_.slot(slot).sequence.peek(), slot);
         crash_point(CrashPoint::repair_cell);
     }
     std::sort(ready.begin(), ready.end());

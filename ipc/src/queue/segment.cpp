@@ -31,7 +31,8 @@ class Draft {
     }
     [[nodiscard]] const char* path() const noexcept { return path_.c_str(); }
     void name(const std::string& final) {
-        (void)sys::must(sys::rename(path_.c_str(), final.c_str()), "rename " + path_ + " to " + final);
+        (void)sys::must(sys::rename(path_.c_str(), final.c_str()),
+                        "rename " + path_ + " to " + final);
         path_.clear();
     }
 
@@ -40,8 +41,8 @@ class Draft {
 };
 
 std::byte* map(int fd, std::uint64_t size, const std::string& path) {
-    const auto address =
-        sys::must(sys::mmap(nullptr, size, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0), "mmap " + path);
+    const auto address = sys::must(
+        sys::mmap(nullptr, size, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0), "mmap " + path);
     return reinterpret_cast<std::byte*>(address);
 }
 
@@ -66,23 +67,27 @@ Header read_header(int fd, const std::string& path) {
     (void)sys::must(sys::fstat(fd, file), "fstat " + path);
     if (!S_ISREG(file.st_mode)) throw SegmentError(path, "not a regular file");
     const auto size = static_cast<std::uint64_t>(file.st_size);
-    if (size < sizeof(Header)) throw SegmentError(path, "truncated: " + of(size, sizeof(Header)) + " of a header");
+    if (size < sizeof(Header))
+        throw SegmentError(path, "truncated: " + of(size, sizeof(Header)) + " of a header");
 
     Header header;
     const auto got = sys::must(sys::pread(fd, &header, sizeof header, 0), "read " + path);
     if (got != sizeof header) throw SegmentError(path, "short read of the header");
-    if (header.magic != segment_magic) throw SegmentError(path, "not a queue segment: another magic number");
+    if (header.magic != segment_magic)
+        throw SegmentError(path, "not a queue segment: another magic number");
     if (header.version != segment_version) {
-        throw SegmentError(path, "segment version " + std::to_string(header.version) + ", but this program reads " +
-                                     std::to_string(segment_version));
+        throw SegmentError(path, "segment version " + std::to_string(header.version) +
+                                     ", but this program reads " + std::to_string(segment_version));
     }
     if (header.header_bytes != sizeof(Header)) throw SegmentError(path, "damaged header: its size");
-    if (header.checksum != checksum_of(header)) throw SegmentError(path, "damaged header: its checksum");
+    if (header.checksum != checksum_of(header))
+        throw SegmentError(path, "damaged header: its checksum");
     if (const std::string problem = header.config.problem(); !problem.empty()) {
         throw SegmentError(path, "damaged header: " + problem);
     }
     const std::uint64_t total = Geometry{header.config}.total;
-    if (header.total_bytes != total) throw SegmentError(path, "damaged header: its figures do not add up");
+    if (header.total_bytes != total)
+        throw SegmentError(path, "damaged header: its figures do not add up");
     if (size < total) throw SegmentError(path, "truncated: " + of(size, total));
     if (size > total) throw SegmentError(path, "longer than its header says: " + of(size, total));
     return header;
@@ -91,17 +96,20 @@ Header read_header(int fd, const std::string& path) {
 }  // namespace
 
 Segment Segment::create(const std::string& path, const Config& config) {
-    if (const std::string problem = config.problem(); !problem.empty()) throw std::invalid_argument(problem);
+    if (const std::string problem = config.problem(); !problem.empty())
+        throw std::invalid_argument(problem);
     const std::uint64_t total = Geometry{config}.total;
 
     // rename() would replace silently; the run directory is ours alone, so looking first is enough.
     const sys::Outcome existing = sys::open(path.c_str(), O_RDONLY | O_NOFOLLOW);
     if (existing.ok()) (void)sys::close(existing.as_int());
-    if (existing.error != ENOENT) sys::fail(existing.ok() ? EEXIST : existing.error, "create " + path);
+    if (existing.error != ENOENT)
+        sys::fail(existing.ok() ? EEXIST : existing.error, "create " + path);
 
     Draft draft{path + ".new"};
     const Fd fd{static_cast<int>(sys::must(
-        sys::open(draft.path(), O_RDWR | O_CREAT | O_EXCL | O_NOFOLLOW, S_IRUSR | S_IWUSR), "create " + path))};
+        sys::open(draft.path(), O_RDWR | O_CREAT | O_EXCL | O_NOFOLLOW, S_IRUSR | S_IWUSR),
+        "create " + path))};
     (void)sys::must(sys::fallocate(fd.get(), 0, static_cast<off_t>(total)),
                     "fallocate " + std::to_string(total) + " bytes for " + path);
     write_header(fd.get(), config, total, path);
@@ -111,14 +119,16 @@ Segment Segment::create(const std::string& path, const Config& config) {
 }
 
 Segment Segment::open(const std::string& path, std::optional<std::uint64_t> schema_id) {
-    const Fd fd{static_cast<int>(sys::must(sys::open(path.c_str(), O_RDWR | O_NOFOLLOW), "open " + path))};
+    const Fd fd{
+        static_cast<int>(sys::must(sys::open(path.c_str(), O_RDWR | O_NOFOLLOW), "open " + path))};
     return adopt(fd.get(), path, schema_id);
 }
 
 Segment Segment::adopt(int fd, const std::string& path, std::optional<std::uint64_t> schema_id) {
     const Header header = read_header(fd, path);
     if (schema_id && *schema_id != header.config.schema_id) {
-        throw SegmentError(path, "holds messages of schema " + std::to_string(header.config.schema_id) + ", not of " +
+        throw SegmentError(path, "holds messages of schema " +
+                                     std::to_string(header.config.schema_id) + ", not of " +
                                      std::to_string(*schema_id));
     }
     return Segment{map(fd, header.total_bytes, path), header.config, path};

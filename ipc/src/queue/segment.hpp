@@ -12,26 +12,30 @@
 
 namespace green::ipc::shm {
 
-/// The file is not a queue's segment that this version can use, or what it holds contradicts itself. The text names
-/// the path and what is wrong; the file is as it was.
+/// The file is not a queue's segment that this version can use, or what it holds contradicts
+/// itself. The text names the path and what is wrong; the file is as it was.
 class SegmentError : public std::runtime_error {
  public:
-    SegmentError(const std::string& path, const std::string& what) : std::runtime_error{path + ": " + what} {}
+    SegmentError(const std::string& path, const std::string& what)
+        : std::runtime_error{path + ": " + what} {}
 };
 
 class Segment {
  public:
-    /// Makes the file, all of its memory included, so that a full disk is an error here and never a SIGBUS later.
-    /// It gets its name only when it is complete; one with that name must not exist. Whoever owns the run directory
-    /// calls this, nobody else. Throws std::system_error, or std::invalid_argument for impossible figures.
+    /// Makes the file, all of its memory included, so that a full disk is an error here and never a
+    /// SIGBUS later. It gets its name only when it is complete; one with that name must not exist.
+    /// Whoever owns the run directory calls this, nobody else. Throws std::system_error, or
+    /// std::invalid_argument for impossible figures.
     [[nodiscard]] static Segment create(const std::string& path, const Config& config);
 
-    /// Maps an existing one. Throws std::system_error, or SegmentError when the file is truncated, foreign, newer,
-    /// damaged, or made for another schema than the one asked for.
-    [[nodiscard]] static Segment open(const std::string& path, std::optional<std::uint64_t> schema_id = {});
+    /// Maps an existing one. Throws std::system_error, or SegmentError when the file is truncated,
+    /// foreign, newer, damaged, or made for another schema than the one asked for.
+    [[nodiscard]] static Segment open(const std::string& path,
+                                      std::optional<std::uint64_t> schema_id = {});
 
     /// The same for a descriptor that was inherited. Borrows it; `path` is for messages.
-    [[nodiscard]] static Segment adopt(int fd, const std::string& path, std::optional<std::uint64_t> schema_id = {});
+    [[nodiscard]] static Segment adopt(int fd, const std::string& path,
+                                       std::optional<std::uint64_t> schema_id = {});
 
     Segment(Segment&& other) noexcept;
     Segment& operator=(Segment&&) = delete;
@@ -41,24 +45,38 @@ class Segment {
     [[nodiscard]] const Config& config() const noexcept { return config_; }
     [[nodiscard]] const Geometry& geometry() const noexcept { return geometry_; }
 
-    // Places in the mapping. Indexes are the caller's to check: each is compared with its bound where it is read.
+    // Places in the mapping. Indexes are the caller's to check: each is compared with its bound
+    // where it is read.
     [[nodiscard]] Control& control() const noexcept { return *at<Control>(geometry_.control); }
-    [[nodiscard]] SlotRecord& slot(std::uint64_t index) const noexcept { return at<SlotRecord>(geometry_.slots)[index]; }
-    [[nodiscard]] ChunkRecord& chunk(std::uint64_t index) const noexcept { return at<ChunkRecord>(geometry_.chunks)[index]; }
-    [[nodiscard]] Word& freed(std::uint64_t chunk) const noexcept { return at<Word>(geometry_.freed)[chunk]; }
-    [[nodiscard]] Word& busy(std::uint64_t word) const noexcept { return at<Word>(geometry_.busy)[word]; }
+    [[nodiscard]] SlotRecord& slot(std::uint64_t index) const noexcept {
+        return at<SlotRecord>(geometry_.slots)[index];
+    }
+    [[nodiscard]] ChunkRecord& chunk(std::uint64_t index) const noexcept {
+        return at<ChunkRecord>(geometry_.chunks)[index];
+    }
+    [[nodiscard]] Word& freed(std::uint64_t chunk) const noexcept {
+        return at<Word>(geometry_.freed)[chunk];
+    }
+    [[nodiscard]] Word& busy(std::uint64_t word) const noexcept {
+        return at<Word>(geometry_.busy)[word];
+    }
     [[nodiscard]] Word& entry(std::uint64_t chunk, std::uint64_t unit_index) const noexcept {
         return at<Word>(geometry_.entries)[chunk * geometry_.chunk_units + unit_index];
     }
-    [[nodiscard]] MemberRecord& member(Owner owner) const noexcept { return at<MemberRecord>(geometry_.members)[owner - 1]; }
+    [[nodiscard]] MemberRecord& member(Owner owner) const noexcept {
+        return at<MemberRecord>(geometry_.members)[owner - 1];
+    }
     [[nodiscard]] std::span<Word> pins(Owner owner) const noexcept {
         return {at<Word>(geometry_.pins) + (owner - 1) * std::size_t{config_.pins}, config_.pins};
     }
-    [[nodiscard]] WaitRecord& wait(unsigned index) const noexcept { return at<WaitRecord>(geometry_.waits)[index]; }
+    [[nodiscard]] WaitRecord& wait(unsigned index) const noexcept {
+        return at<WaitRecord>(geometry_.waits)[index];
+    }
     [[nodiscard]] std::span<Word> fresh_cells() const noexcept { return cells(geometry_.fresh); }
     [[nodiscard]] std::span<Word> again_cells() const noexcept { return cells(geometry_.again); }
     [[nodiscard]] std::span<Word> free_cells() const noexcept { return cells(geometry_.free); }
-    [[nodiscard]] std::byte* payload(std::uint64_t chunk, std::uint64_t unit_index = 0) const noexcept {
+    [[nodiscard]] std::byte* payload(std::uint64_t chunk,
+                                     std::uint64_t unit_index = 0) const noexcept {
         return base_ + geometry_.payload + chunk * geometry_.chunk_bytes + unit_index * unit;
     }
 

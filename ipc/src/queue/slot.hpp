@@ -1,14 +1,15 @@
 #pragma once
 // The state word of a slot: state (8) | owner (12) | delivery count (8) | generation (36).
 //
-// Q1  The word is the only authority over a slot. Every transition, ack included, is one compare-and-swap over all
-//     of it, or a store by the one owner that the word names. A kill between any two instructions therefore leaves
-//     the slot in exactly one legal state.
-// Q2  The generation grows by one whenever the slot stops being RESERVED without a message, and whenever it stops
-//     being LEASED. So each stay in READY and each stay in FREE has a generation of its own: what was true of
-//     (slot, generation) and has ended never comes back, and the LEASED word is a fence token: a late ack fails.
-// Q3  The delivery count grows when a lease begins (the first holder sees 1) and saturates at 255; a return, by nack
-//     or by death, leaves it.
+// Q1  The word is the only authority over a slot. Every transition, ack included, is one
+//     compare-and-swap over all of it, or a store by the one owner that the word names. A kill
+//     between any two instructions therefore leaves the slot in exactly one legal state.
+// Q2  The generation grows by one whenever the slot stops being RESERVED without a message, and
+//     whenever it stops being LEASED. So each stay in READY and each stay in FREE has a generation
+//     of its own: what was true of (slot, generation) and has ended never comes back, and the
+//     LEASED word is a fence token: a late ack fails.
+// Q3  The delivery count grows when a lease begins (the first holder sees 1) and saturates at 255;
+//     a return, by nack or by death, leaves it.
 //
 //   FREE ──reserve──▶ RESERVED ──publish──▶ READY ──claim──▶ LEASED ──ack──▶ RETIRING ──▶ FREE
 //     ▲                  │                    ▲                │                │  ▲
@@ -27,10 +28,10 @@ enum class SlotState : std::uint8_t {
     free = 0,
     reserved = 1,  // its owner builds a message
     ready = 2,
-    leased = 3,  // its owner reads the message
+    leased = 3,    // its owner reads the message
     retiring = 4,  // acked; its owner (0: the keeper) gives the memory back
-    zombie = 5,  // acked, but somebody whose lease was taken away may still read
-    dead = 6,  // reserved: a dead letter
+    zombie = 5,    // acked, but somebody whose lease was taken away may still read
+    dead = 6,      // reserved: a dead letter
 };
 inline constexpr std::uint8_t slot_states = 7;
 
@@ -47,14 +48,18 @@ struct SlotWord {
                 static_cast<std::uint32_t>((word >> 36) & 0xff), word & generation_mask};
     }
     [[nodiscard]] constexpr std::uint64_t pack() const noexcept {
-        return (static_cast<std::uint64_t>(state) << 56) | (static_cast<std::uint64_t>(owner & 0xfff) << 44) |
-               (static_cast<std::uint64_t>(deliveries & 0xff) << 36) | (generation & generation_mask);
+        return (static_cast<std::uint64_t>(state) << 56) |
+               (static_cast<std::uint64_t>(owner & 0xfff) << 44) |
+               (static_cast<std::uint64_t>(deliveries & 0xff) << 36) |
+               (generation & generation_mask);
     }
 
     [[nodiscard]] constexpr SlotWord reserved_by(Owner who) const noexcept {
         return {SlotState::reserved, who, 0, generation};
     }
-    [[nodiscard]] constexpr SlotWord published() const noexcept { return {SlotState::ready, nobody, 0, generation}; }
+    [[nodiscard]] constexpr SlotWord published() const noexcept {
+        return {SlotState::ready, nobody, 0, generation};
+    }
     [[nodiscard]] constexpr SlotWord leased_by(Owner who) const noexcept {
         return {SlotState::leased, who, std::min(deliveries + 1, 255u), generation};
     }
@@ -70,7 +75,9 @@ struct SlotWord {
     [[nodiscard]] constexpr SlotWord buried_by(Owner who) const noexcept {
         return {SlotState::retiring, who, deliveries, generation};
     }
-    [[nodiscard]] constexpr SlotWord freed() const noexcept { return {SlotState::free, nobody, 0, generation}; }
+    [[nodiscard]] constexpr SlotWord freed() const noexcept {
+        return {SlotState::free, nobody, 0, generation};
+    }
     [[nodiscard]] constexpr SlotWord abandoned() const noexcept {
         return {SlotState::free, nobody, 0, generation + 1};
     }
@@ -80,13 +87,19 @@ struct SlotWord {
 /// Whether the word is one that the protocol can have written.
 [[nodiscard]] constexpr bool is_legal(SlotWord word, Owner members) noexcept {
     switch (word.state) {
-        case SlotState::free: return word.owner == nobody && word.deliveries == 0;
-        case SlotState::reserved: return word.owner != nobody && word.owner <= members && word.deliveries == 0;
+        case SlotState::free:
+            return word.owner == nobody && word.deliveries == 0;
+        case SlotState::reserved:
+            return word.owner != nobody && word.owner <= members && word.deliveries == 0;
         case SlotState::ready:
-        case SlotState::dead: return word.owner == nobody;
-        case SlotState::leased: return word.owner != nobody && word.owner <= members && word.deliveries != 0;
-        case SlotState::retiring: return word.owner <= members && word.deliveries != 0;
-        case SlotState::zombie: return word.owner == nobody && word.deliveries != 0;
+        case SlotState::dead:
+            return word.owner == nobody;
+        case SlotState::leased:
+            return word.owner != nobody && word.owner <= members && word.deliveries != 0;
+        case SlotState::retiring:
+            return word.owner <= members && word.deliveries != 0;
+        case SlotState::zombie:
+            return word.owner == nobody && word.deliveries != 0;
     }
     return false;
 }

@@ -36,8 +36,8 @@ bool Slots::reserve(std::uint32_t& slot, std::uint64_t& word) {
     }));
 }
 
-// A ring that is full is a damaged one (Q6). Even then nothing is lost: the slot's word says what it is, and the
-// keeper finds it at the next repair.
+// A ring that is full is a damaged one (Q6). Even then nothing is lost: the slot's word says what
+// it is, and the keeper finds it at the next repair.
 void Slots::queue(std::uint32_t slot, SlotWord word, Turn turn) {
     (void)taken((turn == Turn::first ? again_ : fresh_).push(slot, word.generation));
     crash_point(CrashPoint::put_queued);
@@ -56,8 +56,8 @@ std::uint64_t Slots::drop_extent(std::uint32_t slot) {
 
 void Slots::release_extent(std::uint32_t slot) {
     const std::uint64_t ref = drop_extent(slot);
-    full_fence();
-    if (waits_.has_sleepers(Interest::memory) && chunks_.is_empty(ref)) waits_.wake(Interest::memory);
+    if (waits_.has_sleepers(Interest::memory) && chunks_.is_empty(ref))
+        waits_.wake(Interest::memory);
 }
 
 void Slots::abandon(std::uint32_t slot, SlotWord word) { finish(slot, word.abandoned()); }
@@ -90,9 +90,9 @@ void Slots::finish(std::uint32_t slot, SlotWord after) {
     segment_.slot(slot).state.store(after.pack());
     crash_point(CrashPoint::ack_slot_freed);
     offer(slot, after);
-    full_fence();
-    if (waits_.has_sleepers(Interest::slots)) waits_.wake(Interest::slots);
-    if (waits_.has_sleepers(Interest::memory) && chunks_.is_empty(ref)) waits_.wake(Interest::memory);
+    waits_.announce(Interest::slots);
+    if (waits_.has_sleepers(Interest::memory) && chunks_.is_empty(ref))
+        waits_.wake(Interest::memory);
 }
 
 void Slots::reset_rings() noexcept {

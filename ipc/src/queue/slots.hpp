@@ -1,5 +1,6 @@
 #pragma once
-// The transitions of slots that members and the keeper have in common, and the three rings that index the slots.
+// The transitions of slots that members and the keeper have in common, and the three rings that
+// index the slots.
 
 #include <cstdint>
 
@@ -38,13 +39,16 @@ class Slots {
     void release_extent(std::uint32_t slot);
 
     /// Puts a FREE slot where it is found. Wakes nobody.
-    void offer(std::uint32_t slot, SlotWord word) { (void)taken(free_.push(slot, word.generation)); }
+    void offer(std::uint32_t slot, SlotWord word) {
+        (void)taken(free_.push(slot, word.generation));
+    }
 
     [[nodiscard]] const Ring& fresh() const noexcept { return fresh_; }
     [[nodiscard]] const Ring& again() const noexcept { return again_; }
     [[nodiscard]] const Ring& free() const noexcept { return free_; }
 
-    /// Takes from the ring of redelivered messages, then from that of fresh ones. `claim`: see BasicRing::pop().
+    /// Takes from the ring of redelivered messages, then from that of fresh ones. `claim`: see
+    /// BasicRing::pop().
     template <class F>
     [[nodiscard]] bool next(F&& claim) {
         return taken(again_.pop(claim)) || taken(fresh_.pop(claim));

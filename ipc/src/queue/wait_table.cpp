@@ -17,8 +17,9 @@ constexpr std::uint64_t bit_of(unsigned index) noexcept { return std::uint64_t{1
 WaitTable::WaitTable(const Segment& segment, std::span<const int> doorbells)
     : segment_{segment}, doorbells_{doorbells} {
     if (doorbells.size() != segment.config().wait_slots) {
-        throw UsageError(segment.path() + ": " + std::to_string(doorbells.size()) + " doorbells for " +
-                         std::to_string(segment.config().wait_slots) + " wait slots");
+        throw UsageError(segment.path() + ": " + std::to_string(doorbells.size()) +
+                         " doorbells for " + std::to_string(segment.config().wait_slots) +
+                         " wait slots");
     }
 }
 
@@ -45,7 +46,6 @@ void WaitTable::arm(unsigned index, Interest interest, std::uint64_t bytes) {
     if (interest == Interest::memory) segment_.wait(index).wanted_bytes.poke(bytes);
     sleepers(interest).bits[index / 64].set_bits(bit_of(index));
     crash_point(CrashPoint::wait_armed);
-    full_fence();
 }
 
 bool WaitTable::disarm(unsigned index, Interest interest) {
@@ -60,7 +60,8 @@ bool WaitTable::has_sleepers(Interest interest) const noexcept {
 }
 
 // The first set bit behind `cursor`, going round.
-std::optional<unsigned> WaitTable::next_after(Interest interest, std::uint64_t cursor) const noexcept {
+std::optional<unsigned> WaitTable::next_after(Interest interest,
+                                              std::uint64_t cursor) const noexcept {
     const Sleepers& who = sleepers(interest);
     const auto first = static_cast<unsigned>((cursor + 1) % (wait_words * 64));
     for (unsigned step = 0; step <= wait_words; ++step) {
@@ -82,13 +83,15 @@ void WaitTable::wake(Interest interest) {
 }
 
 bool WaitTable::choose(Interest interest, unsigned index) {
-    if ((sleepers(interest).bits[index / 64].clear_bits(bit_of(index)) & bit_of(index)) == 0) return false;
+    if ((sleepers(interest).bits[index / 64].clear_bits(bit_of(index)) & bit_of(index)) == 0)
+        return false;
     if (index >= segment_.config().wait_slots) return false;
     crash_point(CrashPoint::wake_chosen);
     return ring(index);
 }
 
-// Another sleeper is tried when a doorbell cannot be rung; it stays unarmed, as one that nobody answers.
+// Another sleeper is tried when a doorbell cannot be rung; it stays unarmed, as one that nobody
+// answers.
 bool WaitTable::ring(unsigned index) const noexcept {
     const std::uint64_t one = 1;
     const sys::Outcome outcome = sys::write(doorbells_[index], &one, sizeof one);

@@ -1,9 +1,12 @@
 #pragma once
-// A 64-bit word of mapped memory that several processes change at once. A plain aggregate, so that it begins to
-// exist with the mapping; each access goes through std::atomic_ref.
+// A 64-bit word of mapped memory that several processes change at once. A plain aggregate, so that
+// it begins to exist with the mapping; each access goes through std::atomic_ref.
 //
-// All changes that read and write are sequentially consistent: on the machines we run on that costs nothing beyond
-// the locked instruction, and the arguments of the protocol (docs/reference/queue-segment.md) stay short.
+// All loads, and all changes that read and write, are sequentially consistent. On the machines we
+// run on that costs nothing (a load is a plain load, a change is the locked instruction that it
+// would be anyway), and it makes short arguments: of two who each change one word and then load the
+// other's, at least one sees the other's change. Plain stores only release; who stores and must
+// then load makes a full fence between.
 
 #include <atomic>
 #include <cstdint>
@@ -12,21 +15,32 @@ namespace green::ipc::shm {
 
 class Word {
  public:
-    [[nodiscard]] std::uint64_t load() const noexcept { return ref().load(std::memory_order_acquire); }
+    [[nodiscard]] std::uint64_t load() const noexcept {
+        return ref().load(std::memory_order_seq_cst);
+    }
     void store(std::uint64_t value) noexcept { ref().store(value, std::memory_order_release); }
 
-    /// For fields that the state word beside them publishes, and for figures that nobody decides by.
-    [[nodiscard]] std::uint64_t peek() const noexcept { return ref().load(std::memory_order_relaxed); }
+    /// For fields that the state word beside them publishes, and for figures that nobody decides
+    /// by.
+    [[nodiscard]] std::uint64_t peek() const noexcept {
+        return ref().load(std::memory_order_relaxed);
+    }
     void poke(std::uint64_t value) noexcept { ref().store(value, std::memory_order_relaxed); }
 
     /// One compare-and-swap; true if `expected` stood there and `desired` stands there now.
     bool swap(std::uint64_t expected, std::uint64_t desired) noexcept {
         return ref().compare_exchange_strong(expected, desired, std::memory_order_seq_cst);
     }
-    std::uint64_t add(std::uint64_t amount) noexcept { return ref().fetch_add(amount, std::memory_order_seq_cst); }
+    std::uint64_t add(std::uint64_t amount) noexcept {
+        return ref().fetch_add(amount, std::memory_order_seq_cst);
+    }
     /// Both return the word as it was before.
-    std::uint64_t set_bits(std::uint64_t bits) noexcept { return ref().fetch_or(bits, std::memory_order_seq_cst); }
-    std::uint64_t clear_bits(std::uint64_t bits) noexcept { return ref().fetch_and(~bits, std::memory_order_seq_cst); }
+    std::uint64_t set_bits(std::uint64_t bits) noexcept {
+        return ref().fetch_or(bits, std::memory_order_seq_cst);
+    }
+    std::uint64_t clear_bits(std::uint64_t bits) noexcept {
+        return ref().fetch_and(~bits, std::memory_order_seq_cst);
+    }
 
     /// For a counter with a single writer.
     void count(std::uint64_t amount = 1) noexcept { poke(peek() + amount); }
@@ -40,8 +54,8 @@ class Word {
 };
 static_assert(sizeof(Word) == 8);
 
-/// Keeps a store before a later load of another word: the one order that hardware and compiler do not keep by
-/// themselves, and on which every sleep-and-wake handshake rests.
+/// Keeps a plain store before a later load of another word: the one order that neither hardware nor
+/// compiler keeps.
 inline void full_fence() noexcept { std::atomic_thread_fence(std::memory_order_seq_cst); }
 
 }  // namespace green::ipc::shm

@@ -70,8 +70,7 @@ class ThreadResult : public ThreadJob {
 template <class T, class Function>
 class ThreadCall final : public ThreadResult<T> {
  public:
-    template <class F>
-    explicit ThreadCall(F&& function) : function_{std::in_place, std::forward<F>(function)} {}
+    explicit ThreadCall(Function function) : function_{std::move(function)} {}
 
     void run() noexcept override {
         try {

@@ -10,6 +10,7 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <functional>
 #include <memory>
 #include <optional>
 #include <span>
@@ -34,6 +35,7 @@ struct QueueGrant {
     std::uint32_t owner = 0;  // this process, as the keeper numbers it
     bool produce = true;
     bool consume = true;
+    std::function<void()> on_first_next;  // called when this process first asks for a message
 };
 
 /// Room in a queue for one message that is being built. Dropping it gives the room back.

@@ -1,4 +1,4 @@
-#include "roster.hpp"
+#include "fleet.hpp"
 
 #include <algorithm>
 #include <utility>
@@ -47,18 +47,18 @@ void Member::set_edition(std::shared_ptr<const Edition> to) {
     worker = found;
 }
 
-Roster::Roster(Spawner& spawner, TransitionLog& log, green::Event& changed)
+Fleet::Fleet(Spawner& spawner, TransitionLog& log, green::Event& changed)
     : spawner_{spawner}, log_{log}, changed_{changed}, random_{std::random_device{}()} {}
 
-Roster::~Roster() = default;
+Fleet::~Fleet() = default;
 
-std::shared_ptr<Pool> Roster::find(const std::string& name) const {
+std::shared_ptr<Pool> Fleet::find(const std::string& name) const {
     for (const auto& pool : pools_)
         if (pool->name == name) return pool;
     return nullptr;
 }
 
-std::shared_ptr<Pool> Roster::add_pool(const std::string& name,
+std::shared_ptr<Pool> Fleet::add_pool(const std::string& name,
                                        std::shared_ptr<const Edition> edition) {
     auto pool = std::make_shared<Pool>();
     pool->name = name;
@@ -68,7 +68,7 @@ std::shared_ptr<Pool> Roster::add_pool(const std::string& name,
     return pool;
 }
 
-Member& Roster::add(Pool& pool, int slot, std::uint64_t generation, bool on_trial,
+Member& Fleet::add(Pool& pool, int slot, std::uint64_t generation, bool on_trial,
                     const char* who) {
     auto member = std::make_shared<Member>();
     member->pool = pool.name;
@@ -82,9 +82,9 @@ Member& Roster::add(Pool& pool, int slot, std::uint64_t generation, bool on_tria
     return *member;
 }
 
-double Roster::chance() { return std::uniform_real_distribution<double>(0, 1)(random_); }
+double Fleet::chance() { return std::uniform_real_distribution<double>(0, 1)(random_); }
 
-void Roster::apply(Member& member, const Input& input) {
+void Fleet::apply(Member& member, const Input& input) {
     auto step = greensup::step(*member.worker, member.instance, input, green::now(), chance());
     member.instance = std::move(step.instance);
     if (step.transition) record(member, *step.transition);
@@ -92,7 +92,7 @@ void Roster::apply(Member& member, const Input& input) {
     act(member, step.action);
 }
 
-void Roster::record(const Member& member, const Transition& transition) {
+void Fleet::record(const Member& member, const Transition& transition) {
     log_.write(member.pool, transition);
     const auto cause = to_text(transition.cause);
     const auto event = "worker." + std::string(to_text(transition.to));
@@ -115,7 +115,7 @@ void Roster::record(const Member& member, const Transition& transition) {
                {"cause", cause}});
 }
 
-std::shared_ptr<Member> Roster::shared(Member& member) const {
+std::shared_ptr<Member> Fleet::shared(Member& member) const {
     for (const auto& pool : pools_)
         for (const auto& one : pool->members)
             if (one.get() == &member) return one;
@@ -124,7 +124,7 @@ std::shared_ptr<Member> Roster::shared(Member& member) const {
 
 // --- time and order ------------------------------------------------------------------------------
 
-std::optional<TimePoint> Roster::advance(bool ignores_order) {
+std::optional<TimePoint> Fleet::advance(bool ignores_order) {
     std::optional<TimePoint> next;
     const auto now = green::now();
     for (const auto& pool : pools_) {
@@ -141,7 +141,7 @@ std::optional<TimePoint> Roster::advance(bool ignores_order) {
     return next;
 }
 
-void Roster::grant_permits(bool ignores_order) {
+void Fleet::grant_permits(bool ignores_order) {
     for (const auto& pool : pools_) {
         for (const auto& member : pool->members) {
             if (member->instance.state != State::waiting) continue;
@@ -153,7 +153,7 @@ void Roster::grant_permits(bool ignores_order) {
     }
 }
 
-bool Roster::may_start(const Member& member) const {
+bool Fleet::may_start(const Member& member) const {
     return std::all_of(member.worker->after.begin(), member.worker->after.end(),
                        [&](const std::string& name) {
                            const auto pool = find(name);
@@ -161,12 +161,15 @@ bool Roster::may_start(const Member& member) const {
                        });
 }
 
-void Roster::sweep() {
+void Fleet::sweep() {
+    std::size_t gone = 0;
     for (const auto& pool : pools_)
-        std::erase_if(pool->members, [](const auto& member) {
+        gone += std::erase_if(pool->members, [](const auto& member) {
             return member->is_leaving && is_over(member->instance.state);
         });
-    std::erase_if(pools_, [](const auto& pool) { return !pool->is_wanted && pool->members.empty(); });
+    gone += std::erase_if(pools_,
+                          [](const auto& pool) { return !pool->is_wanted && pool->members.empty(); });
+    if (gone > 0) changed_.set();
 }
 
 }  // namespace greensup

@@ -4,7 +4,7 @@
 #include <green/errors.hpp>
 #include <green/log.hpp>
 
-#include "roster.hpp"
+#include "fleet.hpp"
 
 namespace greensup {
 namespace {
@@ -23,7 +23,7 @@ Input input_for(const std::optional<green::ExitStatus>& status) {
 
 }  // namespace
 
-void Roster::act(Member& member, Action action) {
+void Fleet::act(Member& member, Action action) {
     switch (action) {
         case Action::none:
         case Action::announce_ready:  // who asked is told by `changed`
@@ -39,7 +39,7 @@ void Roster::act(Member& member, Action action) {
     }
 }
 
-void Roster::spawn(Member& member) {
+void Fleet::spawn(Member& member) {
     SpawnFailure failure;
     member.incarnation =
         spawner_.spawn(*member.edition, *member.worker, member.instance, failure);
@@ -54,14 +54,14 @@ void Roster::spawn(Member& member) {
     apply(member, Input::spawned(pid));
 }
 
-void Roster::attend(const std::shared_ptr<Member>& member) {
+void Fleet::attend(const std::shared_ptr<Member>& member) {
     const auto incarnation = member->incarnation;
     greenlets_.spawn([this, member, incarnation] { await_end(member, incarnation); });
     if (incarnation->channel)
         greenlets_.spawn([this, member, incarnation] { converse(member, incarnation); });
 }
 
-void Roster::await_end(const std::shared_ptr<Member>& member,
+void Fleet::await_end(const std::shared_ptr<Member>& member,
                        const std::shared_ptr<Incarnation>& incarnation) {
     auto& process = incarnation->process;
     process.await_end();
@@ -73,7 +73,7 @@ void Roster::await_end(const std::shared_ptr<Member>& member,
     apply(*member, input_for(status));
 }
 
-void Roster::converse(const std::shared_ptr<Member>& member,
+void Fleet::converse(const std::shared_ptr<Member>& member,
                       const std::shared_ptr<Incarnation>& incarnation) {
     const auto complain = [&](const char* what) {
         green::log::error("channel.broken", {{"pool", member->pool},
@@ -96,7 +96,7 @@ void Roster::converse(const std::shared_ptr<Member>& member,
     }
 }
 
-void Roster::ask_drain(Member& member) {
+void Fleet::ask_drain(Member& member) {
     const auto incarnation = member.incarnation;
     if (!incarnation) return;
     if (!incarnation->channel) return send_stop(member);
@@ -108,7 +108,7 @@ void Roster::ask_drain(Member& member) {
     });
 }
 
-void Roster::send_stop(Member& member) {
+void Fleet::send_stop(Member& member) {
     signal(member, member.worker->stop.signal);
     signal(member, SIGCONT);  // who is stopped cannot obey
 }

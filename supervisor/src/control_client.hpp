@@ -1,0 +1,34 @@
+// The other end of the control socket, for the command line and for tests.
+#pragma once
+
+#include <optional>
+#include <string>
+
+#include <green/deadline.hpp>
+#include <green/fd.hpp>
+#include <green/socket.hpp>
+
+#include "control_message.hpp"
+
+namespace greensup {
+
+class ControlClient {
+ public:
+    /// Connects to the supervisor of a run directory. Throws Refusal with Code::not_found.
+    explicit ControlClient(const std::string& run_dir);
+
+    /// Sends a request and waits for the line that answers it. Throws Refusal when the supervisor
+    /// goes away without one, or takes longer.
+    std::string ask(const Request& request, green::Deadline deadline = green::Deadline::never());
+
+    [[nodiscard]] int pid() const noexcept { return pid_; }
+    /// Waits until the supervisor is gone. Returns false once `deadline` has passed.
+    bool await_end(green::Deadline deadline = green::Deadline::never());
+
+ private:
+    green::Stream stream_;
+    int pid_ = 0;
+    green::Fd process_;
+};
+
+}  // namespace greensup

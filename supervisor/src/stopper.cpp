@@ -1,0 +1,133 @@
+#include "stopper.hpp"
+
+#include <algorithm>
+
+#include <green/deadline.hpp>
+#include <green/log.hpp>
+
+#include "units.hpp"
+
+namespace greensup {
+namespace {
+
+// A script that repeats its kill must not turn a graceful stop into a brutal one.
+constexpr Duration insistence = 1s;
+constexpr Duration hurried = 1s;
+
+}  // namespace
+
+void Stopper::begin(const Edition& edition, const char* who) {
+    const auto now = green::now();
+    if (has_begun()) {
+        if (now - began_ >= insistence) hurry(edition, who);
+        return;
+    }
+    edition_ = &edition;
+    began_ = now;
+    roles_ = read_roles(edition.config);
+    green::log::info("shutdown.begin", {{"asked_by", who},
+                                        {"at_most", to_text(edition.config.supervisor.shutdown_timeout)}});
+    for (const auto& [name, queue] : edition.queues)
+        followers_.spawn([this, queue = queue] { queue->follow(changed_); });
+    changed_.set();
+}
+
+void Stopper::hurry(const Edition& edition, const char* who) {
+    if (!has_begun()) begin(edition, who);
+    const auto now = green::now();
+    if (kill_at_) {
+        kill_at_ = now;
+    } else {
+        kill_at_ = now + hurried;
+        green::log::info("shutdown.fast", {{"asked_by", who}, {"at_most", to_text(hurried)}});
+        to_all(Input::What::stop, who);
+    }
+    changed_.set();
+}
+
+bool Stopper::is_done() const {
+    if (!has_begun()) return false;
+    const auto& pools = fleet_.pools();
+    return std::all_of(pools.begin(), pools.end(), [](const auto& pool) {
+        return std::all_of(pool->members.begin(), pool->members.end(),
+                           [](const auto& member) { return is_over(member->instance.state); });
+    });
+}
+
+ShutdownView Stopper::view() const {
+    ShutdownView view;
+    for (const auto& pool : fleet_.pools()) {
+        ShutdownPool one{pool->name, 0, told_.contains(pool->name) || !pool->is_wanted, {}};
+        for (const auto& member : pool->members) {
+            if (!is_over(member->instance.state)) ++one.live;
+            one.needs = std::max(one.needs,
+                                 member->worker->stop.drain + member->worker->stop.timeout);
+        }
+        view.pools.push_back(std::move(one));
+    }
+    for (const auto& [name, queue] : edition_->queues)
+        // One that is just being put counts too, though it is neither ready nor leased.
+        view.queues.push_back(
+            {name, std::max<std::uint64_t>(queue->figures().left(), queue->empty() ? 0 : 1)});
+    view.roles = roles_;
+    view.allowed = edition_->config.supervisor.shutdown_timeout;
+    view.deadline = began_ + view.allowed;
+    return view;
+}
+
+std::optional<TimePoint> Stopper::advance() {
+    if (!has_begun() || is_done()) return std::nullopt;
+    const auto now = green::now();
+    if (kill_at_) {
+        if (now < *kill_at_) return kill_at_;
+        if (!was_killed_) to_all(Input::What::kill, "fast stop");
+        was_killed_ = true;
+        return std::nullopt;
+    }
+    const auto action = next_shutdown_action(view(), now);
+    if (action.kill) {
+        if (!was_killed_) {
+            green::log::warning("shutdown.late", {{"now", "SIGKILL for what is left"}});
+            to_all(Input::What::kill, "shutdown_timeout");
+        }
+        was_killed_ = true;
+        return std::nullopt;
+    }
+    for (const auto& name : action.drain) tell(name);
+    log_waiting(action.waits_for);
+    return action.until;
+}
+
+void Stopper::tell(const std::string& name) {
+    told_.insert(name);
+    const auto pool = fleet_.find(name);
+    green::log::info("shutdown.drain", {{"pool", name}});
+    pool->is_wanted = false;
+    for (const auto& member : pool->members) {
+        member->is_last = true;
+        fleet_.apply(*member, Input::request(Input::What::drain, "shutdown"));
+    }
+}
+
+void Stopper::to_all(Input::What what, const char* who) {
+    for (const auto& pool : fleet_.pools()) {
+        pool->is_wanted = false;
+        for (const auto& member : pool->members) {
+            member->is_last = true;
+            fleet_.apply(*member, Input::request(what, who));
+        }
+    }
+}
+
+/// Once for each new reason; the numbers in it change all the time.
+void Stopper::log_waiting(const std::vector<std::string>& reasons) {
+    const auto without_count = [](const std::string& text) { return text.substr(0, text.find(" (")); };
+    std::vector<std::string> bare;
+    std::transform(reasons.begin(), reasons.end(), std::back_inserter(bare), without_count);
+    for (std::size_t i = 0; i < reasons.size(); ++i)
+        if (std::find(reasons_.begin(), reasons_.end(), bare[i]) == reasons_.end())
+            green::log::info("shutdown.waits", {{"for", reasons[i]}});
+    reasons_ = std::move(bare);
+}
+
+}  // namespace greensup

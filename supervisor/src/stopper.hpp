@@ -1,0 +1,51 @@
+// The end: does what shutdown.hpp decides.
+#pragma once
+
+#include <optional>
+#include <set>
+#include <string>
+#include <vector>
+
+#include <green/event.hpp>
+#include <green/group.hpp>
+
+#include "edition.hpp"
+#include "fleet.hpp"
+#include "shutdown.hpp"
+
+namespace greensup {
+
+class Stopper {
+ public:
+    Stopper(Fleet& fleet, green::Event& changed) noexcept : fleet_{fleet}, changed_{changed} {}
+
+    /// Stops everything in order, within shutdown_timeout. Again, a second later, it is hurry().
+    void begin(const Edition& edition, const char* who);
+    /// Stops everything at once: stop.signal to all, and SIGKILL a second later. Again, it is
+    /// SIGKILL.
+    void hurry(const Edition& edition, const char* who);
+
+    [[nodiscard]] bool has_begun() const noexcept { return edition_ != nullptr; }
+    [[nodiscard]] bool is_done() const;
+    /// Returns when to look again.
+    std::optional<TimePoint> advance();
+
+ private:
+    [[nodiscard]] ShutdownView view() const;
+    void tell(const std::string& pool);
+    void to_all(Input::What what, const char* who);
+    void log_waiting(const std::vector<std::string>& reasons);
+
+    Fleet& fleet_;
+    green::Event& changed_;
+    const Edition* edition_ = nullptr;
+    std::vector<QueueRole> roles_;
+    std::set<std::string> told_;
+    TimePoint began_{};
+    std::optional<TimePoint> kill_at_;  // in a hurry
+    bool was_killed_ = false;
+    std::vector<std::string> reasons_;
+    green::Group followers_;
+};
+
+}  // namespace greensup

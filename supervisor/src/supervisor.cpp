@@ -1,0 +1,212 @@
+#include "supervisor.hpp"
+
+#include <algorithm>
+#include <csignal>
+#include <cstdio>
+#include <filesystem>
+#include <unistd.h>
+
+#include <green/deadline.hpp>
+#include <green/log.hpp>
+#include <green/sys.hpp>
+#include <green/thread_pool.hpp>
+
+#include "environment.hpp"
+#include "leftovers.hpp"
+#include "supervisor_works.hpp"
+#include "units.hpp"
+
+namespace greensup {
+namespace {
+
+namespace sys = green::sys;
+
+bool has_terminal() {
+    const auto opened = sys::open("/dev/tty", O_RDWR | O_NOCTTY);
+    if (opened.ok()) (void)sys::close(opened.as_int());
+    return opened.ok();
+}
+
+/// Whether a closed terminal shall end us: not if whoever started us said that it shall not.
+bool minds_hangups() {
+    struct sigaction now {};
+    return sys::sigaction(SIGHUP, nullptr, &now).ok() && now.sa_handler != SIG_IGN;
+}
+
+void ignore(std::initializer_list<int> signals) {
+    struct sigaction ignored {};
+    ignored.sa_handler = SIG_IGN;
+    for (const int signal : signals) (void)sys::sigaction(signal, &ignored, nullptr);
+}
+
+std::optional<TimePoint> earlier(std::optional<TimePoint> a, std::optional<TimePoint> b) {
+    if (a && b) return std::min(*a, *b);
+    return a ? a : b;
+}
+
+}  // namespace
+
+Supervisor::Supervisor(Config config, Environment ours, RunPaths paths)
+    : first_{std::move(config)},
+      ours_{std::move(ours)},
+      paths_{std::move(paths)},
+      started_{green::now()},
+      has_terminal_{minds_hangups() && has_terminal()},
+      signals_{SIGHUP, SIGTERM, SIGINT, SIGQUIT, SIGUSR1, SIGUSR2, SIGTSTP} {
+    // A write to nobody and a full file are told by the call; a background job that speaks to its
+    // terminal goes on.
+    ignore({SIGPIPE, SIGXFSZ, SIGTTIN, SIGTTOU});
+    signals_.keep_alive();
+    greenlets_.spawn([this] { watch_signals(); }).set_name("signals");
+}
+
+Supervisor::~Supervisor() = default;
+
+void Supervisor::run() {
+    if (!await_leftovers(ProcessTable::read(paths_.processes()), stop_)) return;
+    begin();
+    keep_going();
+    end();
+}
+
+void Supervisor::begin() {
+    works_ = std::make_unique<Works>(ours_, paths_, changed_);
+    const auto mode = first_.supervisor.control_mode;
+    const auto workers = first_.workers.size();
+    green::log::info("supervisor.start", {{"name", first_.supervisor.name},
+                                          {"pid", ::getpid()},
+                                          {"file", first_.file},
+                                          {"run_dir", paths_.directory},
+                                          {"pools", workers}});
+    server_ = std::make_unique<ControlServer>(
+        paths_.control_socket(), mode, [this](const Request& request) { return answer(request); });
+    works_->reloader.begin(std::move(first_));
+    for (const auto& [name, socket] : works_->reloader.edition().sockets)
+        green::log::info("socket.listens", {{"socket", name}, {"at", socket->address()}});
+}
+
+void Supervisor::keep_going() {
+    auto& [log, spawner, fleet, roller, reloader, stopper] = *works_;
+    while (!stopper.is_done()) {
+        changed_.clear();
+        auto next = fleet.advance(stopper.has_begun());
+        next = earlier(next, stopper.has_begun() ? stopper.advance() : reloader.advance());
+        fleet.sweep();
+        changed_.wait(next ? green::Deadline::at(*next) : green::Deadline::never());
+    }
+}
+
+void Supervisor::end() {
+    server_.reset();
+    std::string left;
+    std::uint64_t count = 0;
+    for (const auto& [name, queue] : works_->reloader.edition().queues) {
+        const auto messages = queue->figures().left();
+        count += messages;
+        left += (left.empty() ? "" : " ") + name + ":" + std::to_string(messages);
+    }
+    works_.reset();  // closes sockets and removes what is empty
+    (void)sys::unlink(paths_.processes().c_str());
+    (void)sys::rmdir(paths_.queues().c_str());
+    green::log::info("supervisor.stopped", {{"uptime", to_text(std::chrono::round<std::chrono::milliseconds>(
+                                                     green::now() - started_))},
+                                            {"messages_left", count},
+                                            {"queues", left}});
+}
+
+// --- signals -------------------------------------------------------------------------------------
+
+void Supervisor::watch_signals() {
+    while (const auto signal = signals_.next()) on_signal(*signal);
+}
+
+void Supervisor::on_signal(int signal) {
+    const auto who = "SIG" + signal_text(signal);
+    switch (signal) {
+        case SIGHUP:
+            return on_hangup();
+        case SIGTERM:
+        case SIGINT:
+        case SIGQUIT:
+            return stop(who, signal == SIGQUIT);
+        case SIGTSTP:
+            // Workers that run on behind a supervisor that stands still are a trap.
+            green::log::warning("signal.ignored", {{"signal", who}, {"why", "cannot be suspended"}});
+            return;
+        default:
+            green::log::info("signal.ignored", {{"signal", who}, {"why", "means nothing here"}});
+    }
+}
+
+void Supervisor::stop(const std::string& who, bool in_a_hurry) {
+    stop_.set();
+    if (!works_) return;
+    works_->reloader.cancel();
+    const auto& edition = works_->reloader.edition();
+    if (in_a_hurry)
+        works_->stopper.hurry(edition, who.c_str());
+    else
+        works_->stopper.begin(edition, who.c_str());
+}
+
+void Supervisor::on_hangup() {
+    if (has_terminal_ && !has_terminal()) return stop("the end of its terminal", false);
+    if (!works_) return;
+    server_->restore();
+    if (is_reloading_) {
+        reloads_again_ = true;
+        return;
+    }
+    is_reloading_ = true;
+    greenlets_.spawn([this] {
+        do {
+            reloads_again_ = false;
+            reload(std::nullopt);
+        } while (reloads_again_);
+        is_reloading_ = false;
+    });
+}
+
+std::shared_ptr<ReloadJob> Supervisor::reload(std::optional<Scope> scope) {
+    const auto file = works_->reloader.edition().config.file;
+    // In a thread: a file on a disk that hangs must not stop the supervision.
+    auto read = green::threads().apply(
+        [file, ours = ours_] { return read_config_file(file, ours); });
+    if (works_->stopper.has_begun()) {
+        auto job = std::make_shared<ReloadJob>();
+        job->outcome.set({Code::failed, "the supervisor is stopping", "", "", 0, {}});
+        return job;
+    }
+    if (!scope) {
+        const bool is_all = read && read->supervisor.hup == OnHup::all;
+        scope = is_all ? Scope::everything : Scope::changed;
+    }
+    auto job = works_->reloader.apply(std::move(read), *scope);
+    changed_.set();
+    return job;
+}
+
+// --- the verb ------------------------------------------------------------------------------------
+
+int start_supervisor(const std::string& file) {
+    const auto ours = environment_of_this_process();
+    auto config = read_config_file(file, ours);
+    if (!config) {
+        const auto count = config.error().size();
+        std::fprintf(stderr, "%s%zu %s; nothing was started\n", to_text(config.error()).c_str(),
+                     count, count == 1 ? "mistake" : "mistakes");
+        return number(Code::config);
+    }
+    try {
+        const RunDir directory(config->supervisor.run_dir, config->supervisor.control_mode);
+        Supervisor supervisor(std::move(*config), ours, directory.paths());
+        supervisor.run();
+        return number(Code::ok);
+    } catch (const Refusal& refusal) {
+        std::fprintf(stderr, "greensup: %s\n", refusal.what());
+        if (!refusal.hint().empty()) std::fprintf(stderr, "    hint: %s\n", refusal.hint().c_str());
+        return number(refusal.code());
+    }
+}
+
+}  // namespace greensup

@@ -1,0 +1,109 @@
+// What the supervisor answers to whom asks it over the control socket.
+#include <unistd.h>
+
+#include <green/deadline.hpp>
+
+#include "supervisor_works.hpp"
+#include "wall_clock.hpp"
+
+namespace greensup {
+namespace {
+
+std::string refuse(const Request& request, Code code, const std::string& message,
+                   const std::string& hint = {}) {
+    Answer answer;
+    answer.ok = false;
+    answer.code = code;
+    answer.error = error_id(code);
+    answer.message = message;
+    answer.hint = hint;
+    return to_line(answer, request.id);
+}
+
+InstanceStatus status_of(const Instance& instance) {
+    InstanceStatus status;
+    status.slot = instance.slot;
+    status.state = instance.state;
+    status.pid = instance.pid;
+    status.generation = instance.generation;
+    status.cause = instance.cause;
+    status.since_ms = wall_ms(instance.since);
+    if (instance.state == State::backoff && instance.deadline)
+        status.next_at_ms = wall_ms(*instance.deadline);
+    status.restarts = instance.restarts;
+    status.on_trial = instance.on_trial;
+    return status;
+}
+
+PoolStatus status_of(const Pool& pool) {
+    PoolStatus status;
+    status.name = pool.name;
+    status.wanted = pool.is_wanted;
+    status.rolling = pool.is_rolling;
+    status.degraded = !pool.is_settled && !pool.is_rolling;
+    status.count = pool.worker() == nullptr ? 0 : pool.worker()->count;
+    status.generation = pool.generation;
+    status.note = pool.note;
+    for (const auto& member : pool.members) {
+        status.instances.push_back(status_of(member->instance));
+        status.degraded = status.degraded || member->instance.budget.slow;
+    }
+    return status;
+}
+
+}  // namespace
+
+Status Supervisor::status() const {
+    const auto& edition = works_->reloader.edition();
+    Status status;
+    status.name = edition.config.supervisor.name;
+    status.pid = ::getpid();
+    status.version = GREENSUP_VERSION;
+    status.generation = edition.generation;
+    status.uptime = green::now() - started_;
+    status.now_ms = wall_ms();
+    status.stopping = works_->stopper.has_begun();
+    status.config.file = edition.config.file;
+    if (works_->reloader.rejected().rejected) status.config = works_->reloader.rejected();
+    for (const auto& pool : works_->fleet.pools()) status.pools.push_back(status_of(*pool));
+    for (const auto& queue : edition.config.queues) {
+        const auto figures = edition.queues.at(queue.name)->figures();
+        status.queues.push_back({queue.name, figures.ready, figures.leased, figures.bytes});
+    }
+    for (const auto& socket : edition.config.sockets)
+        status.sockets.push_back({socket.name, edition.sockets.at(socket.name)->address()});
+    return status;
+}
+
+std::string Supervisor::answer(const Request& request) {
+    if (request.verb == "status") return with_id(to_json_text(status()), request.id);
+    if (request.verb == "reload") return answer_reload(request);
+    if (request.verb == "shutdown") {
+        stop("a shutdown request", request.fast);
+        return to_line(Answer{}, request.id);
+    }
+    return refuse(request, Code::usage, "no verb named \"" + request.verb + "\"",
+                  "verbs: status, reload, shutdown");
+}
+
+std::string Supervisor::answer_reload(const Request& request) {
+    const auto job = reload(Scope::changed);
+    Answer answer;
+    if (!request.wait && !job->outcome.ready()) {
+        answer.plan = job->plan;
+        answer.generation = job->generation;
+        return to_line(answer, request.id);
+    }
+    const auto& outcome = job->outcome.get();
+    answer.ok = outcome.code == Code::ok;
+    answer.code = outcome.code;
+    answer.error = error_id(outcome.code);
+    answer.message = outcome.message;
+    answer.hint = outcome.hint;
+    answer.plan = outcome.plan;
+    answer.generation = outcome.generation;
+    answer.mistakes = outcome.mistakes;
+    return to_line(answer, request.id);
+}
+
+}  // namespace greensup
