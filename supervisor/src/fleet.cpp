@@ -147,18 +147,26 @@ void Fleet::grant_permits(bool ignores_order) {
             if (member->instance.state != State::waiting) continue;
             const auto most = member->edition->config.supervisor.spawn_concurrency;
             if (starting_now(pools_) >= most) return;
-            if (ignores_order || may_start(*member))
+            if (ignores_order || missing(*member).empty())
                 apply(*member, Input::of(Input::What::permit));
         }
     }
 }
 
-bool Fleet::may_start(const Member& member) const {
-    return std::all_of(member.worker->after.begin(), member.worker->after.end(),
-                       [&](const std::string& name) {
-                           const auto pool = find(name);
-                           return pool == nullptr || is_all_ready(*pool);
-                       });
+std::string Fleet::missing(const Member& member) const {
+    for (const auto& name : member.worker->after) {
+        const auto pool = find(name);
+        if (pool && !is_all_ready(*pool)) return name;
+    }
+    return {};
+}
+
+std::string Fleet::waits_for(const Pool& pool) const {
+    for (const auto& member : pool.members) {
+        if (member->instance.state != State::waiting) continue;
+        if (auto name = missing(*member); !name.empty()) return name;
+    }
+    return {};
 }
 
 void Fleet::sweep() {

@@ -71,6 +71,8 @@ class Fleet {
 
     /// Does what is due, and lets start whoever may. Returns when to look again.
     std::optional<TimePoint> advance(bool ignores_order);
+    /// The pool that somebody of this pool waits for before he starts; empty if nobody does.
+    [[nodiscard]] std::string waits_for(const Pool& pool) const;
     /// Forgets who is leaving and over, and pools that nobody wants and that are empty. That is a
     /// change like any other.
     void sweep();
@@ -87,7 +89,8 @@ class Fleet {
     void await_end(const std::shared_ptr<Member>& member,
                    const std::shared_ptr<Incarnation>& incarnation);
     void grant_permits(bool ignores_order);
-    [[nodiscard]] bool may_start(const Member& member) const;
+    /// The first pool that has to be ready before this one may start, and is not.
+    [[nodiscard]] std::string missing(const Member& member) const;
     [[nodiscard]] std::shared_ptr<Member> shared(Member& member) const;
     double chance();
 

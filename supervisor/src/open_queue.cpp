@@ -159,13 +159,13 @@ bool OpenQueue::empty() const { return state_->keeper->empty(); }
 void OpenQueue::follow(green::Event& changed) {
     // One look for many messages: who empties a queue quickly is not slowed down by telling us.
     constexpr auto pause = 10ms;
-    constexpr auto blind = 200ms;
+    constexpr auto blind = 200ms;  // without a place to sleep
+    constexpr auto nap = 1s;       // a slot whose last reader is slow is freed without a word
     auto& segment = state_->keeper->segment();
     shm::WaitTable table{segment, state_->keeper->doorbells()};
     const auto us = segment.config().members;
-    const auto place = table.claim(us);
-    // All places are taken by workers that sleep, so there is little to see but now and then.
-    while (!place) {
+    auto place = table.claim(us);
+    for (; !place; place = table.claim(us)) {
         changed.set();
         green::sleep(blind);
     }
@@ -178,7 +178,7 @@ void OpenQueue::follow(green::Event& changed) {
     for (;;) {
         table.arm(*place, shm::Interest::slots);
         changed.set();  // whoever looks now has not missed anything
-        bell.wait_readable();
+        bell.wait_readable(nap);
         std::uint64_t rings = 0;
         (void)sys::read(bell.number(), &rings, sizeof rings);
         // One who frees a slot wakes one sleeper; a producer may need it more than we do.

@@ -144,7 +144,7 @@ void Reloader::carry_out(const Plan& plan, ReloadJob& job) {
         if (step.what == What::retire_pool && !contains(retiring_, step.name))
             retiring_.push_back(step.name);
     }
-    if (!rolls.empty()) roller_.begin(rolls, edition_->generation);
+    roller_.begin(rolls, edition_->generation);
 }
 
 void Reloader::start_pool(const PlanStep& step, std::vector<std::string>& rolls, ReloadJob& job) {

@@ -10,9 +10,11 @@ namespace {
 
 using What = RollAction::What;
 
+/// Who is meant by an action. Somebody who is leaving may have the same slot and generation.
 Member* find(const Pool& pool, int slot, std::uint64_t generation) {
     for (const auto& member : pool.members)
-        if (member->instance.slot == slot && member->instance.generation == generation)
+        if (member->instance.slot == slot && member->instance.generation == generation &&
+            !member->is_leaving)
             return member.get();
     return nullptr;
 }

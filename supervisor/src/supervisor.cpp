@@ -39,6 +39,17 @@ void ignore(std::initializer_list<int> signals) {
     for (const int signal : signals) (void)sys::sigaction(signal, &ignored, nullptr);
 }
 
+/// What our own parent did with signals is not meant for us.
+void begin_afresh(std::initializer_list<int> awaited) {
+    struct sigaction usual {};
+    usual.sa_handler = SIG_DFL;
+    (void)sys::sigaction(SIGCHLD, &usual, nullptr);  // ignored, it would take our children's ends
+    sigset_t set;
+    ::sigemptyset(&set);
+    for (const int signal : awaited) ::sigaddset(&set, signal);
+    (void)sys::sigprocmask(SIG_UNBLOCK, &set, nullptr);
+}
+
 std::optional<TimePoint> earlier(std::optional<TimePoint> a, std::optional<TimePoint> b) {
     if (a && b) return std::min(*a, *b);
     return a ? a : b;
@@ -56,6 +67,7 @@ Supervisor::Supervisor(Config config, Environment ours, RunPaths paths)
     // A write to nobody and a full file are told by the call; a background job that speaks to its
     // terminal goes on.
     ignore({SIGPIPE, SIGXFSZ, SIGTTIN, SIGTTOU});
+    begin_afresh({SIGHUP, SIGTERM, SIGINT, SIGQUIT, SIGUSR1, SIGUSR2, SIGTSTP});
     signals_.keep_alive();
     greenlets_.spawn([this] { watch_signals(); }).set_name("signals");
 }

@@ -35,7 +35,7 @@ InstanceStatus status_of(const Instance& instance) {
     return status;
 }
 
-PoolStatus status_of(const Pool& pool) {
+PoolStatus status_of(const Pool& pool, const std::string& waits_for) {
     PoolStatus status;
     status.name = pool.name;
     status.wanted = pool.is_wanted;
@@ -43,7 +43,7 @@ PoolStatus status_of(const Pool& pool) {
     status.degraded = !pool.is_settled && !pool.is_rolling;
     status.count = pool.worker() == nullptr ? 0 : pool.worker()->count;
     status.generation = pool.generation;
-    status.note = pool.note;
+    status.note = pool.note.empty() && !waits_for.empty() ? "waits for " + waits_for : pool.note;
     for (const auto& member : pool.members) {
         status.instances.push_back(status_of(member->instance));
         status.degraded = status.degraded || member->instance.budget.slow;
@@ -65,7 +65,8 @@ Status Supervisor::status() const {
     status.stopping = works_->stopper.has_begun();
     status.config.file = edition.config.file;
     if (works_->reloader.rejected().rejected) status.config = works_->reloader.rejected();
-    for (const auto& pool : works_->fleet.pools()) status.pools.push_back(status_of(*pool));
+    for (const auto& pool : works_->fleet.pools())
+        status.pools.push_back(status_of(*pool, works_->fleet.waits_for(*pool)));
     for (const auto& queue : edition.config.queues) {
         const auto figures = edition.queues.at(queue.name)->figures();
         status.queues.push_back({queue.name, figures.ready, figures.leased, figures.bytes});

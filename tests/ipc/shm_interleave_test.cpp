@@ -61,6 +61,7 @@ struct World {
 
     /// Every message that was put has ended once, and nothing is left anywhere.
     void settle() {
+        CHECK(is_sound(queue.segment()));
         for (Lease& lease : held) ack(*two, lease);
         Lease lease;
         while (two->try_get(lease) == Got::message) ack(*two, lease);
@@ -69,6 +70,7 @@ struct World {
             CHECK(times == 1);
         }
         CHECK(is_sound(queue.segment()));
+        CHECK(status(queue.segment()).free == tight().capacity);
         one.reset();
         two.reset();
         queue.keeper->repair(1);
@@ -128,7 +130,7 @@ const Act first_acts[] = {
          const auto dead = world.queue.join(3);
          world.put(*dead, 1900);
          world.put(*dead, 5000);
-         for (int i = 0; i < 3; ++i) world.get_and_ack(*world.one);
+         for (int i = 0; i < 4; ++i) world.get_and_ack(*world.one);
          Reservation lost;
          (void)dead->try_reserve(6000, lost);
          Lease lease;
@@ -245,6 +247,21 @@ TEST_CASE("queue interleaving: chunks that are free but not yet marked so are fo
     crash_hook = interrupt;
     world.get_and_ack(*world.one);
     REQUIRE(countdown == 0);
+    world.settle();
+}
+
+TEST_CASE("queue interleaving: who stopped while freeing a run does not touch the next one in its place",
+          "[ipc][queue]") {
+    World world;
+    for (int i = 0; i < 3; ++i) world.get_and_ack(*world.one);
+    world.put(*world.one, 6 * 4096);
+    target = CrashPoint::run_part_freed;
+    countdown = GENERATE(1u, 2u, 4u);
+    interlude = [&] { world.put(*world.two, 6 * 4096); };
+    crash_hook = interrupt;
+    world.get_and_ack(*world.one);
+    REQUIRE(countdown == 0);
+    CHECK(world.ends.size() == 5);
     world.settle();
 }
 

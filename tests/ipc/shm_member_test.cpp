@@ -157,6 +157,17 @@ TEST_CASE("queue member: a zombie is freed by the repair of the reader that it w
     CHECK(is_sound(queue.segment()));
 }
 
+TEST_CASE("queue member: what the dead had in hand comes first, in the order of its numbers", "[ipc][queue]") {
+    const Queue queue;
+    const auto member = queue.join(1);
+    auto dead = queue.join(2);
+    for (std::uint64_t i = 1; i <= 5; ++i) send(*member, i);
+    for (int i = 0; i < 3; ++i) (void)receive(*dead);
+    dead.reset();
+    queue.keeper->repair(2);
+    CHECK(drain(*member) == std::vector<std::uint64_t>{1, 2, 3, 4, 5});
+}
+
 TEST_CASE("queue member: a message that outgrows its extent gives it back and takes a larger one", "[ipc][queue]") {
     const Queue queue;
     const auto member = queue.join(1);

@@ -18,6 +18,11 @@ std::string hub(const std::string& name, int count, const std::vector<std::strin
            "\nroll.min_ready = \"0s\"\n" + role("hub_worker", arguments);
 }
 
+std::ptrdiff_t descriptors_of(int pid) {
+    const std::filesystem::directory_iterator all("/proc/" + std::to_string(pid) + "/fd");
+    return std::distance(begin(all), end(all));
+}
+
 bool has_common(const std::vector<int>& a, const std::vector<int>& b) {
     return std::find_first_of(a.begin(), a.end(), b.begin(), b.end()) != a.end();
 }
@@ -29,6 +34,7 @@ TEST_CASE("shell: twenty HUPs replace everybody twenty times, and nobody is miss
     tests::run_green_for_real([] {
         Running running(hub("a", 2, {"linger=5"}) + hub("b", 3));
         auto before = running.await_settled();
+        const auto descriptors = descriptors_of(running.process().pid());
         for (std::uint64_t round = 2; round <= 21; ++round) {
             running.process().signal(SIGHUP);
             auto after = running.await_settled(round);
@@ -40,6 +46,7 @@ TEST_CASE("shell: twenty HUPs replace everybody twenty times, and nobody is miss
         }
         CHECK(fewest_ready(running.transitions(), "a", 2) == 2);
         CHECK(fewest_ready(running.transitions(), "b", 3) == 3);
+        CHECK(descriptors_of(running.process().pid()) == descriptors);
     });
 }
 

@@ -30,7 +30,8 @@ std::string read_file(const std::string& path) {
 
 }  // namespace
 
-Running::Running(const std::string& toml, const std::string& supervisor) : supervisor_{supervisor} {
+Running::Running(const std::string& toml, const std::string& supervisor, unsigned descriptors)
+    : supervisor_{supervisor}, descriptors_{descriptors} {
     write(toml);
     start();
 }
@@ -56,6 +57,8 @@ void Running::start() {
     REQUIRE(::inotify_add_watch(watch_.number(), path.c_str(), IN_MODIFY) >= 0);
     green::Command command{{tests::self(), "--role=supervisor", file()}};
     command.descriptors = {{log.number(), STDERR_FILENO}};
+    if (descriptors_ != 0)
+        command.limits.push_back({RLIMIT_NOFILE, {descriptors_, descriptors_}});
     process_ = green::Process::start(command);
 }
 

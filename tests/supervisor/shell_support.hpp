@@ -38,8 +38,10 @@ class Running {
  public:
     static constexpr auto patience = 20s;
 
-    /// `toml`: without version and [supervisor]; `supervisor`: more keys of that section.
-    explicit Running(const std::string& toml, const std::string& supervisor = "");
+    /// `toml`: without version and [supervisor]; `supervisor`: more keys of that section;
+    /// `descriptors`: how many it may have, 0 for as many as we.
+    explicit Running(const std::string& toml, const std::string& supervisor = "",
+                     unsigned descriptors = 0);
     Running(const Running&) = delete;
     Running& operator=(const Running&) = delete;
     ~Running();
@@ -70,6 +72,7 @@ class Running {
 
     tests::TempDir directory_;
     std::string supervisor_;
+    unsigned descriptors_;
     green::Process process_;
     green::Fd watch_;
 };

@@ -25,7 +25,7 @@ void maybe_die(CrashPoint point) {
     if (chances[index] == 0) return;
     thread_local std::mt19937_64 random{std::random_device{}()};
     if (random() % chances[index] != 0) return;
-    if (const char* path = std::getenv("GREENSUP_CRASH_LOG")) {
+    if (const char* path = std::getenv("GREEN_CRASH_LOG")) {
         const sys::Outcome file = sys::open(path, O_WRONLY | O_APPEND | O_CREAT, 0600);
         const std::string line = std::string(crash_point_names[index]) + " " + std::to_string(::getpid()) + "\n";
         if (file.ok()) (void)sys::write(file.as_int(), line.data(), line.size());
@@ -44,13 +44,13 @@ void arm(std::string_view entry) {
             return;
         }
     }
-    throw UsageError("GREENSUP_CRASH_POINTS: there is no crash point \"" + std::string(name) + "\"");
+    throw UsageError("GREEN_CRASH_POINTS: there is no crash point \"" + std::string(name) + "\"");
 }
 
 }  // namespace
 
 void arm_drill() {
-    const char* text = std::getenv("GREENSUP_CRASH_POINTS");
+    const char* text = std::getenv("GREEN_CRASH_POINTS");
     if (text == nullptr || crash_hook.load() != nullptr) return;
     std::string_view rest{text};
     while (!rest.empty()) {
