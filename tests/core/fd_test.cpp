@@ -169,8 +169,7 @@ TEST_CASE("fd: a descriptor that never waits needs no hub", "[core][net]") {
     CHECK_FALSE(made);
 }
 
-// --- the table, on a reactor that reports what it is told to
-// -----------------------------------------------------------
+// --- the table, on a reactor that reports what it is told to ---
 
 namespace {
 

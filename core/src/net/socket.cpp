@@ -164,8 +164,7 @@ void Stream::shutdown_write() {
 Endpoint Stream::peer() const { return name_of(fd_, sys::getpeername, "peer of"); }
 Endpoint Stream::local() const { return name_of(fd_, sys::getsockname, "name of"); }
 
-// --- listening
-// ----------------------------------------------------------------------------------------------------
+// --- listening ---
 
 namespace {
 

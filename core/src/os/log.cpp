@@ -144,7 +144,7 @@ bool Log::drain() noexcept {
     return drain();
 }
 
-// --- who waits for room --------------------------------------------------------------------------
+// --- who waits for room ---
 
 /// The one place at a descriptor. Free again when its owner goes, whether or not it ever ran.
 class Seat {
@@ -206,7 +206,7 @@ void write_out(Log& log, std::unique_lock<std::mutex> lock) noexcept {
 
 }  // namespace
 
-// --- what users call -----------------------------------------------------------------------------
+// --- what users call ---
 
 void write(Level level, std::string_view event, Fields fields) noexcept {
     if (level < lowest.load(std::memory_order_relaxed) || level == Level::off) return;

@@ -53,7 +53,7 @@ void check(const Command& command) {
     whole(command.cwd);
 }
 
-// --- what to run ---------------------------------------------------------------------------------
+// --- what to run ---
 
 std::string_view path_of(char* const* environment) {
     for (; environment != nullptr && *environment != nullptr; ++environment) {
@@ -85,7 +85,7 @@ std::vector<char*> pointers(const std::vector<std::string>& texts) {
     return list;
 }
 
-// --- descriptors ---------------------------------------------------------------------------------
+// --- descriptors ---
 
 struct Descriptors {
     std::vector<Command::Handover> list;
@@ -121,7 +121,7 @@ Descriptors arrange(const Command& command) {
     return all;
 }
 
-// --- the moment itself ---------------------------------------------------------------------------
+// --- the moment itself ---
 
 /// Memory for the child's few frames, with a guard below.
 class ChildStack {

@@ -70,8 +70,7 @@ Hub::~Hub() {
     this_thread_hub = outer_;
 }
 
-// --- the ring
-// ---------------------------------------------------------------------------------------------------
+// --- the ring ---
 
 void Hub::enroll(Task& task, const void* spawned_from) noexcept {
     task.hub = this;
@@ -101,8 +100,7 @@ Task* Hub::next_task() noexcept {
     return nullptr;
 }
 
-// --- switching
-// --------------------------------------------------------------------------------------------------
+// --- switching ---
 
 void Hub::became_running(Task& task) noexcept {
     running_ = &task;
@@ -165,8 +163,7 @@ void Hub::arrived(void* fake_stack) noexcept {
     if (left_ != nullptr) stacks_->give_back(*std::exchange(left_, nullptr));
 }
 
-// --- a greenlet's life
-// ------------------------------------------------------------------------------------------
+// --- a greenlet's life ---
 
 void Hub::greenlet_entry() noexcept {
     Hub& hub = *this_thread_hub;
@@ -225,183 +222,5 @@ void Hub::finish(Task& task, Ending ending) noexcept {
         task.release();
     }
 }
-
-// --- waiting
-// ----------------------------------------------------------------------------------------------------
-
-void Hub::check_may_switch() const {
-    if (running_ == &hub_) throw BlockingInHub("a hub callback must not wait");
-    if (fence_ != nullptr)
-        throw BlockingInHub(std::string("waiting inside a NoSwitch fence: ") + fence_);
-}
-
-std::size_t Hub::arm(Task& me, std::span<WaitNode* const> nodes) {
-    std::size_t armed = 0;
-    const auto undo = [&] {
-        while (armed > 0) nodes[--armed]->disarm();
-    };
-    try {
-        for (; armed < nodes.size(); ++armed) {
-            WaitNode& node = *nodes[armed];
-            node.fired_ = false;
-            node.waker_ = Waker{me};
-            if (node.arm()) {
-                node.fired_ = true;
-                undo();
-                return 0;
-            }
-        }
-    } catch (...) {
-        undo();
-        throw;
-    }
-    return armed;
-}
-
-namespace {
-
-struct Limit : Timer {
-    Waker waker;
-};
-
-}  // namespace
-
-bool Hub::park(std::span<WaitNode* const> nodes, Deadline deadline) {
-    check_may_switch();
-    Task& me = *running_;
-    if (me.attention) deliver(false);
-    if (arm(me, nodes) != nodes.size()) return true;
-
-    Limit limit;
-    limit.waker = Waker{me};
-    bool sleeps = !deadline.has_passed();
-    if (sleeps && !deadline.is_never()) {
-        try {
-            timers_.start(limit, deadline.when(),
-                          [](Timer& timer) noexcept { static_cast<Limit&>(timer).waker.wake(); });
-        } catch (...) {
-            for (WaitNode* node : nodes) node->disarm();
-            throw;
-        }
-    }
-    if (sleeps) {
-        std::size_t outside = 0;
-        for (WaitNode* node : nodes) outside += node->reach() == Reach::outside;
-        outside_waits_ += outside;
-        me.waits = nodes.data();
-        me.wait_count = nodes.size();
-        me.since = turn_time_;
-        me.state = TaskState::parked;
-        switch_away();
-        me.waits = nullptr;
-        me.wait_count = 0;
-        outside_waits_ -= outside;
-        timers_.cancel(limit);
-    }
-    bool fired = false;
-    for (WaitNode* node : nodes) {
-        if (node->fired()) {
-            fired = true;
-        } else {
-            node->disarm();
-        }
-    }
-    if (me.attention) {
-        try {
-            deliver(fired);
-        } catch (...) {
-            for (WaitNode* node : nodes) {
-                if (node->fired()) node->abandon();
-            }
-            throw;
-        }
-    }
-    return fired;
-}
-
-void Hub::yield() {
-    check_may_switch();
-    Task& me = *running_;
-    if (me.attention) deliver(false);
-    make_ready(me);
-    switch_away();
-    if (me.attention) deliver(false);
-}
-
-void Hub::wait_idle() {
-    ListNode node{idle_, "idle"};
-    park(std::span<WaitNode* const>{std::array<WaitNode*, 1>{&node}}, Deadline::never());
-}
-
-// --- the loop
-// ---------------------------------------------------------------------------------------------------
-
-void Hub::hub_entry() noexcept {
-    Hub& hub = *this_thread_hub;
-    hub.arrived(nullptr);
-    for (;;) {
-        hub.turn();
-        if (Task* next = hub.next_task()) hub.suspend_for(*next);
-    }
-}
-
-void Hub::turn() noexcept {
-    TimePoint until = TimePoint::min();
-    if (ring_.empty() && idle_.empty() && !has_posted_.load(std::memory_order_acquire)) {
-        if (deadlocked()) {
-            end_deadlock();
-        } else {
-            until = timers_.nearest();
-        }
-    }
-    reactor_->wait(until);
-    run_posted();
-    turn_time_ = now();
-    timers_.expire(turn_time_);
-    if (ring_.empty() && !idle_.empty()) idle_.fire_all();
-    switches_left_ = config_.budget_switches;
-    slice_end_ = turn_time_ + config_.budget_time;
-}
-
-bool Hub::deadlocked() noexcept { return outside_waits_ == 0 && timers_.keeping_alive() == 0; }
-
-void Hub::end_deadlock() noexcept {
-    std::string text =
-        "this would block for ever: nothing can wake any greenlet\n" + report_tasks();
-    if (main_.shields > 0 || main_.exceptions.uncaught > 0) {
-        // It waits in a destructor or under a shield, where nothing may be thrown.
-        std::fprintf(stderr, "greensup: %s", text.c_str());
-        std::abort();
-    }
-    main_.kill = std::make_exception_ptr(LoopExit(std::move(text)));
-    interrupt(main_);
-}
-
-void Hub::post(std::function<void()> function) {
-    {
-        const std::lock_guard lock{posted_mutex_};
-        posted_.push_back(std::move(function));
-    }
-    has_posted_.store(true, std::memory_order_release);
-    reactor_->notify();
-}
-
-void Hub::run_posted() noexcept {
-    if (!has_posted_.exchange(false, std::memory_order_acq_rel)) return;
-    std::vector<std::function<void()>> batch;
-    {
-        const std::lock_guard lock{posted_mutex_};
-        batch.swap(posted_);
-    }
-    for (auto& function : batch) {
-        try {
-            function();
-        } catch (...) {
-            report_error("posted function", std::current_exception());
-        }
-    }
-}
-
-void Hub::on_signal(int signal) noexcept { signals_->deliver(signal); }
 
 }  // namespace green::detail
