@@ -50,8 +50,9 @@ BoundSocket::~BoundSocket() {
 void BoundSocket::set_backlog(int backlog) {
     const auto changed = green::sys::listen(descriptor(), backlog);
     if (!changed.ok())
-        throw Refusal(Code::address, "sockets." + name_ + ": cannot set the backlog of " + address_ +
-                                         ": " + std::generic_category().message(changed.error));
+        throw Refusal(Code::address, "sockets." + name_ + ": cannot set the backlog of " +
+                                         address_ + ": " +
+                                         std::generic_category().message(changed.error));
 }
 
 }  // namespace greensup

@@ -81,9 +81,10 @@ int run(CLI::App& app, int argc, const char* const* argv) {
 }  // namespace
 
 int run_command_line(int argc, const char* const* argv) {
-    CLI::App app{"greensup starts worker processes from a file and replaces them without dropping "
-                 "a request or a message.",
-                 "greensup"};
+    CLI::App app{
+        "greensup starts worker processes from a file and replaces them without dropping "
+        "a request or a message.",
+        "greensup"};
     app.footer(examples);
     app.set_version_flag("--version", "greensup " GREENSUP_VERSION);
     app.require_subcommand(1);

@@ -59,9 +59,8 @@ std::string ControlClient::ask(const Request& request, green::Deadline deadline)
             if (line.back() == '\n') return line;
         }
     } catch (const std::system_error& error) {
-        throw Refusal(Code::not_found,
-                      "the supervisor (pid " + std::to_string(pid_) +
-                          ") does not answer: " + error.code().message());
+        throw Refusal(Code::not_found, "the supervisor (pid " + std::to_string(pid_) +
+                                           ") does not answer: " + error.code().message());
     }
     throw Refusal(Code::not_found,
                   "the supervisor (pid " + std::to_string(pid_) + ") went away without an answer");

@@ -16,18 +16,20 @@ std::string dump(const Document& document) {
 }
 
 Document write(const Diagnostic& d) {
-    return {{"file", d.file}, {"line", d.place.line}, {"column", d.place.column}, {"code", d.code},
-            {"key", d.key},   {"message", d.message}, {"hint", d.hint},
+    return {{"file", d.file},
+            {"line", d.place.line},
+            {"column", d.place.column},
+            {"code", d.code},
+            {"key", d.key},
+            {"message", d.message},
+            {"hint", d.hint},
             {"source_line", d.source_line}};
 }
 
 Diagnostic read(const json& d) {
-    return {d.value("file", ""),
-            {d.value("line", 0U), d.value("column", 0U)},
-            d.value("code", ""),
-            d.value("key", ""),
-            d.value("message", ""),
-            d.value("hint", ""),
+    return {d.value("file", ""),       {d.value("line", 0U), d.value("column", 0U)},
+            d.value("code", ""),       d.value("key", ""),
+            d.value("message", ""),    d.value("hint", ""),
             d.value("source_line", "")};
 }
 
@@ -41,7 +43,8 @@ std::optional<Request> parse_request(std::string_view line, std::string& error) 
     };
     if (document.is_discarded() || !document.is_object()) return refuse("not a JSON object");
     Request request;
-    if (document.contains("id")) request.id = document["id"].dump(-1, ' ', true, json::error_handler_t::replace);
+    if (document.contains("id"))
+        request.id = document["id"].dump(-1, ' ', true, json::error_handler_t::replace);
     if (!document.contains("verb") || !document["verb"].is_string())
         return refuse("\"verb\" is missing or no string");
     request.verb = document["verb"].get<std::string>();

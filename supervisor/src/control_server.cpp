@@ -156,10 +156,10 @@ void ControlServer::serve(green::Stream& stream) {
         while (const auto line = lines.next()) {
             std::string error;
             const auto request = parse_request(*line, error);
-            stream.write_all(request ? handler_(*request)
-                                     : refusal_line(Code::usage, error,
-                                                    "write {\"id\":1,\"verb\":\"status\"}"),
-                             write_limit);
+            stream.write_all(
+                request ? handler_(*request)
+                        : refusal_line(Code::usage, error, "write {\"id\":1,\"verb\":\"status\"}"),
+                write_limit);
         }
     } catch (const Refusal& refusal) {
         const auto line = refusal_line(refusal.code(), refusal.what(), refusal.hint());

@@ -49,8 +49,7 @@ Environment environment_of_this_process() {
 }
 
 std::string run_dir_of(const std::string& file, const Environment& environment) {
-    if (const auto config = read_config_file(file, environment))
-        return config->supervisor.run_dir;
+    if (const auto config = read_config_file(file, environment)) return config->supervisor.run_dir;
     // Whoever has just broken his file still wants to see what runs, and to stop it.
     std::ifstream stream(std::filesystem::path(environment.working_directory) / file);
     if (!stream) return {};

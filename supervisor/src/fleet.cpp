@@ -59,7 +59,7 @@ std::shared_ptr<Pool> Fleet::find(const std::string& name) const {
 }
 
 std::shared_ptr<Pool> Fleet::add_pool(const std::string& name,
-                                       std::shared_ptr<const Edition> edition) {
+                                      std::shared_ptr<const Edition> edition) {
     auto pool = std::make_shared<Pool>();
     pool->name = name;
     pool->generation = edition->generation;
@@ -68,8 +68,7 @@ std::shared_ptr<Pool> Fleet::add_pool(const std::string& name,
     return pool;
 }
 
-Member& Fleet::add(Pool& pool, int slot, std::uint64_t generation, bool on_trial,
-                    const char* who) {
+Member& Fleet::add(Pool& pool, int slot, std::uint64_t generation, bool on_trial, const char* who) {
     auto member = std::make_shared<Member>();
     member->pool = pool.name;
     member->set_edition(pool.edition);
@@ -122,7 +121,7 @@ std::shared_ptr<Member> Fleet::shared(Member& member) const {
     return nullptr;
 }
 
-// --- time and order ------------------------------------------------------------------------------
+// --- time and order ---
 
 std::optional<TimePoint> Fleet::advance(bool ignores_order) {
     std::optional<TimePoint> next;
@@ -175,8 +174,8 @@ void Fleet::sweep() {
         gone += std::erase_if(pool->members, [](const auto& member) {
             return member->is_leaving && is_over(member->instance.state);
         });
-    gone += std::erase_if(pools_,
-                          [](const auto& pool) { return !pool->is_wanted && pool->members.empty(); });
+    gone += std::erase_if(
+        pools_, [](const auto& pool) { return !pool->is_wanted && pool->members.empty(); });
     if (gone > 0) changed_.set();
 }
 

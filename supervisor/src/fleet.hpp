@@ -31,8 +31,8 @@ struct Member {
     const WorkerConfig* worker = nullptr;  // in the edition
     Instance instance;
     std::shared_ptr<Incarnation> incarnation;
-    bool is_leaving = false;    // it is forgotten when it is over
-    bool is_last = false;       // nobody of its pool comes after it
+    bool is_leaving = false;  // it is forgotten when it is over
+    bool is_last = false;     // nobody of its pool comes after it
 
     /// Moves it to another edition; its process stays what it is.
     void set_edition(std::shared_ptr<const Edition> to);

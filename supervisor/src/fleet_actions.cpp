@@ -1,5 +1,7 @@
 // What the state machine asks for, done; and what processes do, told to it.
+#include <cerrno>
 #include <csignal>
+#include <system_error>
 
 #include <green/errors.hpp>
 #include <green/log.hpp>
@@ -10,8 +12,17 @@ namespace greensup {
 namespace {
 
 /// To all of its group: what an instance has started goes with it.
+void signal(green::Process& process, int number) {
+    try {
+        process.signal_group(number);
+    } catch (const std::system_error& error) {  // it has become another user
+        green::log::error("signal.failed",
+                          {{"pid", process.pid()}, {"signal", number}, {"error", error.what()}});
+    }
+}
+
 void signal(Member& member, int number) {
-    if (member.incarnation) member.incarnation->process.signal_group(number);
+    if (member.incarnation) signal(member.incarnation->process, number);
 }
 
 Input input_for(const std::optional<green::ExitStatus>& status) {
@@ -41,8 +52,7 @@ void Fleet::act(Member& member, Action action) {
 
 void Fleet::spawn(Member& member) {
     SpawnFailure failure;
-    member.incarnation =
-        spawner_.spawn(*member.edition, *member.worker, member.instance, failure);
+    member.incarnation = spawner_.spawn(*member.edition, *member.worker, member.instance, failure);
     if (!member.incarnation) {
         apply(member, failure.is_shortage
                           ? Input::shortage(failure.error)
@@ -62,11 +72,11 @@ void Fleet::attend(const std::shared_ptr<Member>& member) {
 }
 
 void Fleet::await_end(const std::shared_ptr<Member>& member,
-                       const std::shared_ptr<Incarnation>& incarnation) {
+                      const std::shared_ptr<Incarnation>& incarnation) {
     auto& process = incarnation->process;
     process.await_end();
     // While it is not reaped its number is taken, so that this reaches nobody else.
-    process.signal_group(SIGKILL);
+    signal(process, SIGKILL);
     const auto status = process.poll();
     spawner_.bury(*incarnation);
     member->incarnation.reset();
@@ -74,11 +84,15 @@ void Fleet::await_end(const std::shared_ptr<Member>& member,
 }
 
 void Fleet::converse(const std::shared_ptr<Member>& member,
-                      const std::shared_ptr<Incarnation>& incarnation) {
-    const auto complain = [&](const char* what) {
+                     const std::shared_ptr<Incarnation>& incarnation) {
+    const auto give_up = [&](const std::exception& error) {
         green::log::error("channel.broken", {{"pool", member->pool},
                                              {"slot", member->instance.slot},
-                                             {"error", what}});
+                                             {"pid", incarnation->process.pid()},
+                                             {"error", error.what()}});
+        // Who serves may go on to do so; who has not heard what he needs never will.
+        if (member->incarnation == incarnation && member->instance.state != State::ready)
+            signal(*member, SIGKILL);
     };
     try {
         greet(*incarnation, *member->edition, *member->worker, member->instance);
@@ -86,13 +100,11 @@ void Fleet::converse(const std::shared_ptr<Member>& member,
             if (word != Word::ready || member->incarnation != incarnation) return;  // R2
             apply(*member, Input::of(Input::What::ready));
         });
-    } catch (const green::ProtocolError& error) {
-        // Who cannot be understood cannot be told to leave either.
-        complain(error.what());
-        if (member->incarnation == incarnation) signal(*member, SIGKILL);
     } catch (const green::Closed&) {  // it has ended, as await_end() says
+    } catch (const green::ProtocolError& error) {
+        give_up(error);
     } catch (const std::system_error& error) {
-        if (error.code().value() != EPIPE) complain(error.what());
+        if (error.code().value() != EPIPE) give_up(error);
     }
 }
 
@@ -104,7 +116,7 @@ void Fleet::ask_drain(Member& member) {
     const auto is_last = member.is_last;
     greenlets_.spawn([incarnation, limit, is_last] {
         // The signal means the same to a worker, and needs nobody who reads.
-        if (!ask_to_drain(*incarnation, limit, is_last)) incarnation->process.signal(SIGTERM);
+        if (!ask_to_drain(*incarnation, limit, is_last)) signal(incarnation->process, SIGTERM);
     });
 }
 

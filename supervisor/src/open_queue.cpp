@@ -87,8 +87,9 @@ void keep_as_it_is(const shm::Keeper& keeper, const QueueConfig& queue) {
                                        {"ready", status.ready},
                                        {"max_bytes", keeper.segment().config().payload_bytes},
                                        {"capacity", keeper.segment().config().capacity},
-                                       {"why", "it holds messages; its new figures apply once it "
-                                               "was empty at a start"}});
+                                       {"why",
+                                        "it holds messages; its new figures apply once it "
+                                        "was empty at a start"}});
 }
 
 }  // namespace
@@ -132,9 +133,9 @@ OpenQueue::~OpenQueue() {
     if (empty())
         (void)sys::unlink(state_->path.c_str());
     else
-        green::log::info("queue.left", {{"queue", state_->config.name},
-                                        {"messages", left.left()},
-                                        {"path", state_->path}});
+        green::log::info(
+            "queue.left",
+            {{"queue", state_->config.name}, {"messages", left.left()}, {"path", state_->path}});
 }
 
 const QueueConfig& OpenQueue::config() const noexcept { return state_->config; }

@@ -108,8 +108,8 @@ void ProcessTable::fill(int row, const ProcessRecord& record) {
     text << record.pid << ' ' << record.start_time << ' '
          << (record.kind == Kind::hub ? "hub" : "exec") << ' ' << patience << ' ' << record.name;
     const auto line = padded(text.str());
-    const auto written = sys::pwrite(file_.number(), line.data(), line.size(),
-                                     row * static_cast<off_t>(row_size));
+    const auto written =
+        sys::pwrite(file_.number(), line.data(), line.size(), row * static_cast<off_t>(row_size));
     if (!written.ok())
         green::log::warning("processes.lost",
                             {{"pid", record.pid}, {"error", std::strerror(written.error)}});

@@ -93,7 +93,11 @@ std::shared_ptr<ReloadJob> Reloader::apply(Result<Config> read, Scope scope) {
         edition_ = std::move(next);
     } catch (const Refusal& refusal) {
         const auto& file = edition_->config.file;
-        reject(*job, {Code::failed, refusal.what(), refusal.hint(), job->plan, edition_->generation,
+        reject(*job, {Code::failed,
+                      refusal.what(),
+                      refusal.hint(),
+                      job->plan,
+                      edition_->generation,
                       {{file, {}, "E011", "", refusal.what(), refusal.hint(), ""}}});
         return job;
     }
@@ -114,8 +118,12 @@ void Reloader::reject(ReloadJob& job, ReloadOutcome outcome) {
 
 void Reloader::supersede() {
     if (!job_) return;
-    job_->outcome.set({Code::superseded, "a newer configuration took over before this one was done",
-                       "", job_->plan, job_->generation, {}});
+    job_->outcome.set({Code::superseded,
+                       "a newer configuration took over before this one was done",
+                       "",
+                       job_->plan,
+                       job_->generation,
+                       {}});
     job_.reset();
 }
 
@@ -230,8 +238,8 @@ void Reloader::cancel() {
     roller_.cancel();
     retiring_.clear();
     if (!job_) return;
-    job_->outcome.set({Code::failed, "the supervisor is stopping", "", job_->plan,
-                       job_->generation, {}});
+    job_->outcome.set(
+        {Code::failed, "the supervisor is stopping", "", job_->plan, job_->generation, {}});
     job_.reset();
 }
 

@@ -9,10 +9,10 @@
 #include <green/event.hpp>
 
 #include "edition.hpp"
+#include "fleet.hpp"
 #include "plan.hpp"
 #include "refusal.hpp"
 #include "roller.hpp"
-#include "fleet.hpp"
 #include "status.hpp"
 
 namespace greensup {

@@ -8,8 +8,8 @@
 #include <string>
 #include <vector>
 
-#include "roll.hpp"
 #include "fleet.hpp"
+#include "roll.hpp"
 
 namespace greensup {
 

@@ -43,7 +43,8 @@ void check_owner(const std::string& path) {
     struct stat above {};
     if (::stat(parent.c_str(), &above) != 0) refuse("cannot look at " + parent.string(), errno);
     const bool is_trusted = above.st_uid == ::geteuid() || above.st_uid == 0;
-    const bool is_open = (above.st_mode & (S_IWGRP | S_IWOTH)) != 0 && (above.st_mode & S_ISVTX) == 0;
+    const bool is_open =
+        (above.st_mode & (S_IWGRP | S_IWOTH)) != 0 && (above.st_mode & S_ISVTX) == 0;
     if (!is_trusted || is_open)
         throw Refusal(Code::files,
                       "run directory " + path + ": others may rename what is in " + parent.string(),
@@ -52,7 +53,8 @@ void check_owner(const std::string& path) {
 
 void make_directory(const std::string& path, mode_t mode) {
     const auto made = sys::mkdir(path.c_str(), mode);
-    if (!made.ok() && made.error != EEXIST) refuse("cannot create run directory " + path, made.error);
+    if (!made.ok() && made.error != EEXIST)
+        refuse("cannot create run directory " + path, made.error);
 }
 
 void make_all(const std::string& path, mode_t mode) {
@@ -89,8 +91,7 @@ RunDir::RunDir(const std::string& directory, int control_mode) : paths_{director
     const auto locked = sys::flock(lock_.number(), LOCK_EX);
     if (locked.would_block()) {
         const auto pid = holder_of(lock_.number());
-        throw Refusal(Code::locked,
-                      "another supervisor runs in " + directory + ", with pid " + pid,
+        throw Refusal(Code::locked, "another supervisor runs in " + directory + ", with pid " + pid,
                       "stop it with: greensup shutdown --run-dir " + directory);
     }
     if (!locked.ok()) refuse("cannot lock " + paths_.lock(), locked.error);

@@ -57,8 +57,7 @@ std::optional<rlimit> raise_descriptor_limit() {
 }
 
 std::string stage_text(const green::SpawnError& error, const green::Command& command) {
-    const auto& subject =
-        error.stage() == green::SpawnStage::cwd ? command.cwd : command.program;
+    const auto& subject = error.stage() == green::SpawnStage::cwd ? command.cwd : command.program;
     return std::string(name(error.stage())) + " " + subject;
 }
 
@@ -149,10 +148,21 @@ std::shared_ptr<Incarnation> Spawner::spawn(const Edition& edition, const Worker
 
 void Spawner::bury(Incarnation& incarnation) {
     if (incarnation.channel) incarnation.channel->close();
-    if (!incarnation.process.empty())
-        for (const auto& queue : incarnation.queues) queue->repair(incarnation.owner);
+    bool is_mended = true;
+    if (!incarnation.process.empty()) {
+        for (const auto& queue : incarnation.queues) {
+            try {
+                queue->repair(incarnation.owner);
+            } catch (const std::exception& error) {  // the segment contradicts itself
+                is_mended = false;
+                green::log::error("queue.damaged",
+                                  {{"queue", queue->config().name}, {"error", error.what()}});
+            }
+        }
+    }
     incarnation.queues.clear();
-    if (incarnation.owner != 0) owners_[incarnation.owner] = false;
+    // A number that a queue still knows from its last bearer is given to nobody.
+    if (incarnation.owner != 0 && is_mended) owners_[incarnation.owner] = false;
     incarnation.owner = 0;
     if (incarnation.row >= 0) table_.clear(incarnation.row);
     incarnation.row = -1;

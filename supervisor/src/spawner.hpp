@@ -21,11 +21,11 @@ namespace greensup {
 /// One process and what is its alone. An instance has one after the other.
 struct Incarnation {
     green::Process process;
-    std::optional<green::ipc::FrameStream> channel;   // kind = "hub"
-    std::uint32_t owner = 0;                          // its number in every queue's segment
-    std::vector<std::shared_ptr<OpenQueue>> queues;   // which it was given
-    std::vector<QueueGrant> grants;                   // in the same order
-    int row = -1;                                     // in the table of processes
+    std::optional<green::ipc::FrameStream> channel;  // kind = "hub"
+    std::uint32_t owner = 0;                         // its number in every queue's segment
+    std::vector<std::shared_ptr<OpenQueue>> queues;  // which it was given
+    std::vector<QueueGrant> grants;                  // in the same order
+    int row = -1;                                    // in the table of processes
 };
 
 /// It could not be started. A shortage is the system's fault and passes by itself.

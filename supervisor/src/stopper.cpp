@@ -25,8 +25,9 @@ void Stopper::begin(const Edition& edition, const char* who) {
     edition_ = &edition;
     began_ = now;
     roles_ = read_roles(edition.config);
-    green::log::info("shutdown.begin", {{"asked_by", who},
-                                        {"at_most", to_text(edition.config.supervisor.shutdown_timeout)}});
+    green::log::info(
+        "shutdown.begin",
+        {{"asked_by", who}, {"at_most", to_text(edition.config.supervisor.shutdown_timeout)}});
     for (const auto& [name, queue] : edition.queues)
         followers_.spawn([this, queue = queue] { queue->follow(changed_); });
     changed_.set();
@@ -60,8 +61,8 @@ ShutdownView Stopper::view() const {
         ShutdownPool one{pool->name, 0, told_.contains(pool->name) || !pool->is_wanted, {}};
         for (const auto& member : pool->members) {
             if (!is_over(member->instance.state)) ++one.live;
-            one.needs = std::max(one.needs,
-                                 member->worker->stop.drain + member->worker->stop.timeout);
+            one.needs =
+                std::max(one.needs, member->worker->stop.drain + member->worker->stop.timeout);
         }
         view.pools.push_back(std::move(one));
     }
@@ -121,7 +122,9 @@ void Stopper::to_all(Input::What what, const char* who) {
 
 /// Once for each new reason; the numbers in it change all the time.
 void Stopper::log_waiting(const std::vector<std::string>& reasons) {
-    const auto without_count = [](const std::string& text) { return text.substr(0, text.find(" (")); };
+    const auto without_count = [](const std::string& text) {
+        return text.substr(0, text.find(" ("));
+    };
     std::vector<std::string> bare;
     std::transform(reasons.begin(), reasons.end(), std::back_inserter(bare), without_count);
     for (std::size_t i = 0; i < reasons.size(); ++i)

@@ -7,6 +7,7 @@
 #include <unistd.h>
 
 #include <green/deadline.hpp>
+#include <green/greenlet.hpp>
 #include <green/log.hpp>
 #include <green/sys.hpp>
 #include <green/thread_pool.hpp>
@@ -109,6 +110,8 @@ void Supervisor::keep_going() {
 }
 
 void Supervisor::end() {
+    // Nobody shall come back from a wait to what is not there any more.
+    greenlets_.kill();
     server_.reset();
     std::string left;
     std::uint64_t count = 0;
@@ -120,13 +123,15 @@ void Supervisor::end() {
     works_.reset();  // closes sockets and removes what is empty
     (void)sys::unlink(paths_.processes().c_str());
     (void)sys::rmdir(paths_.queues().c_str());
-    green::log::info("supervisor.stopped", {{"uptime", to_text(std::chrono::round<std::chrono::milliseconds>(
-                                                     green::now() - started_))},
-                                            {"messages_left", count},
-                                            {"queues", left}});
+    green::log::info(
+        "supervisor.stopped",
+        {{"uptime",
+          to_text(std::chrono::round<std::chrono::milliseconds>(green::now() - started_))},
+         {"messages_left", count},
+         {"queues", left}});
 }
 
-// --- signals -------------------------------------------------------------------------------------
+// --- signals ---
 
 void Supervisor::watch_signals() {
     while (const auto signal = signals_.next()) on_signal(*signal);
@@ -143,7 +148,8 @@ void Supervisor::on_signal(int signal) {
             return stop(who, signal == SIGQUIT);
         case SIGTSTP:
             // Workers that run on behind a supervisor that stands still are a trap.
-            green::log::warning("signal.ignored", {{"signal", who}, {"why", "cannot be suspended"}});
+            green::log::warning("signal.ignored",
+                                {{"signal", who}, {"why", "cannot be suspended"}});
             return;
         default:
             green::log::info("signal.ignored", {{"signal", who}, {"why", "means nothing here"}});
@@ -182,8 +188,8 @@ void Supervisor::on_hangup() {
 std::shared_ptr<ReloadJob> Supervisor::reload(std::optional<Scope> scope) {
     const auto file = works_->reloader.edition().config.file;
     // In a thread: a file on a disk that hangs must not stop the supervision.
-    auto read = green::threads().apply(
-        [file, ours = ours_] { return read_config_file(file, ours); });
+    auto read =
+        green::threads().apply([file, ours = ours_] { return read_config_file(file, ours); });
     if (works_->stopper.has_begun()) {
         auto job = std::make_shared<ReloadJob>();
         job->outcome.set({Code::failed, "the supervisor is stopping", "", "", 0, {}});
@@ -198,7 +204,7 @@ std::shared_ptr<ReloadJob> Supervisor::reload(std::optional<Scope> scope) {
     return job;
 }
 
-// --- the verb ------------------------------------------------------------------------------------
+// --- the verb ---
 
 int start_supervisor(const std::string& file) {
     const auto ours = environment_of_this_process();
@@ -215,6 +221,7 @@ int start_supervisor(const std::string& file) {
         supervisor.run();
         return number(Code::ok);
     } catch (const Refusal& refusal) {
+        green::yield();  // greenlets that were killed before they ever ran leave the ready ring
         std::fprintf(stderr, "greensup: %s\n", refusal.what());
         if (!refusal.hint().empty()) std::fprintf(stderr, "    hint: %s\n", refusal.hint().c_str());
         return number(refusal.code());

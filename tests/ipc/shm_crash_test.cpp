@@ -1,6 +1,6 @@
-// A process is killed at every named point of every operation, at each time it comes by, and the account is made
-// afterwards. The points are found by running each role once; none can be forgotten, since a last test asks for those
-// that no role has hit.
+// A process is killed at every named point of every operation, at each time it comes by, and the
+// account is made afterwards. The points are found by running each role once; none can be
+// forgotten, since a last test asks for those that no role has hit.
 
 #include <algorithm>
 #include <csignal>
@@ -53,7 +53,7 @@ void get_and_ack(Member& member) {
 struct World;
 struct Role {
     const char* name;
-    std::function<void(World&)> prepare;  // in the parent
+    std::function<void(World&)> prepare;       // in the parent
     std::function<void(World&, Member&)> act;  // in the child, as owner 1
 };
 
@@ -74,6 +74,7 @@ void haunt(World& world) {
     REQUIRE(world.queue.keeper->take_back(world.stale.slot, world.stale.word));
 }
 
+// A table, so its length is no burden.
 const std::vector<Role>& roles() {
     static const std::vector<Role> all{
         {"producer", nothing,
@@ -81,7 +82,8 @@ const std::vector<Role>& roles() {
              put_as(member, 1, 100);
              put_as(member, 2, 2000);
              Reservation reservation;
-             if (member.try_reserve(300, reservation) == Shortage::none) member.abandon(reservation);
+             if (member.try_reserve(300, reservation) == Shortage::none)
+                 member.abandon(reservation);
              put_as(member, 3, 8);
          }},
         {"producer through many chunks", nothing,
@@ -217,8 +219,10 @@ std::vector<Place> places() {
     return found;
 }
 
-/// Runs `mend` in a child that dies at the nth time it comes by `point`, or counts where it comes by.
-template <class Mend>
+using Mend = void (*)(Keeper&);
+
+/// Runs `mend` in a child that dies at the nth time it comes by `point`, or counts where it comes
+/// by.
 int mend_in_child(World& world, std::optional<CrashPoint> point, unsigned nth, Mend mend) {
     return reap(fork_child([&] {
         target = point.value_or(CrashPoint{});
@@ -240,48 +244,59 @@ std::vector<Place> messes() {
     return chosen;
 }
 
-/// Kills the mender at every point of its own, first and last time, over each mess; a second one finishes.
-template <class Mend>
+/// One mess, one mender that is killed (or only watched), a second one that finishes.
+class Mending {
+ public:
+    Mending(const Place& mess, Mend mend, bool is_everybody_dead)
+        : mess_{mess}, mend_{mend}, is_everybody_dead_{is_everybody_dead} {}
+
+    void run(std::optional<CrashPoint> point, unsigned nth) {
+        Common<Ledger> fresh;
+        ledger = &*fresh;
+        World world;
+        REQUIRE(play(world, *mess_.role, mess_.point, 1) == SIGKILL);
+        fresh->has_struck = false;
+        const int end = mend_in_child(world, point, nth, mend_);
+        REQUIRE(end == (point ? SIGKILL : 0));
+        REQUIRE(fresh->has_struck == point.has_value());
+        if (!point) std::copy(std::begin(fresh->hits), std::end(fresh->hits), hits);
+        if (is_everybody_dead_) {
+            world.stale = {};
+            world.witness.reset();
+            mend_(*world.queue.keeper);
+            world.witness = world.queue.join(2);
+        } else {
+            mend_(*world.queue.keeper);
+        }
+        settle_account(world);
+    }
+
+    unsigned hits[crash_point_count] = {};
+
+ private:
+    const Place& mess_;
+    Mend mend_;
+    bool is_everybody_dead_;
+};
+
+/// Kills the mender at every point of its own, first and last time, over each mess.
 unsigned kill_menders(std::size_t stride, Mend mend, bool is_everybody_dead) {
     unsigned kills = 0;
     const std::vector<Place> chosen = messes();
     for (std::size_t mess = 0; mess < chosen.size(); mess += stride) {
         const Place& place = chosen[mess];
-        unsigned hits[crash_point_count] = {};
-        const auto run = [&](std::optional<CrashPoint> point, unsigned nth) {
-            Common<Ledger> fresh;
-            ledger = &*fresh;
-            World world;
-            REQUIRE(play(world, *place.role, place.point, 1) == SIGKILL);
-            fresh->has_struck = false;
-            if (is_everybody_dead) world.stale = {};
-            const int end = mend_in_child(world, point, nth, mend);
-            for (std::size_t i = 0; i < crash_point_count; ++i) hits[i] = std::max(hits[i], fresh->hits[i].load());
-            if (point) {
-                REQUIRE(end == SIGKILL);
-                REQUIRE(fresh->has_struck);
-                ++kills;
-            } else {
-                REQUIRE(end == 0);
-            }
-            if (is_everybody_dead) {
-                world.witness.reset();
-                mend(*world.queue.keeper);
-                world.witness = world.queue.join(2);
-            } else {
-                mend(*world.queue.keeper);
-            }
-            settle_account(world);
-        };
-        run({}, 0);
-        unsigned counted[crash_point_count];
-        std::copy(std::begin(hits), std::end(hits), counted);
+        Mending mending{place, mend, is_everybody_dead};
+        mending.run({}, 0);
         for (std::size_t point = 0; point < crash_point_count; ++point) {
-            if (counted[point] == 0) continue;
-            INFO("mess: " << place.role->name << " killed at " << name_of(place.point) << "; mender killed at "
-                          << crash_point_names[point] << ", " << counted[point] << " times passed");
-            run(static_cast<CrashPoint>(point), 1);
-            if (counted[point] > 1) run(static_cast<CrashPoint>(point), counted[point]);
+            const unsigned times = mending.hits[point];
+            INFO("mess: " << place.role->name << " killed at " << name_of(place.point)
+                          << "; mender killed at " << crash_point_names[point] << ", passed "
+                          << times << " times");
+            for (const unsigned nth : std::set<unsigned>{std::min(times, 1u), times}) {
+                if (nth == 0) continue;
+                mending.run(static_cast<CrashPoint>(point), nth);
+                ++kills;
+            }
         }
     }
     return kills;
@@ -295,7 +310,8 @@ constexpr std::size_t mess_stride = 1;
 
 }  // namespace
 
-TEST_CASE("queue crash: whoever is killed at whichever point, repair leaves an exact account", "[ipc][queue]") {
+TEST_CASE("queue crash: whoever is killed at whichever point, repair leaves an exact account",
+          "[ipc][queue]") {
     unsigned kills = 0;
     for (const Place& place : places()) {
         for (unsigned nth = 1; nth <= place.times; ++nth) {
@@ -315,21 +331,27 @@ TEST_CASE("queue crash: whoever is killed at whichever point, repair leaves an e
     WARN("killed " << kills << " members at named points");
 }
 
-TEST_CASE("queue crash: a repair that is killed at whichever point is finished by the next one", "[ipc][queue]") {
-    const unsigned kills = kill_menders(mess_stride, [](Keeper& keeper) { keeper.repair(1); }, false);
+TEST_CASE("queue crash: a repair that is killed at whichever point is finished by the next one",
+          "[ipc][queue]") {
+    const unsigned kills = kill_menders(
+        mess_stride, [](Keeper& keeper) { keeper.repair(1); }, false);
     WARN("killed " << kills << " repairs at named points");
 }
 
-TEST_CASE("queue crash: a recovery that is killed at whichever point is finished by the next one", "[ipc][queue]") {
-    const unsigned kills = kill_menders(mess_stride, [](Keeper& keeper) { keeper.recover(); }, true);
+TEST_CASE("queue crash: a recovery that is killed at whichever point is finished by the next one",
+          "[ipc][queue]") {
+    const unsigned kills = kill_menders(
+        mess_stride, [](Keeper& keeper) { keeper.recover(); }, true);
     WARN("killed " << kills << " recoveries at named points");
 }
 
-TEST_CASE("queue crash: every named point is come by in some role, or by repair, or by recovery", "[ipc][queue]") {
+TEST_CASE("queue crash: every named point is come by in some role, or by repair, or by recovery",
+          "[ipc][queue]") {
     std::set<std::string> missing{std::begin(crash_point_names), std::end(crash_point_names)};
     for (const Place& place : places()) missing.erase(name_of(place.point));
     for (const CrashPoint mess : {CrashPoint::reserve_done, CrashPoint::put_published}) {
-        for (const auto mend : {+[](Keeper& keeper) { keeper.repair(1); }, +[](Keeper& keeper) { keeper.recover(); }}) {
+        for (const auto mend : {+[](Keeper& keeper) { keeper.repair(1); },
+                                +[](Keeper& keeper) { keeper.recover(); }}) {
             Common<Ledger> fresh;
             ledger = &*fresh;
             World world;
@@ -341,57 +363,4 @@ TEST_CASE("queue crash: every named point is come by in some role, or by repair,
         }
     }
     CHECK(missing == std::set<std::string>{});
-}
-
-TEST_CASE("queue crash: recovery keeps what was ready, in order, and takes back what everybody held", "[ipc][queue]") {
-    Queue queue;
-    {
-        const auto one = queue.join(1);
-        const auto two = queue.join(2);
-        for (std::uint64_t id = 1; id <= 6; ++id) send(*one, id, id % 2 == 0 ? 100 : 5000);
-        Lease leases[3];
-        for (Lease& lease : leases) lease = receive(*two);
-        REQUIRE(two->ack(leases[1]));
-        REQUIRE(two->nack(leases[2], Turn::last));
-        Reservation reservation;
-        REQUIRE(one->try_reserve(3000, reservation) == Shortage::none);
-        (void)two->doorbell();
-        two->arm(Interest::items);
-    }
-    const std::uint64_t generation = status(queue.segment()).generation;
-    queue.keeper = std::make_unique<Keeper>(Segment::open(queue.directory.file(), 0xfeed));
-    queue.keeper->recover();
-    CHECK(is_sound(queue.segment()));
-    CHECK(status(queue.segment()).generation == generation + 1);
-    CHECK(status(queue.segment()).ready == 5);
-    CHECK(status(queue.segment()).oldest_sequence == 1);
-    const auto member = queue.join(1);
-    Lease lease = receive(*member);
-    CHECK(lease.deliveries() == 2);
-    CHECK(member->ack(lease));
-    CHECK(drain(*member) == std::vector<std::uint64_t>{3, 4, 5, 6});
-    send(*member, 7);
-    lease = receive(*member);
-    CHECK(lease.sequence == 7);
-    CHECK(member->ack(lease));
-    CHECK(queue.keeper->empty());
-}
-
-TEST_CASE("queue crash: recovery refuses a segment that contradicts itself and changes nothing", "[ipc][queue]") {
-    Queue queue;
-    send(*queue.join(1), 1);
-    const std::uint64_t good = queue.segment().slot(0).state.load();
-    const std::uint64_t extent = queue.segment().slot(0).extent.load();
-    SECTION("an impossible state") { queue.segment().slot(0).state.store(std::uint64_t{0x77} << 56); }
-    SECTION("an owner out of range") {
-        queue.segment().slot(0).state.store(SlotWord{SlotState::leased, 4000, 1, 0}.pack());
-    }
-    SECTION("a message without memory") { queue.segment().slot(0).extent.store(0); }
-    SECTION("a message longer than its memory") { queue.segment().slot(0).size.store(1 << 20); }
-    CHECK_THROWS_AS(queue.keeper->recover(), SegmentError);
-    queue.segment().slot(0).state.store(good);
-    queue.segment().slot(0).extent.store(extent);
-    queue.segment().slot(0).size.store(100);
-    CHECK_NOTHROW(queue.keeper->recover());
-    CHECK(drain(*queue.join(2)) == std::vector<std::uint64_t>{1});
 }

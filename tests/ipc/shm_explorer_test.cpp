@@ -1,9 +1,11 @@
-// Walks through every interleaving of a small cast on the slots and one ring: producers publish and push, consumers
-// pop, claim and ack, one of them may die between any two steps, and a keeper then repairs while the others go on.
+// Walks through every interleaving of a small cast on the slots and one ring: producers publish and
+// push, consumers pop, claim and ack, one of them may die between any two steps, and a keeper then
+// repairs while the others go on.
 //
-// Each access to shared memory is a step. A state is the memory and, for each actor, what its steps have returned so
-// far: that decides what it does next. To make one step an actor is run from its beginning with the recorded answers,
-// makes one new access, and is thrown out of its function. So states can be copied, compared and visited once.
+// Each access to shared memory is a step. A state is the memory and, for each actor, what its steps
+// have returned so far: that decides what it does next. To make one step an actor is run from its
+// beginning with the recorded answers, makes one new access, and is thrown out of its function. So
+// states can be copied, compared and visited once.
 
 #include <array>
 #include <csetjmp>
@@ -95,14 +97,17 @@ void consume(std::size_t actor, bool shall_nack) {
         const std::uint64_t seen = memory.state[index].load();
         const SlotWord word = SlotWord::of(seen);
         if (word.state != SlotState::ready || tag_of(word.generation) != tag) return Claim::stale;
-        if (!memory.state[index].swap(seen, word.leased_by(owner_of(actor)).pack())) return Claim::retry;
+        if (!memory.state[index].swap(seen, word.leased_by(owner_of(actor)).pack()))
+            return Claim::retry;
         slot = index;
         leased = word.leased_by(owner_of(actor));
         return Claim::taken;
     });
     if (outcome != Ringed::done) return;
-    const SlotWord after = shall_nack ? leased.returned() : leased.acked_by(owner_of(actor)).freed();
-    if (memory.state[slot].swap(leased.pack(), after.pack()) && shall_nack) (void)ring().push(slot, after.generation);
+    const SlotWord after =
+        shall_nack ? leased.returned() : leased.acked_by(owner_of(actor)).freed();
+    if (memory.state[slot].swap(leased.pack(), after.pack()) && shall_nack)
+        (void)ring().push(slot, after.generation);
 }
 
 /// As Keeper::repair() does it: return, look at slots, look at cells, look again, fill.
@@ -119,7 +124,8 @@ void repair(std::size_t dead) {
     for (std::size_t slot = 0; slot < slots; ++slot) words[slot] = memory.state[slot].load();
     ring().for_each([&](std::uint64_t slot, std::uint64_t tag) {
         const SlotWord word = SlotWord::of(words[slot]);
-        has_cell[slot] = has_cell[slot] || (word.state == SlotState::ready && tag_of(word.generation) == tag);
+        has_cell[slot] =
+            has_cell[slot] || (word.state == SlotState::ready && tag_of(word.generation) == tag);
     });
     for (std::size_t slot = 0; slot < slots; ++slot) {
         if (SlotWord::of(words[slot]).state != SlotState::ready || has_cell[slot]) continue;
@@ -166,7 +172,8 @@ struct Play {
 class Explorer {
  public:
     /// What a missing producer would have put is there from the beginning.
-    explicit Explorer(const Play& play) : first_nacks_{play.first_consumer_nacks}, may_kill_{play.may_kill} {
+    explicit Explorer(const Play& play)
+        : first_nacks_{play.first_consumer_nacks}, may_kill_{play.may_kill} {
         State start;
         start.is_over.fill(true);
         for (const std::size_t actor : play.actors) start.is_over[actor] = false;
@@ -197,7 +204,8 @@ class Explorer {
     void visit(const State& state) {
         bool has_next = false;
         for (std::size_t actor = 0; actor < cast; ++actor) {
-            const bool is_here = actor == keeper ? state.dead >= 0 : state.dead != static_cast<int>(actor);
+            const bool is_here =
+                actor == keeper ? state.dead >= 0 : state.dead != static_cast<int>(actor);
             if (!is_here || state.is_over[actor]) continue;
             has_next = true;
             open_.push_back(after_step(state, actor));
@@ -230,21 +238,26 @@ class Explorer {
         consume(actor, first_nacks_ && actor == slots);
     }
 
-    /// All have come to their ends. What is READY must be found, once and only once; nothing is held by the dead.
+    /// All have come to their ends. What is READY must be found, once and only once; nothing is
+    /// held by the dead.
     void judge(const State& state) {
         ++ends;
         memory = state.memory;
         std::array<int, slots> found{};
         const auto take = [&](std::uint64_t slot, std::uint64_t tag) {
             const SlotWord word = SlotWord::of(memory.state[slot].load());
-            if (word.state != SlotState::ready || tag_of(word.generation) != tag) return Claim::stale;
+            if (word.state != SlotState::ready || tag_of(word.generation) != tag)
+                return Claim::stale;
             memory.state[slot].store(word.leased_by(9).acked_by(9).freed().pack());
             ++found[slot];
             return Claim::taken;
         };
-        while (ring().pop(take) == Ringed::done) {}
+        while (ring().pop(take) == Ringed::done) {
+        }
         bool is_good = ring().push(0, 99) == Ringed::done;  // the ring still takes and gives
-        is_good = is_good && ring().pop([](std::uint64_t, std::uint64_t) { return Claim::taken; }) == Ringed::done;
+        is_good = is_good && ring().pop([](std::uint64_t, std::uint64_t) {
+            return Claim::taken;
+        }) == Ringed::done;
         for (std::size_t slot = 0; slot < slots; ++slot) {
             const SlotWord word = SlotWord::of(state.memory.state[slot].value);
             is_good = is_good && found[slot] == (word.state == SlotState::ready ? 1 : 0);
@@ -256,7 +269,9 @@ class Explorer {
     bool first_nacks_;
     bool may_kill_;
     struct Hash {
-        std::size_t operator()(const std::pair<std::uint64_t, std::uint64_t>& key) const { return key.first; }
+        std::size_t operator()(const std::pair<std::uint64_t, std::uint64_t>& key) const {
+            return key.first;
+        }
     };
     std::vector<State> open_;
     std::unordered_set<std::pair<std::uint64_t, std::uint64_t>, Hash> seen_;
@@ -264,18 +279,21 @@ class Explorer {
 
 }  // namespace
 
-TEST_CASE("queue explorer: in no interleaving is a message lost, doubled or stuck, though one may die anywhere",
-          "[ipc][queue]") {
-    const Play play = GENERATE(Play{{0, 1, 2, 3}, false, false},  // two producers, two consumers
-                               Play{{1, 2, 3}, true, false},      // one of the consumers gives its message back
-                               Play{{0, 1, 2}, false, true},      // with a death and a repair
-                               Play{{1, 2, 3}, false, true},      //
-                               Play{{2, 3}, true, true});
+TEST_CASE(
+    "queue explorer: in no interleaving is a message lost, doubled or stuck, though one may die "
+    "anywhere",
+    "[ipc][queue]") {
+    const Play play =
+        GENERATE(Play{{0, 1, 2, 3}, false, false},  // two producers, two consumers
+                 Play{{1, 2, 3}, true, false},      // one of the consumers gives its message back
+                 Play{{0, 1, 2}, false, true},      // with a death and a repair
+                 Play{{1, 2, 3}, false, true},      //
+                 Play{{2, 3}, true, true});
     Explorer explorer{play};
     explorer.run();
     WARN(play.actors.size() << " actors" << (play.first_consumer_nacks ? ", a nack" : "")
-                            << (play.may_kill ? ", a death and a repair" : "") << ": " << explorer.states()
-                            << " states, " << explorer.ends << " ends");
+                            << (play.may_kill ? ", a death and a repair" : "") << ": "
+                            << explorer.states() << " states, " << explorer.ends << " ends");
     CHECK(explorer.bad_ends == 0);
     CHECK(explorer.ends > 0);
 }

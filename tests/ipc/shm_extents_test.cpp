@@ -11,7 +11,9 @@ namespace {
 /// Extents without a queue: slots are only names here.
 struct Bench {
     explicit Bench(std::uint64_t payload = 16 * 4096)
-        : segment{Segment::create(directory.file(), config(payload))}, chunks{segment}, one{segment, chunks, 1},
+        : segment{Segment::create(directory.file(), config(payload))},
+          chunks{segment},
+          one{segment, chunks, 1},
           two{segment, chunks, 2} {}
     static Config config(std::uint64_t payload) {
         Config config = small_config();
@@ -20,7 +22,8 @@ struct Bench {
         config.max_message = payload;
         return config;
     }
-    std::optional<std::span<std::byte>> take(Extents& extents, std::uint32_t slot, std::uint64_t bytes) {
+    std::optional<std::span<std::byte>> take(Extents& extents, std::uint32_t slot,
+                                             std::uint64_t bytes) {
         segment.slot(slot).state.store(SlotWord{SlotState::reserved, 1, 0, 1}.pack());
         segment.member(1).pid.store(1);
         return extents.take(slot, bytes);
@@ -41,7 +44,8 @@ struct Bench {
 
 }  // namespace
 
-TEST_CASE("queue extents: each is 64-byte aligned, large enough, zero, and nobody else's", "[ipc][queue]") {
+TEST_CASE("queue extents: each is 64-byte aligned, large enough, zero, and nobody else's",
+          "[ipc][queue]") {
     Bench bench;
     std::map<std::byte*, std::size_t> taken;
     for (std::uint32_t slot = 0; slot < 40; ++slot) {
@@ -63,7 +67,8 @@ TEST_CASE("queue extents: each is 64-byte aligned, large enough, zero, and nobod
     CHECK(bench.live() == 0);
 }
 
-TEST_CASE("queue extents: reused memory is zero again, however much of it was written", "[ipc][queue]") {
+TEST_CASE("queue extents: reused memory is zero again, however much of it was written",
+          "[ipc][queue]") {
     Bench bench{4 * 4096};
     for (int round = 0; round < 200; ++round) {
         for (const std::uint64_t bytes : {64, 1000, 3000, 9000, 16384}) {
@@ -78,7 +83,8 @@ TEST_CASE("queue extents: reused memory is zero again, however much of it was wr
     }
 }
 
-TEST_CASE("queue extents: a large extent of which little was written costs little zeroing", "[ipc][queue]") {
+TEST_CASE("queue extents: a large extent of which little was written costs little zeroing",
+          "[ipc][queue]") {
     Bench bench;
     REQUIRE(bench.take(bench.one, 0, 8 * 4096));
     const std::uint64_t ref = bench.segment.slot(0).extent.load();
@@ -90,7 +96,8 @@ TEST_CASE("queue extents: a large extent of which little was written costs littl
     CHECK(bench.segment.chunk(chunk + 2).dirty.load() == 0);
 }
 
-TEST_CASE("queue extents: small ones come from the low end, large ones from the high end", "[ipc][queue]") {
+TEST_CASE("queue extents: small ones come from the low end, large ones from the high end",
+          "[ipc][queue]") {
     Bench bench;
     REQUIRE(bench.take(bench.one, 0, 100));
     REQUIRE(bench.take(bench.one, 1, 3 * 4096));
@@ -100,7 +107,9 @@ TEST_CASE("queue extents: small ones come from the low end, large ones from the 
     CHECK(ExtentRef::of(bench.segment.slot(2).extent.load()).chunk == 1);
 }
 
-TEST_CASE("queue extents: the largest one fits whenever nothing is live, whoever filled chunks before", "[ipc][queue]") {
+TEST_CASE(
+    "queue extents: the largest one fits whenever nothing is live, whoever filled chunks before",
+    "[ipc][queue]") {
     Bench bench;
     REQUIRE(bench.take(bench.one, 0, 100));
     REQUIRE(bench.take(bench.two, 1, 100));
@@ -129,7 +138,8 @@ TEST_CASE("queue extents: a chunk taken from an idle owner is not his any more",
     REQUIRE(bench.take(bench.one, 2, 100));
 }
 
-TEST_CASE("queue extents: a late release of memory that was given to another does nothing", "[ipc][queue]") {
+TEST_CASE("queue extents: a late release of memory that was given to another does nothing",
+          "[ipc][queue]") {
     Bench bench{4096};
     REQUIRE(bench.take(bench.one, 0, 2000));
     const std::uint64_t old = bench.segment.slot(0).extent.load();
@@ -151,14 +161,18 @@ TEST_CASE("queue extents: references that point nowhere are refused", "[ipc][que
     CHECK_FALSE(bench.chunks.find(good.pack(), 1));
     CHECK_FALSE(bench.chunks.find(ExtentRef{9999, 0, 1}.pack(), 0));
     CHECK_FALSE(bench.chunks.find(ExtentRef{good.chunk, 4000, good.epoch}.pack(), 0));
-    CHECK_FALSE(bench.chunks.find(ExtentRef{good.chunk, good.unit_index, good.epoch + 1}.pack(), 0));
+    CHECK_FALSE(
+        bench.chunks.find(ExtentRef{good.chunk, good.unit_index, good.epoch + 1}.pack(), 0));
     bench.chunks.release(ExtentRef{9999, 4000, 1}.pack(), 0);
-    bench.segment.entry(good.chunk, 0).store(EntryWord{EntryState::live, 0, 1000, good.epoch}.pack());
+    bench.segment.entry(good.chunk, 0)
+        .store(EntryWord{EntryState::live, 0, 1000, good.epoch}.pack());
     CHECK_FALSE(bench.chunks.find(good.pack(), 0));  // it would end behind its chunk
 }
 
-TEST_CASE("queue extents: over any sequence of takes and releases no byte is lost and none is given twice",
-          "[ipc][queue]") {
+TEST_CASE(
+    "queue extents: over any sequence of takes and releases no byte is lost and none is given "
+    "twice",
+    "[ipc][queue]") {
     const std::uint64_t start = seed();
     INFO("GREENSUP_SEED=" << start);
     std::mt19937_64 random{start};
@@ -169,7 +183,8 @@ TEST_CASE("queue extents: over any sequence of takes and releases no byte is los
         const auto slot = static_cast<std::uint32_t>(random() % 64);
         if (const auto found = held.find(slot); found != held.end()) {
             const std::span<std::byte> memory = found->second;
-            REQUIRE(std::all_of(memory.begin(), memory.end(), [&](auto byte) { return byte == std::byte(slot); }));
+            REQUIRE(std::all_of(memory.begin(), memory.end(),
+                                [&](auto byte) { return byte == std::byte(slot); }));
             bench.release(slot);
             held.erase(found);
             continue;

@@ -1,6 +1,7 @@
-// One member is stopped at a named point, each point in turn and each time it comes by; another one, or the keeper,
-// does something whole; then the first goes on. In one process and without threads: the crash hook is where the other
-// one acts. Nobody dies here, so every message must end exactly once.
+// One member is stopped at a named point, each point in turn and each time it comes by; another
+// one, or the keeper, does something whole; then the first goes on. In one process and without
+// threads: the crash hook is where the other one acts. Nobody dies here, so every message must end
+// exactly once.
 
 #include <map>
 
@@ -116,7 +117,8 @@ const Act first_acts[] = {
          Reservation reservation;
          if (world.one->try_reserve(100, reservation) != Shortage::none) return;
          world.one->release_extent(reservation, 64);
-         if (world.one->try_extent(reservation, 5000) != Shortage::none) return world.one->abandon(reservation);
+         if (world.one->try_extent(reservation, 5000) != Shortage::none)
+             return world.one->abandon(reservation);
          write_message(reservation.memory.first(5000), world.next_id);
          world.ends[world.next_id++] = 0;
          world.one->put(reservation, 5000);
@@ -197,8 +199,9 @@ const Act other_acts[] = {
 
 }  // namespace
 
-TEST_CASE("queue interleaving: whoever stands at whichever point, another one's whole act does no harm",
-          "[ipc][queue]") {
+TEST_CASE(
+    "queue interleaving: whoever stands at whichever point, another one's whole act does no harm",
+    "[ipc][queue]") {
     unsigned runs = 0;
     for (const Act& first : first_acts) {
         passed.clear();
@@ -213,8 +216,9 @@ TEST_CASE("queue interleaving: whoever stands at whichever point, another one's 
         for (const auto& [point, times] : points) {
             for (unsigned nth = 1; nth <= times; ++nth) {
                 for (const Act& other : other_acts) {
-                    INFO("one " << first.name << " and stands at " << crash_point_names[static_cast<std::size_t>(point)]
-                                << ", time " << nth << "; the other one " << other.name);
+                    INFO("one " << first.name << " and stands at "
+                                << crash_point_names[static_cast<std::size_t>(point)] << ", time "
+                                << nth << "; the other one " << other.name);
                     World world;
                     target = point;
                     countdown = nth;
@@ -231,8 +235,9 @@ TEST_CASE("queue interleaving: whoever stands at whichever point, another one's 
     WARN(runs << " pairs");
 }
 
-TEST_CASE("queue interleaving: chunks that are free but not yet marked so are found by who needs them",
-          "[ipc][queue]") {
+TEST_CASE(
+    "queue interleaving: chunks that are free but not yet marked so are found by who needs them",
+    "[ipc][queue]") {
     World world;
     for (int i = 0; i < 3; ++i) world.get_and_ack(*world.one);
     world.put(*world.one, 6 * 4096);
@@ -250,8 +255,9 @@ TEST_CASE("queue interleaving: chunks that are free but not yet marked so are fo
     world.settle();
 }
 
-TEST_CASE("queue interleaving: who stopped while freeing a run does not touch the next one in its place",
-          "[ipc][queue]") {
+TEST_CASE(
+    "queue interleaving: who stopped while freeing a run does not touch the next one in its place",
+    "[ipc][queue]") {
     World world;
     for (int i = 0; i < 3; ++i) world.get_and_ack(*world.one);
     world.put(*world.one, 6 * 4096);
@@ -265,7 +271,8 @@ TEST_CASE("queue interleaving: who stopped while freeing a run does not touch th
     world.settle();
 }
 
-TEST_CASE("queue interleaving: who held chunks in vain wakes those who may have missed them", "[ipc][queue]") {
+TEST_CASE("queue interleaving: who held chunks in vain wakes those who may have missed them",
+          "[ipc][queue]") {
     World world;
     for (int i = 0; i < 3; ++i) world.get_and_ack(*world.one);
     const auto sleeper = world.queue.join(3);

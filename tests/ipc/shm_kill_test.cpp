@@ -1,11 +1,10 @@
-// Two producers and two consumers are killed and stopped at random, from outside and at their own crash points, while
-// a keeper takes leases away and repairs, and is killed in that too. GREENSUP_SEED repeats the choices (not the
-// timing); GREENSUP_KILLS sets how many kills there are.
+// Two producers and two consumers are killed and stopped at random, from outside and at their own
+// crash points, while a keeper takes leases away and repairs, and is killed in that too.
+// GREENSUP_SEED repeats the choices (not the timing); GREENSUP_KILLS sets how many kills there are.
 
 #include <array>
 #include <csignal>
 #include <map>
-
 #include <sched.h>
 
 #include "shm_support.hpp"
@@ -54,7 +53,8 @@ std::size_t random_size() { return dice() % 16 == 0 ? 8 + dice() % 20'000 : 8 + 
 bool produce_one(Member& member, std::uint64_t id) {
     const std::size_t size = random_size();
     Reservation reservation;
-    if (member.try_reserve(dice() % 8 == 0 ? 64 : size, reservation) != Shortage::none) return false;
+    if (member.try_reserve(dice() % 8 == 0 ? 64 : size, reservation) != Shortage::none)
+        return false;
     if (reservation.memory.size() < size) {
         member.release_extent(reservation, 0);
         if (member.try_extent(reservation, size) != Shortage::none) {
@@ -108,7 +108,8 @@ void consume(Member& member, std::size_t worker) {
         } else if (member.try_get(lease) == Got::message) {
             if (!is_whole(lease.message)) ++ground->torn;
             const bool is_acked = (ground->marks[id_of(lease.message)] & acked) != 0;
-            if (is_acked && member.holds(lease)) ++ground->after_ack;  // else it was taken away since, and acked then
+            if (is_acked && member.holds(lease))
+                ++ground->after_ack;  // else it was taken away since, and acked then
         } else {
             ::sched_yield();
         }
@@ -156,7 +157,8 @@ class Arena {
             const unsigned times = found == pending.end() ? 0 : found->second;
             if ((marks & done) != 0) ++confirmed;
             if ((marks & done) != 0 && (marks & (acked | uncertain)) == 0 && times != 1) ++lost;
-            if (times > 1 || ((marks & acked) != 0 && times != 0) || (marks == 0 && times != 0)) ++wrong;
+            if (times > 1 || ((marks & acked) != 0 && times != 0) || (marks == 0 && times != 0))
+                ++wrong;
         }
         CHECK(lost == 0);
         CHECK(wrong == 0);
@@ -194,7 +196,9 @@ class Arena {
             for (std::size_t worker = 0; worker < workers; ++worker) {
                 siginfo_t info{};
                 if (worker == except) continue;
-                if (::waitid(P_PID, static_cast<id_t>(pids_[worker]), &info, WEXITED | WNOHANG | WNOWAIT) != 0) continue;
+                if (::waitid(P_PID, static_cast<id_t>(pids_[worker]), &info,
+                             WEXITED | WNOHANG | WNOWAIT) != 0)
+                    continue;
                 if (info.si_pid == 0) continue;
                 ++suicides;
                 replace(worker);
@@ -226,7 +230,8 @@ class Arena {
     }
 
     void bury(std::size_t worker) {
-        if (const std::uint64_t id = ground->in_ack[worker].exchange(0); id != 0) ground->marks[id - 1] |= uncertain;
+        if (const std::uint64_t id = ground->in_ack[worker].exchange(0); id != 0)
+            ground->marks[id - 1] |= uncertain;
         if (random_() % 4 == 0) {  // a keeper that may not live to its end
             const std::uint64_t start = random_();
             const int end = reap(fork_child([&] {
@@ -248,9 +253,11 @@ class Arena {
 
 }  // namespace
 
-TEST_CASE("queue kills: no confirmed message is lost, torn or doubled, and all space comes back", "[ipc][queue]") {
+TEST_CASE("queue kills: no confirmed message is lost, torn or doubled, and all space comes back",
+          "[ipc][queue]") {
     const char* given = std::getenv("GREENSUP_KILLS");
-    const auto wanted = given != nullptr ? static_cast<unsigned>(std::strtoul(given, nullptr, 0)) : default_kills;
+    const auto wanted =
+        given != nullptr ? static_cast<unsigned>(std::strtoul(given, nullptr, 0)) : default_kills;
     const std::uint64_t start = seed();
     INFO("GREENSUP_SEED=" << start);
     std::mt19937_64 random{start};
@@ -276,5 +283,6 @@ TEST_CASE("queue kills: no confirmed message is lost, torn or doubled, and all s
     }
     CHECK(confirmed > kills);
     WARN(kills << " kills from outside, " << suicides << " at crash points, " << killed_repairs
-               << " repairs killed; " << confirmed << " messages confirmed, " << refused << " late acks refused");
+               << " repairs killed; " << confirmed << " messages confirmed, " << refused
+               << " late acks refused");
 }

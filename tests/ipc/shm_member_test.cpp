@@ -4,7 +4,8 @@
 
 using namespace shm_test;
 
-TEST_CASE("queue member: messages come out in the order of put, whole, and numbered", "[ipc][queue]") {
+TEST_CASE("queue member: messages come out in the order of put, whole, and numbered",
+          "[ipc][queue]") {
     const Queue queue;
     const auto producer = queue.join(1);
     const auto consumer = queue.join(2);
@@ -76,7 +77,9 @@ TEST_CASE("queue member: a nacked message comes first again, or last if so asked
     CHECK(now.returned == 1);
 }
 
-TEST_CASE("queue member: an ack after the lease was taken away is refused, the second holder's is not", "[ipc][queue]") {
+TEST_CASE(
+    "queue member: an ack after the lease was taken away is refused, the second holder's is not",
+    "[ipc][queue]") {
     const Queue queue;
     const auto slow = queue.join(1);
     const auto other = queue.join(2);
@@ -97,7 +100,8 @@ TEST_CASE("queue member: an ack after the lease was taken away is refused, the s
     CHECK(is_sound(queue.segment()));
 }
 
-TEST_CASE("queue member: a late ack by the same owner of the same slot is refused too", "[ipc][queue]") {
+TEST_CASE("queue member: a late ack by the same owner of the same slot is refused too",
+          "[ipc][queue]") {
     const Queue queue;
     const auto member = queue.join(1);
     send(*member, 1);
@@ -110,7 +114,8 @@ TEST_CASE("queue member: a late ack by the same owner of the same slot is refuse
     CHECK(is_sound(queue.segment()));
 }
 
-TEST_CASE("queue member: memory is not reused under a foreign pin, and is when the pin is gone", "[ipc][queue]") {
+TEST_CASE("queue member: memory is not reused under a foreign pin, and is when the pin is gone",
+          "[ipc][queue]") {
     Config config = small_config();
     config.capacity = 2;
     config.payload_bytes = 4096;
@@ -125,7 +130,8 @@ TEST_CASE("queue member: memory is not reused under a foreign pin, and is when t
     REQUIRE(other->ack(lease));
     CHECK(slot_of(queue.segment(), lost.slot).state == SlotState::zombie);
 
-    // All there is to get is got, written over, and published; the stale reader still sees what it saw.
+    // All there is to get is got, written over, and published; the stale reader still sees what it
+    // saw.
     send(*other, 8, 2048);
     CHECK(try_send(*other, 9) != Shortage::none);
     CHECK(is_whole(lost.message));
@@ -140,7 +146,8 @@ TEST_CASE("queue member: memory is not reused under a foreign pin, and is when t
     CHECK(is_sound(queue.segment()));
 }
 
-TEST_CASE("queue member: a zombie is freed by the repair of the reader that it waits for", "[ipc][queue]") {
+TEST_CASE("queue member: a zombie is freed by the repair of the reader that it waits for",
+          "[ipc][queue]") {
     const Queue queue;
     auto reader = queue.join(1);
     const auto other = queue.join(2);
@@ -157,7 +164,8 @@ TEST_CASE("queue member: a zombie is freed by the repair of the reader that it w
     CHECK(is_sound(queue.segment()));
 }
 
-TEST_CASE("queue member: what the dead had in hand comes first, in the order of its numbers", "[ipc][queue]") {
+TEST_CASE("queue member: what the dead had in hand comes first, in the order of its numbers",
+          "[ipc][queue]") {
     const Queue queue;
     const auto member = queue.join(1);
     auto dead = queue.join(2);
@@ -168,7 +176,8 @@ TEST_CASE("queue member: what the dead had in hand comes first, in the order of 
     CHECK(drain(*member) == std::vector<std::uint64_t>{1, 2, 3, 4, 5});
 }
 
-TEST_CASE("queue member: a message that outgrows its extent gives it back and takes a larger one", "[ipc][queue]") {
+TEST_CASE("queue member: a message that outgrows its extent gives it back and takes a larger one",
+          "[ipc][queue]") {
     const Queue queue;
     const auto member = queue.join(1);
     Reservation reservation;
@@ -191,7 +200,8 @@ TEST_CASE("queue member: an abandoned reservation leaves nothing taken", "[ipc][
     const auto member = queue.join(1);
     for (int round = 0; round < 100; ++round) {
         Reservation reservation;
-        REQUIRE(member->try_reserve(static_cast<std::size_t>(round) * 200, reservation) == Shortage::none);
+        REQUIRE(member->try_reserve(static_cast<std::size_t>(round) * 200, reservation) ==
+                Shortage::none);
         member->abandon(reservation);
         CHECK_FALSE(reservation);
     }
@@ -257,7 +267,8 @@ TEST_CASE("queue member: an empty message is a message", "[ipc][queue]") {
     CHECK(member->ack(lease));
 }
 
-TEST_CASE("queue member: members of one queue can use all of its slots in any mixture", "[ipc][queue]") {
+TEST_CASE("queue member: members of one queue can use all of its slots in any mixture",
+          "[ipc][queue]") {
     const Queue queue;
     std::vector<std::unique_ptr<Member>> members;
     for (Owner owner = 1; owner <= 6; ++owner) members.push_back(queue.join(owner));
@@ -271,7 +282,9 @@ TEST_CASE("queue member: members of one queue can use all of its slots in any mi
         Member& member = *members[random() % members.size()];
         const std::size_t size = 8 + random() % (random() % 8 == 0 ? 9000 : 300);
         switch (random() % 4) {
-            case 0: put += try_send(member, put, size) == Shortage::none ? 1 : 0; break;
+            case 0:
+                put += try_send(member, put, size) == Shortage::none ? 1 : 0;
+                break;
             case 1: {
                 Lease lease;
                 if (member.try_get(lease) != Got::message) break;

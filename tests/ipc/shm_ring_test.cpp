@@ -12,7 +12,8 @@ using namespace green::ipc::shm;
 namespace {
 
 struct Fixture {
-    explicit Fixture(std::size_t cell_count, std::uint64_t slots) : cells(cell_count), ring{head, tail, cells, slots} {}
+    explicit Fixture(std::size_t cell_count, std::uint64_t slots)
+        : cells(cell_count), ring{head, tail, cells, slots} {}
 
     std::vector<std::uint64_t> take(std::size_t count) {
         std::vector<std::uint64_t> taken;
@@ -77,12 +78,14 @@ TEST_CASE("queue ring: a claim that was outrun is tried again", "[ipc][queue]") 
     Fixture f{8, 8};
     REQUIRE(f.ring.push(6, 1) == Ringed::done);
     int calls = 0;
-    CHECK(f.ring.pop([&](std::uint64_t, std::uint64_t) { return ++calls < 3 ? Claim::retry : Claim::taken; }) ==
-          Ringed::done);
+    CHECK(f.ring.pop([&](std::uint64_t, std::uint64_t) {
+        return ++calls < 3 ? Claim::retry : Claim::taken;
+    }) == Ringed::done);
     CHECK(calls == 3);
 }
 
-TEST_CASE("queue ring: one who stopped behind any step of push or pop is helped on", "[ipc][queue]") {
+TEST_CASE("queue ring: one who stopped behind any step of push or pop is helped on",
+          "[ipc][queue]") {
     Fixture f{4, 4};
     SECTION("the cell is filled, the tail is not moved") {
         REQUIRE(f.ring.push(0, 0) == Ringed::done);
@@ -106,8 +109,9 @@ TEST_CASE("queue ring: one who stopped behind any step of push or pop is helped 
     }
     SECTION("slots are claimed, their cells stand") {
         for (std::uint64_t i = 0; i < 3; ++i) REQUIRE(f.ring.push(i, 0) == Ringed::done);
-        CHECK(f.ring.pop([](std::uint64_t slot, std::uint64_t) { return slot < 2 ? Claim::stale : Claim::taken; }) ==
-              Ringed::done);
+        CHECK(f.ring.pop([](std::uint64_t slot, std::uint64_t) {
+            return slot < 2 ? Claim::stale : Claim::taken;
+        }) == Ringed::done);
         CHECK(f.take(9).empty());
     }
 }
@@ -126,7 +130,8 @@ TEST_CASE("queue ring: words that fit no lap are reported, not waited for", "[ip
     CHECK(f.ring.push(0, 0) != Ringed::done);
 }
 
-TEST_CASE("queue ring: laps far beyond what a cell can hold of them change nothing", "[ipc][queue]") {
+TEST_CASE("queue ring: laps far beyond what a cell can hold of them change nothing",
+          "[ipc][queue]") {
     Fixture f{4, 1u << 20};  // 19 bits of lap in a full cell
     const std::uint64_t far = (std::uint64_t{1} << 45) + 2;
     f.head.store(far);

@@ -23,7 +23,8 @@ bool exists(const std::string& path) { return ::access(path.c_str(), F_OK) == 0;
 /// Fails the nth call that reaches the door.
 class FailNth : public green::sys::Injector {
  public:
-    FailNth(std::size_t nth, int error) : nth_{nth}, error_{error}, before_{green::sys::set_injector(this)} {}
+    FailNth(std::size_t nth, int error)
+        : nth_{nth}, error_{error}, before_{green::sys::set_injector(this)} {}
     ~FailNth() override { green::sys::set_injector(before_); }
     int before(green::sys::Call call, int) noexcept override {
         if (call == green::sys::Call::munmap || call == green::sys::Call::close) return 0;
@@ -65,7 +66,8 @@ TEST_CASE("queue segment: what was made can be opened, and holds what was put", 
     CHECK_FALSE(exists(queue.directory.file("q.new")));
 }
 
-TEST_CASE("queue segment: the file is the owner's alone, close-on-exec, and has all of its memory", "[ipc][queue]") {
+TEST_CASE("queue segment: the file is the owner's alone, close-on-exec, and has all of its memory",
+          "[ipc][queue]") {
     const Directory directory;
     const Segment segment = Segment::create(directory.file(), small_config());
     struct stat file {};
@@ -75,7 +77,9 @@ TEST_CASE("queue segment: the file is the owner's alone, close-on-exec, and has 
     CHECK(static_cast<std::uint64_t>(file.st_blocks) * 512 >= segment.geometry().total);
 }
 
-TEST_CASE("queue segment: an existing file is never overwritten, a draft left by a killed keeper is", "[ipc][queue]") {
+TEST_CASE(
+    "queue segment: an existing file is never overwritten, a draft left by a killed keeper is",
+    "[ipc][queue]") {
     const Directory directory;
     write_all(directory.file("q.new"), std::vector<std::byte>(100));
     { const Segment segment = Segment::create(directory.file(), small_config()); }
@@ -83,9 +87,23 @@ TEST_CASE("queue segment: an existing file is never overwritten, a draft left by
     CHECK(Segment::open(directory.file()).config() == small_config());
 }
 
+TEST_CASE("queue segment: its bytes lie where the reference page says", "[ipc][queue]") {
+    CHECK(sizeof(Header) == 232);
+    CHECK(offsetof(Header, config) == 24);
+    CHECK(offsetof(Header, config.capacity) == 48);
+    CHECK(offsetof(Header, config.max_deliveries) == 88);
+    CHECK(offsetof(Header, checksum) == 224);
+    CHECK(offsetof(SlotRecord, sequence) == 24);
+    CHECK(offsetof(SlotRecord, lease_deadline) == 48);
+    CHECK(offsetof(SlotRecord, killers) == 88);
+    const std::uint64_t magic = segment_magic;
+    CHECK(std::memcmp(&magic, "GNQUEUE1", 8) == 0);
+}
+
 TEST_CASE("queue segment: another schema than the one asked for is refused", "[ipc][queue]") {
     const Queue queue;
-    CHECK_THROWS_WITH(Segment::open(queue.directory.file(), 1), Contains("schema") && Contains(queue.directory.file()));
+    CHECK_THROWS_WITH(Segment::open(queue.directory.file(), 1),
+                      Contains("schema") && Contains(queue.directory.file()));
 }
 
 TEST_CASE("queue segment: every flipped bit of a header is noticed", "[ipc][queue]") {
@@ -106,7 +124,8 @@ TEST_CASE("queue segment: every flipped bit of a header is noticed", "[ipc][queu
     CHECK_NOTHROW(Segment::open(directory.file()));
 }
 
-TEST_CASE("queue segment: a header that lies consistently is still held against the file", "[ipc][queue]") {
+TEST_CASE("queue segment: a header that lies consistently is still held against the file",
+          "[ipc][queue]") {
     const Directory directory;
     { const Segment segment = Segment::create(directory.file(), small_config()); }
     const std::vector<std::byte> good = read_all(directory.file());
@@ -125,35 +144,44 @@ TEST_CASE("queue segment: a header that lies consistently is still held against 
             return error.what();
         }
     };
-    CHECK_THAT(opened_with([](Header& h) { h.magic ^= 1; }), Contains("magic") && Contains(directory.file("other")));
+    CHECK_THAT(opened_with([](Header& h) { h.magic ^= 1; }),
+               Contains("magic") && Contains(directory.file("other")));
     CHECK_THAT(opened_with([](Header& h) { h.version = 2; }), Contains("version 2"));
     CHECK_THAT(opened_with([](Header& h) { h.header_bytes = 8; }), Contains("its size"));
     CHECK_THAT(opened_with([](Header& h) { h.total_bytes += 4096; }), Contains("do not add up"));
     CHECK_THAT(opened_with([](Header& h) { h.config.capacity = 0; }), Contains("capacity must be"));
     CHECK_THAT(opened_with([](Header& h) { h.config.capacity = 9000; }), Contains("do not add up"));
-    CHECK_THAT(opened_with([](Header& h) { h.config.members = 5000; }), Contains("members must be"));
+    CHECK_THAT(opened_with([](Header& h) { h.config.members = 5000; }),
+               Contains("members must be"));
     CHECK_THAT(opened_with([](Header& h) { h.config.pins = 0; }), Contains("pins must be"));
-    CHECK_THAT(opened_with([](Header& h) { h.config.wait_slots = 257; }), Contains("wait_slots must be"));
-    CHECK_THAT(opened_with([](Header& h) { h.config.payload_bytes = 1; }), Contains("payload_bytes must be"));
-    CHECK_THAT(opened_with([](Header& h) { h.config.payload_bytes = ~0ull; }), Contains("payload_bytes must be"));
-    CHECK_THAT(opened_with([](Header& h) { h.config.max_message = ~0ull; }), Contains("max_message"));
+    CHECK_THAT(opened_with([](Header& h) { h.config.wait_slots = 257; }),
+               Contains("wait_slots must be"));
+    CHECK_THAT(opened_with([](Header& h) { h.config.payload_bytes = 1; }),
+               Contains("payload_bytes must be"));
+    CHECK_THAT(opened_with([](Header& h) { h.config.payload_bytes = ~0ull; }),
+               Contains("payload_bytes must be"));
+    CHECK_THAT(opened_with([](Header& h) { h.config.max_message = ~0ull; }),
+               Contains("max_message"));
     CHECK_THAT(opened_with([](Header& h) { h.config.schema_id = 5; }), Contains("opened"));
 }
 
-TEST_CASE("queue segment: a file of any other length is refused, with its path and the figures", "[ipc][queue]") {
+TEST_CASE("queue segment: a file of any other length is refused, with its path and the figures",
+          "[ipc][queue]") {
     const Directory directory;
     std::uint64_t total = 0;
     {
         const Segment segment = Segment::create(directory.file(), small_config());
         total = segment.geometry().total;
     }
-    for (const std::uint64_t size : {std::uint64_t{0}, std::uint64_t{8}, std::uint64_t{sizeof(Header)},
-                                     std::uint64_t{4096}, total - 1}) {
+    for (const std::uint64_t size :
+         {std::uint64_t{0}, std::uint64_t{8}, std::uint64_t{sizeof(Header)}, std::uint64_t{4096},
+          total - 1}) {
         std::vector<std::byte> bytes = read_all(directory.file());
         bytes.resize(size);
         write_all(directory.file("other"), bytes);
         CHECK_THROWS_WITH(Segment::open(directory.file("other")),
-                          Contains("truncated") && Contains(directory.file("other")) && Contains(std::to_string(size)));
+                          Contains("truncated") && Contains(directory.file("other")) &&
+                              Contains(std::to_string(size)));
     }
     REQUIRE(::truncate(directory.file().c_str(), static_cast<off_t>(total + 1)) == 0);
     CHECK_THROWS_WITH(Segment::open(directory.file()), Contains("longer"));
@@ -176,7 +204,8 @@ TEST_CASE("queue segment: impossible figures are refused before anything is made
     CHECK_FALSE(exists(directory.file()));
 }
 
-TEST_CASE("queue segment: whichever call fails, creation leaves no descriptor and no file", "[ipc][queue]") {
+TEST_CASE("queue segment: whichever call fails, creation leaves no descriptor and no file",
+          "[ipc][queue]") {
     const Directory directory;
     const int before = open_descriptors();
     std::size_t nth = 0;
@@ -186,7 +215,8 @@ TEST_CASE("queue segment: whichever call fails, creation leaves no descriptor an
             FailNth plan{nth, ENOSPC};
             std::unique_ptr<Keeper> keeper;
             try {
-                keeper = std::make_unique<Keeper>(Segment::create(directory.file(), small_config()));
+                keeper =
+                    std::make_unique<Keeper>(Segment::create(directory.file(), small_config()));
             } catch (const std::system_error& error) {
                 CHECK(error.code().value() == ENOSPC);
             }
@@ -203,7 +233,9 @@ TEST_CASE("queue segment: whichever call fails, creation leaves no descriptor an
     CHECK(nth > 8);
 }
 
-TEST_CASE("queue segment: whichever call fails, opening leaves no descriptor and the file as it was", "[ipc][queue]") {
+TEST_CASE(
+    "queue segment: whichever call fails, opening leaves no descriptor and the file as it was",
+    "[ipc][queue]") {
     const Queue queue;
     const std::vector<std::byte> content = read_all(queue.directory.file());
     const int before = open_descriptors();

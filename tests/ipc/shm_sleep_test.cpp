@@ -1,10 +1,8 @@
 // Processes that really sleep on their doorbells. A lost wake-up shows as a test that does not end.
 
-#include <poll.h>
-
 #include <array>
 #include <csignal>
-
+#include <poll.h>
 #include <sched.h>
 
 #include "shm_support.hpp"
@@ -44,7 +42,8 @@ void wait_for(Member& member, Attempt&& attempt) {
         }
         ++ground->sleeps;
         pollfd bell{member.doorbell(), POLLIN, 0};
-        while (::poll(&bell, 1, -1) != 1) {}
+        while (::poll(&bell, 1, -1) != 1) {
+        }
         std::uint64_t count = 0;
         (void)!::read(bell.fd, &count, sizeof count);
         was_chosen = member.disarm(*lacking);
@@ -107,8 +106,9 @@ constexpr unsigned kills = 500;
 
 }  // namespace
 
-TEST_CASE("queue sleeping: five processes that wait for each other all the time never sleep for ever",
-          "[ipc][queue]") {
+TEST_CASE(
+    "queue sleeping: five processes that wait for each other all the time never sleep for ever",
+    "[ipc][queue]") {
     const Queue queue{narrow()};
     Common<Ground> fresh;
     ground = &*fresh;
@@ -116,7 +116,8 @@ TEST_CASE("queue sleeping: five processes that wait for each other all the time 
     const std::uint64_t start = seed();
     INFO("GREENSUP_SEED=" << start);
     std::array<pid_t, workers> pids{};
-    for (std::size_t worker = 0; worker < workers; ++worker) pids[worker] = begin(queue, worker, start + worker);
+    for (std::size_t worker = 0; worker < workers; ++worker)
+        pids[worker] = begin(queue, worker, start + worker);
     while (ground->acked < messages) ::sched_yield();
     ground->is_over = true;
     queue.keeper->wake_all();
@@ -128,7 +129,8 @@ TEST_CASE("queue sleeping: five processes that wait for each other all the time 
     CHECK(is_like_new(queue.segment()));
 }
 
-TEST_CASE("queue sleeping: the dead take wake-ups along and repair brings them back", "[ipc][queue]") {
+TEST_CASE("queue sleeping: the dead take wake-ups along and repair brings them back",
+          "[ipc][queue]") {
     const Queue queue{narrow()};
     Common<Ground> fresh;
     ground = &*fresh;
@@ -137,10 +139,12 @@ TEST_CASE("queue sleeping: the dead take wake-ups along and repair brings them b
     INFO("GREENSUP_SEED=" << start);
     std::mt19937_64 random{start};
     std::array<pid_t, workers> pids{};
-    for (std::size_t worker = 0; worker < workers; ++worker) pids[worker] = begin(queue, worker, random());
+    for (std::size_t worker = 0; worker < workers; ++worker)
+        pids[worker] = begin(queue, worker, random());
     for (unsigned kill = 0; kill < kills; ++kill) {
         const std::uint64_t until = ground->acked + 1 + random() % 40;
-        while (ground->acked < until) ::sched_yield();  // it goes on after each kill, or this does not end
+        while (ground->acked < until)
+            ::sched_yield();  // it goes on after each kill, or this does not end
         const std::size_t victim = random() % workers;
         ::kill(pids[victim], SIGKILL);
         REQUIRE(reap(pids[victim]) == SIGKILL);

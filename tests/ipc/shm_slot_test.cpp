@@ -12,7 +12,9 @@ TEST_CASE("queue slot: a state word holds each field at its largest", "[ipc][que
     CHECK(SlotWord{}.pack() == 0);
 }
 
-TEST_CASE("queue slot: a message's way from free to free moves generation and count as Q2 and Q3 say", "[ipc][queue]") {
+TEST_CASE(
+    "queue slot: a message's way from free to free moves generation and count as Q2 and Q3 say",
+    "[ipc][queue]") {
     const SlotWord free{SlotState::free, 0, 0, 7};
     const SlotWord reserved = free.reserved_by(3);
     CHECK(reserved == SlotWord{SlotState::reserved, 3, 0, 7});
@@ -31,7 +33,8 @@ TEST_CASE("queue slot: a message's way from free to free moves generation and co
     CHECK(retiring.freed() == SlotWord{SlotState::free, 0, 0, 8});
 }
 
-TEST_CASE("queue slot: the delivery count saturates and the fence token differs all the same", "[ipc][queue]") {
+TEST_CASE("queue slot: the delivery count saturates and the fence token differs all the same",
+          "[ipc][queue]") {
     SlotWord word{SlotState::ready, 0, 254, 0};
     const SlotWord first = word.leased_by(1);
     const SlotWord second = first.returned().leased_by(1);
@@ -57,7 +60,8 @@ TEST_CASE("queue slot: words that the protocol never writes are told apart", "[i
     CHECK_FALSE(is_legal(SlotWord::of(std::uint64_t{0xff} << 56), 8));
 }
 
-TEST_CASE("queue chunk: words, entries and references hold each field at its largest", "[ipc][queue]") {
+TEST_CASE("queue chunk: words, entries and references hold each field at its largest",
+          "[ipc][queue]") {
     const ChunkWord chunk{ChunkState::part, 4095, 65535, 0xffffffff};
     CHECK(ChunkWord::of(chunk.pack()).pack() == chunk.pack());
     CHECK(ChunkWord::of(chunk.pack()).used == 65535);

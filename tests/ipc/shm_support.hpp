@@ -1,6 +1,6 @@
 #pragma once
-// What the tests of the shared-memory queue have in common: a place for segments, a small queue, messages that prove
-// themselves whole, and children that are killed.
+// What the tests of the shared-memory queue have in common: a place for segments, a small queue,
+// messages that prove themselves whole, and children that are killed.
 
 #include <atomic>
 #include <csignal>
@@ -14,12 +14,11 @@
 #include <optional>
 #include <random>
 #include <string>
-#include <vector>
-
 #include <sys/mman.h>
 #include <sys/prctl.h>
 #include <sys/wait.h>
 #include <unistd.h>
+#include <vector>
 
 #include <catch2/catch.hpp>
 
@@ -34,7 +33,8 @@ using namespace green::ipc::shm;
 class Directory {
  public:
     Directory() {
-        std::string pattern = (::access("/dev/shm", W_OK) == 0 ? "/dev/shm" : "/tmp") + std::string{"/greensup-XXXXXX"};
+        std::string pattern = (::access("/dev/shm", W_OK) == 0 ? "/dev/shm" : "/tmp") +
+                              std::string{"/greensup-XXXXXX"};
         if (::mkdtemp(pattern.data()) == nullptr) std::abort();
         path_ = pattern;
     }
@@ -44,7 +44,9 @@ class Directory {
         for (const char* name : {"q", "q.new", "other"}) ::unlink(file(name).c_str());
         ::rmdir(path_.c_str());
     }
-    [[nodiscard]] std::string file(const std::string& name = "q") const { return path_ + "/" + name; }
+    [[nodiscard]] std::string file(const std::string& name = "q") const {
+        return path_ + "/" + name;
+    }
     [[nodiscard]] const std::string& path() const { return path_; }
 
  private:
@@ -71,7 +73,8 @@ struct Queue {
     }
     /// Has process-private state only, so each test process makes its own.
     [[nodiscard]] std::unique_ptr<Member> join(Owner owner) const {
-        return std::make_unique<Member>(Segment::open(directory.file()), owner, keeper->doorbells());
+        return std::make_unique<Member>(Segment::open(directory.file()), owner,
+                                        keeper->doorbells());
     }
     [[nodiscard]] const Segment& segment() const { return keeper->segment(); }
 
@@ -157,8 +160,8 @@ inline bool is_sound(const Segment& segment) {
 inline bool is_like_new(const Segment& segment) {
     const Status now = status(segment);
     const Space where = space(segment);
-    UNSCOPED_INFO("free slots " << now.free << " of " << segment.config().capacity << ", free bytes " << where.free
-                                << " of " << where.total);
+    UNSCOPED_INFO("free slots " << now.free << " of " << segment.config().capacity
+                                << ", free bytes " << where.free << " of " << where.total);
     return is_sound(segment) && now.free == segment.config().capacity && where.free == where.total;
 }
 
@@ -167,7 +170,8 @@ template <class T>
 class Common {
  public:
     Common() {
-        void* memory = ::mmap(nullptr, sizeof(T), PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+        void* memory =
+            ::mmap(nullptr, sizeof(T), PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
         if (memory == MAP_FAILED) std::abort();
         value_ = new (memory) T{};
     }

@@ -1,5 +1,4 @@
 #include <poll.h>
-
 #include <set>
 
 #include <green/sys.hpp>
@@ -34,7 +33,8 @@ class CountCalls : public green::sys::Injector {
 
 }  // namespace
 
-TEST_CASE("queue waiting: put, get and ack make no system call while nobody sleeps", "[ipc][queue]") {
+TEST_CASE("queue waiting: put, get and ack make no system call while nobody sleeps",
+          "[ipc][queue]") {
     const Queue queue;
     const auto member = queue.join(1);
     const CountCalls door;
@@ -71,7 +71,8 @@ TEST_CASE("queue waiting: one message wakes one sleeper, each time the next one"
     for (std::size_t s = 0; s < sleepers.size(); ++s) CHECK(woken.count(s) == 2);
 }
 
-TEST_CASE("queue waiting: a sleeper that was not chosen learns it when it disarms", "[ipc][queue]") {
+TEST_CASE("queue waiting: a sleeper that was not chosen learns it when it disarms",
+          "[ipc][queue]") {
     const Queue queue;
     const auto producer = queue.join(1);
     const auto sleeper = queue.join(2);
@@ -99,7 +100,8 @@ TEST_CASE("queue waiting: who was woken and leaves passes the wake-up on", "[ipc
     CHECK(is_rung(other));
 }
 
-TEST_CASE("queue waiting: a slot that becomes free wakes one who waits for a slot, and nobody else", "[ipc][queue]") {
+TEST_CASE("queue waiting: a slot that becomes free wakes one who waits for a slot, and nobody else",
+          "[ipc][queue]") {
     const Queue queue;
     const auto consumer = queue.join(1);
     const auto one = queue.join(2);
@@ -127,7 +129,9 @@ TEST_CASE("queue waiting: a slot that becomes free wakes one who waits for a slo
     }
 }
 
-TEST_CASE("queue waiting: memory wakes one of those whom a chunk is enough for and all who want more", "[ipc][queue]") {
+TEST_CASE(
+    "queue waiting: memory wakes one of those whom a chunk is enough for and all who want more",
+    "[ipc][queue]") {
     const Queue queue;
     const auto consumer = queue.join(1);
     std::vector<std::unique_ptr<Member>> members;
@@ -150,7 +154,8 @@ TEST_CASE("queue waiting: memory wakes one of those whom a chunk is enough for a
     CHECK(is_rung(bells[3]));
 }
 
-TEST_CASE("queue waiting: for small messages memory wakes when the last of a chunk is given back", "[ipc][queue]") {
+TEST_CASE("queue waiting: for small messages memory wakes when the last of a chunk is given back",
+          "[ipc][queue]") {
     Config config = small_config();
     config.payload_bytes = 4096;
     config.max_message = 2048;
@@ -182,7 +187,8 @@ TEST_CASE("queue waiting: a repair wakes everybody, asleep or not", "[ipc][queue
     CHECK(one->disarm(Interest::items));
 }
 
-TEST_CASE("queue waiting: wait slots are claimed once, run out, and come back with a repair", "[ipc][queue]") {
+TEST_CASE("queue waiting: wait slots are claimed once, run out, and come back with a repair",
+          "[ipc][queue]") {
     Config config = small_config();
     config.wait_slots = 2;
     const Queue queue{config};
@@ -201,7 +207,8 @@ TEST_CASE("queue waiting: wait slots are claimed once, run out, and come back wi
     CHECK(three->doorbell() == first);
 }
 
-TEST_CASE("queue waiting: a doorbell that cannot be rung makes the next sleeper's ring", "[ipc][queue]") {
+TEST_CASE("queue waiting: a doorbell that cannot be rung makes the next sleeper's ring",
+          "[ipc][queue]") {
     const Queue queue;
     const auto producer = queue.join(1);
     const auto good = queue.join(2);

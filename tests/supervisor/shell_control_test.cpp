@@ -14,10 +14,12 @@ using namespace greensup::test;
 
 namespace {
 
-const std::string quiet = "[workers.a]\ncommand = [\"/bin/sleep\", \"1000\"]\nready.delay = \"10ms\"\n";
+const std::string quiet =
+    "[workers.a]\ncommand = [\"/bin/sleep\", \"1000\"]\nready.delay = \"10ms\"\n";
 
 green::Stream connect(const Running& running) {
-    return green::Stream::connect(green::Endpoint::parse("unix:" + running.run_dir() + "/control.sock"));
+    return green::Stream::connect(
+        green::Endpoint::parse("unix:" + running.run_dir() + "/control.sock"));
 }
 
 /// What comes until the end of a line or of the connection.

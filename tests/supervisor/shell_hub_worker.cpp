@@ -124,7 +124,8 @@ void tell(FrameStream& channel, bool is_ready) {
 GREEN_TEST_ROLE(hub_worker) {
     const auto value = [&](const std::string& key) -> std::optional<int> {
         for (const auto& argument : arguments)
-            if (argument.rfind(key + "=", 0) == 0) return std::stoi(argument.substr(key.size() + 1));
+            if (argument.rfind(key + "=", 0) == 0)
+                return std::stoi(argument.substr(key.size() + 1));
         return std::nullopt;
     };
     const auto has = [&](const std::string& word) {

@@ -41,7 +41,8 @@ TEST_CASE("shell: a killed worker is replaced at once, in the same slot", "[supe
             if (line.to == "backoff") CHECK(line.cause == "signal KILL");
         for (const auto pid : after) {
             const auto begun = time_of(lines, "starting", pid);
-            if (begun > gone) INFO("death noticed to new process: " << (begun - gone) / 1000 << "us");
+            if (begun > gone)
+                INFO("death noticed to new process: " << (begun - gone) / 1000 << "us");
         }
     });
 }
@@ -49,12 +50,13 @@ TEST_CASE("shell: a killed worker is replaced at once, in the same slot", "[supe
 TEST_CASE("shell: what a killed worker had leased goes to the next one at once",
           "[supervisor][shell]") {
     tests::run_green_for_real([] {
-        Running running("[queues.q]\nproducers = [\"source\"]\nconsumers = [\"taker\"]\n"
-                        "[workers.source]\nkind = \"hub\"\n" +
-                        role("hub_worker", {"put=20"}) +
-                        "[workers.taker]\nkind = \"hub\"\nafter = [\"source\"]\nmin_uptime = \"0s\"\n"
-                        "restart = \"never\"\n" +
-                        role("hub_worker", {"take=20"}));
+        Running running(
+            "[queues.q]\nproducers = [\"source\"]\nconsumers = [\"taker\"]\n"
+            "[workers.source]\nkind = \"hub\"\n" +
+            role("hub_worker", {"put=20"}) +
+            "[workers.taker]\nkind = \"hub\"\nafter = [\"source\"]\nmin_uptime = \"0s\"\n"
+            "restart = \"never\"\n" +
+            role("hub_worker", {"take=20"}));
         const auto ready = running.await_settled();
         CHECK(running.status().queues.at(0).leased == 20);
         ::kill(pids(ready, "taker")[0], SIGKILL);
@@ -90,10 +92,12 @@ TEST_CASE("shell: a worker that crashes at once backs off, and the others do not
 TEST_CASE("shell: what does not get ready in time is stopped, also when it does not obey",
           "[supervisor][shell]") {
     tests::run_green_for_real([] {
-        Running running("[workers.silent]\nkind = \"hub\"\nstart_timeout = \"100ms\"\n"
-                        "stop.timeout = \"50ms\"\n" +
-                        role("hub_worker", {"silent", "stubborn"}));
-        running.await([](const Status& now) { return find(now, "silent")->instances[0].restarts > 0; });
+        Running running(
+            "[workers.silent]\nkind = \"hub\"\nstart_timeout = \"100ms\"\n"
+            "stop.timeout = \"50ms\"\n" +
+            role("hub_worker", {"silent", "stubborn"}));
+        running.await(
+            [](const Status& now) { return find(now, "silent")->instances[0].restarts > 0; });
         std::vector<std::string> states;
         for (const auto& line : running.transitions())
             if (states.size() < 6) states.push_back(line.to);
@@ -102,18 +106,21 @@ TEST_CASE("shell: what does not get ready in time is stopped, also when it does 
     });
 }
 
-TEST_CASE("shell: a worker of another protocol is told so and does not stay", "[supervisor][shell]") {
+TEST_CASE("shell: a worker of another protocol is told so and does not stay",
+          "[supervisor][shell]") {
     tests::run_green_for_real([] {
         Running running("[workers.old]\nkind = \"hub\"\n" + role("hub_worker", {"foreign"}));
-        running.await([](const Status& now) { return find(now, "old")->instances[0].restarts > 0; });
+        running.await(
+            [](const Status& now) { return find(now, "old")->instances[0].restarts > 0; });
         CHECK(running.log().find("speaks version 999") != std::string::npos);
     });
 }
 
 TEST_CASE("shell: what an instance has started goes with it", "[supervisor][shell]") {
     tests::run_green_for_real([] {
-        Running running("[workers.parent]\nready.delay = \"100ms\"\nrestart = \"never\"\n"
-                        "command = [\"/bin/sh\", \"-c\", \"sleep 1000 & echo $! > child; wait\"]\n");
+        Running running(
+            "[workers.parent]\nready.delay = \"100ms\"\nrestart = \"never\"\n"
+            "command = [\"/bin/sh\", \"-c\", \"sleep 1000 & echo $! > child; wait\"]\n");
         const auto status = running.await_settled();
         std::ifstream file(running.directory() / "child");
         int child = 0;

@@ -5,6 +5,8 @@
 
 #include <catch2/catch.hpp>
 
+#include <green/greenlet.hpp>
+
 #include "shell_support.hpp"
 #include "support/run_green.hpp"
 
@@ -13,7 +15,8 @@ using namespace greensup::test;
 
 namespace {
 
-std::string hub(const std::string& name, int count, const std::vector<std::string>& arguments = {}) {
+std::string hub(const std::string& name, int count,
+                const std::vector<std::string>& arguments = {}) {
     return "[workers." + name + "]\nkind = \"hub\"\ncount = " + std::to_string(count) +
            "\nroll.min_ready = \"0s\"\n" + role("hub_worker", arguments);
 }
@@ -46,7 +49,8 @@ TEST_CASE("shell: twenty HUPs replace everybody twenty times, and nobody is miss
         }
         CHECK(fewest_ready(running.transitions(), "a", 2) == 2);
         CHECK(fewest_ready(running.transitions(), "b", 3) == 3);
-        CHECK(descriptors_of(running.process().pid()) == descriptors);
+        CHECK(descriptors_of(running.process().pid()) <=
+              descriptors + 1);  // of a client that leaves
     });
 }
 
@@ -72,9 +76,10 @@ TEST_CASE("shell: a new version that fails stops the roll, and the old one serve
         Running running(hub("a", 2) + hub("b", 1));
         const auto before = running.await_settled();
         const auto broken = GENERATE(as<std::string>{}, "exit=3", "silent");
-        running.write("[workers.a]\nkind = \"hub\"\ncount = 2\nstart_timeout = \"200ms\"\n"
-                      "roll.min_ready = \"100ms\"\n" +
-                      role("hub_worker", {broken}) + hub("b", 1));
+        running.write(
+            "[workers.a]\nkind = \"hub\"\ncount = 2\nstart_timeout = \"200ms\"\n"
+            "roll.min_ready = \"100ms\"\n" +
+            role("hub_worker", {broken}) + hub("b", 1));
         running.process().signal(SIGHUP);
         const auto after = running.await([](const Status& now) {
             const auto* a = find(now, "a");
@@ -110,7 +115,9 @@ TEST_CASE("shell: five mistakes at HUP change nothing and are all told", "[super
         running.write_raw(
             "version = 2\n"
             "[supervisor]\n"
-            "run_dir = \"" + running.run_dir() + "\"\n"
+            "run_dir = \"" +
+            running.run_dir() +
+            "\"\n"
             "[workers.a]\n"
             "command = [\"/bin/true\"]\n"
             "cuont = 2\n"
@@ -249,5 +256,59 @@ TEST_CASE("shell: a socket that moves is open at both places until the last old 
         CHECK(std::filesystem::exists(running.directory() / "two.sock"));
         running.await_settled(2);
         CHECK_FALSE(std::filesystem::exists(running.directory() / "one.sock"));
+    });
+}
+
+TEST_CASE("shell: a newer reload supersedes an older one, which is told", "[supervisor][shell]") {
+    tests::run_green_for_real([] {
+        Running running(hub("a", 2));
+        running.await_settled();
+        running.write(hub("a", 2, {"silent"}));
+        auto first = green::spawn([&] { return running.ask({"1", "reload"}); });
+        running.await([](const Status& now) { return find(now, "a")->rolling; });
+        running.write(hub("a", 2, {"linger=1"}));
+        CHECK(running.ask({"2", "reload"}).ok);
+        CHECK(first.get().code == Code::superseded);
+        const auto after = running.await_settled(3);
+        for (const auto& instance : find(after, "a")->instances) CHECK(instance.generation == 3);
+        CHECK(fewest_ready(running.transitions(), "a", 2) == 2);
+    });
+}
+
+TEST_CASE("shell: what was removed a moment ago can come back at once", "[supervisor][shell]") {
+    tests::run_green_for_real([] {
+        const std::string queue = "[queues.q]\n[sockets.s]\nlisten = \"unix:s.sock\"\n";
+        const auto slow = hub("a", 2, {"linger=300", "put=1"});
+        Running running(queue + slow + "sockets = [\"s\"]\n" + hub("b", 1));
+        running.await_settled();
+        Request at_once{"1", "reload"};
+        at_once.wait = false;
+        SECTION("a pool, its queue and its socket") {
+            running.write(hub("b", 1));
+            CHECK(running.ask(at_once).generation == 2);
+            running.await_log("worker.draining pool=a", 2);
+            running.write(queue + slow + "sockets = [\"s\"]\n" + hub("b", 1));
+            const auto answer = running.ask({"1", "reload"});
+            CHECK(answer.message == "");
+            CHECK(answer.ok);
+            const auto after = running.await_settled(3);
+            CHECK(after.queues.at(0).ready >= 2);
+            CHECK(std::filesystem::exists(running.directory() / "s.sock"));
+        }
+        SECTION("a slot") {
+            const auto with = [&](int count) {
+                return queue + hub("a", count, {"linger=300", "put=1"}) + "sockets = [\"s\"]\n" +
+                       hub("b", 1);
+            };
+            running.write(with(1));
+            CHECK(running.ask(at_once).generation == 2);
+            running.await_log("worker.draining pool=a", 1);
+            running.write(with(2));
+            CHECK(running.ask(at_once).generation == 3);
+            running.process().signal(SIGHUP);
+            const auto after = running.await_settled(4);
+            for (const auto& instance : find(after, "a")->instances)
+                CHECK(instance.generation == 4);
+        }
     });
 }

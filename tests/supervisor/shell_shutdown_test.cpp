@@ -72,7 +72,8 @@ TEST_CASE("shell: figures of a queue change when it is empty, and not before",
     tests::run_green_for_real([] {
         const auto with = [](const std::string& capacity, const std::string& argument) {
             return "[queues.q]\ncapacity = " + capacity +
-                   "\n[workers.a]\nkind = \"hub\"\nstop.drain = \"50ms\"\nstop.timeout = \"50ms\"\n" +
+                   "\n[workers.a]\nkind = \"hub\"\nstop.drain = \"50ms\"\nstop.timeout = "
+                   "\"50ms\"\n" +
                    role("hub_worker", {argument});
         };
         Running running(with("100", "put=3"), "shutdown_timeout = \"300ms\"");
@@ -93,8 +94,9 @@ TEST_CASE("shell: figures of a queue change when it is empty, and not before",
 
 TEST_CASE("shell: who does not leave is told more and more plainly", "[supervisor][shell]") {
     tests::run_green_for_real([] {
-        Running running("[workers.a]\nkind = \"hub\"\nstop.drain = \"60ms\"\nstop.timeout = \"60ms\"\n" +
-                        role("hub_worker", {"stubborn"}));
+        Running running(
+            "[workers.a]\nkind = \"hub\"\nstop.drain = \"60ms\"\nstop.timeout = \"60ms\"\n" +
+            role("hub_worker", {"stubborn"}));
         const auto pid = pids(running.await_settled(), "a")[0];
         running.process().signal(SIGTERM);
         CHECK(running.end().success());
@@ -108,7 +110,8 @@ TEST_CASE("shell: who does not leave is told more and more plainly", "[superviso
 
 TEST_CASE("shell: a stopped worker can be stopped", "[supervisor][shell]") {
     tests::run_green_for_real([] {
-        Running running("[workers.a]\ncommand = [\"/bin/sleep\", \"1000\"]\nready.delay = \"10ms\"\n");
+        Running running(
+            "[workers.a]\ncommand = [\"/bin/sleep\", \"1000\"]\nready.delay = \"10ms\"\n");
         const auto pid = pids(running.await_settled(), "a")[0];
         ::kill(pid, SIGSTOP);
         running.process().signal(SIGTERM);
@@ -157,18 +160,20 @@ TEST_CASE("shell: the shutdown verb ends the supervisor", "[supervisor][shell]")
 TEST_CASE("shell: a supervisor that is killed leaves nothing that a new start cannot handle",
           "[supervisor][shell]") {
     tests::run_green_for_real([] {
-        Running running(pipeline + role("hub_worker", {"put=9", "linger=300"}) +
-                        "[workers.plain]\ncommand = [\"/bin/sleep\", \"1000\"]\nready.delay = \"10ms\"\n"
-                        "[sockets.s]\nlisten = \"unix:s.sock\"\n[workers.sink]\nkind = \"hub\"\n"
-                        "after = [\"source\"]\nsockets = [\"s\"]\nstop.drain = \"500ms\"\n" +
-                        role("hub_worker", {"take=4", "linger=60000"}));
+        Running running(
+            pipeline + role("hub_worker", {"put=9", "linger=300"}) +
+            "[workers.plain]\ncommand = [\"/bin/sleep\", \"1000\"]\nready.delay = \"10ms\"\n"
+            "[sockets.s]\nlisten = \"unix:s.sock\"\n[workers.sink]\nkind = \"hub\"\n"
+            "after = [\"source\"]\nsockets = [\"s\"]\nstop.drain = \"500ms\"\n" +
+            role("hub_worker", {"take=4", "linger=60000"}));
         const auto before = running.await_settled();
         running.process().signal(SIGKILL);
         running.process().join(5s);
 
-        running.write("[queues.q]\n[sockets.s]\nlisten = \"unix:s.sock\"\n"
-                      "[workers.sink]\nkind = \"hub\"\nsockets = [\"s\"]\n" +
-                      role("hub_worker", {"take=9"}));
+        running.write(
+            "[queues.q]\n[sockets.s]\nlisten = \"unix:s.sock\"\n"
+            "[workers.sink]\nkind = \"hub\"\nsockets = [\"s\"]\n" +
+            role("hub_worker", {"take=9"}));
         running.start();
         const auto after = running.await_settled();
         CHECK(after.queues.at(0).leased == 9);

@@ -20,8 +20,8 @@ const std::string sleeper = "command = [\"/bin/sleep\", \"1000\"]\nready.delay =
 
 TEST_CASE("shell: programs and hub workers get ready and are told apart", "[supervisor][shell]") {
     tests::run_green_for_real([] {
-        Running running("[workers.plain]\ncount = 2\n" + sleeper + "[workers.hub]\nkind = \"hub\"\n" +
-                        role("hub_worker"));
+        Running running("[workers.plain]\ncount = 2\n" + sleeper +
+                        "[workers.hub]\nkind = \"hub\"\n" + role("hub_worker"));
         const auto status = running.await_settled();
         CHECK(pids(status, "plain").size() == 2);
         CHECK(pids(status, "hub").size() == 1);
@@ -43,12 +43,11 @@ TEST_CASE("shell: a second start is refused with the pid of the first", "[superv
         Running running("[workers.a]\n" + sleeper);
         running.await_settled();
         const auto before = running.transitions().size();
-        auto second = green::Process::start(
-            [&] {
-                green::Command command{{tests::self(), "--role=supervisor", running.file()}};
-                command.null_stdin = true;
-                return command;
-            }());
+        auto second = green::Process::start([&] {
+            green::Command command{{tests::self(), "--role=supervisor", running.file()}};
+            command.null_stdin = true;
+            return command;
+        }());
         const auto ended = second.join(10s);
         REQUIRE(ended);
         CHECK(ended->code == 75);
@@ -60,9 +59,9 @@ TEST_CASE("shell: a second start is refused with the pid of the first", "[superv
 TEST_CASE("shell: a program that does not exist is told with stage, path and errno; others run",
           "[supervisor][shell]") {
     tests::run_green_for_real([] {
-        Running running("[workers.good]\n" + sleeper +
-                        "[workers.bad]\ncommand = [\"/does/not/exist\"]\n" +
-                        "[workers.nowhere]\ncommand = [\"/bin/true\"]\ncwd = \"/does/not/exist\"\n");
+        Running running(
+            "[workers.good]\n" + sleeper + "[workers.bad]\ncommand = [\"/does/not/exist\"]\n" +
+            "[workers.nowhere]\ncommand = [\"/bin/true\"]\ncwd = \"/does/not/exist\"\n");
         const auto status = running.await([](const Status& now) {
             const auto* bad = find(now, "bad");
             const auto* nowhere = find(now, "nowhere");
@@ -98,8 +97,10 @@ TEST_CASE("shell: programs find their sockets by number", "[supervisor][shell]")
             "[sockets.other]\nlisten = \"unix:sock\"\n"
             "[workers.a]\nsockets = [\"web-api\", \"other\"]\n"
             "command = [\"/bin/sh\", \"-c\", \"echo $LISTEN_FDS $LISTEN_FDNAMES "
-            "$GREENSUP_FD_WEB_API $GREENSUP_FD_OTHER > told.new; ls -l /proc/self/fd/3 /proc/self/fd/4 | "
-            "grep -c socket >> told.new; mv told.new told; exec sleep 1000\"]\nready.delay = \"200ms\"\n");
+            "$GREENSUP_FD_WEB_API $GREENSUP_FD_OTHER > told.new; ls -l /proc/self/fd/3 "
+            "/proc/self/fd/4 | "
+            "grep -c socket >> told.new; mv told.new told; exec sleep 1000\"]\nready.delay = "
+            "\"200ms\"\n");
         running.await([&](const Status& now) {
             return ready_count(*find(now, "a")) == 1 &&
                    std::filesystem::exists(running.directory() / "told");
@@ -119,8 +120,9 @@ TEST_CASE("shell: programs find their sockets by number", "[supervisor][shell]")
 
 TEST_CASE("shell: nobody starts before those it comes after are ready", "[supervisor][shell]") {
     tests::run_green_for_real([] {
-        Running running("[workers.app]\nafter = [\"db\"]\n" + sleeper +
-                        "[workers.db]\ncommand = [\"/bin/sleep\", \"1000\"]\nready.delay = \"150ms\"\n");
+        Running running(
+            "[workers.app]\nafter = [\"db\"]\n" + sleeper +
+            "[workers.db]\ncommand = [\"/bin/sleep\", \"1000\"]\nready.delay = \"150ms\"\n");
         running.await_settled();
         std::int64_t db_ready = 0;
         std::int64_t app_begun = 0;

@@ -57,8 +57,7 @@ void Running::start() {
     REQUIRE(::inotify_add_watch(watch_.number(), path.c_str(), IN_MODIFY) >= 0);
     green::Command command{{tests::self(), "--role=supervisor", file()}};
     command.descriptors = {{log.number(), STDERR_FILENO}};
-    if (descriptors_ != 0)
-        command.limits.push_back({RLIMIT_NOFILE, {descriptors_, descriptors_}});
+    if (descriptors_ != 0) command.limits.push_back({RLIMIT_NOFILE, {descriptors_, descriptors_}});
     process_ = green::Process::start(command);
 }
 
@@ -173,7 +172,8 @@ int fewest_ready(const std::vector<Line>& lines, const std::string& pool, int co
 bool lives(int pid) {
     const auto text = read_file("/proc/" + std::to_string(pid) + "/stat");
     const auto end = text.rfind(") ");
-    return end != std::string::npos && text[end + 2] != 'Z';  // not every init takes care of orphans
+    return end != std::string::npos &&
+           text[end + 2] != 'Z';  // not every init takes care of orphans
 }
 
 std::string role(const std::string& name, const std::vector<std::string>& arguments) {

@@ -84,6 +84,7 @@ class Running {
 [[nodiscard]] int fewest_ready(const std::vector<Line>& lines, const std::string& pool, int count);
 [[nodiscard]] bool lives(int pid);
 /// command = ["SELF", "--role=ROLE", ...] for a worker's section.
-[[nodiscard]] std::string role(const std::string& name, const std::vector<std::string>& arguments = {});
+[[nodiscard]] std::string role(const std::string& name,
+                               const std::vector<std::string>& arguments = {});
 
 }  // namespace greensup::test

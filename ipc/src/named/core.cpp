@@ -128,8 +128,7 @@ QueueCore::~QueueCore() {
 
 bool QueueCore::try_lease(shm::Lease& into) { return member_.try_get(into) == Got::message; }
 
-// --- waiting
-// ----------------------------------------------------------------------------------------------------
+// --- waiting ---
 
 void QueueCore::listen() {
     if (listener_) return;
@@ -212,8 +211,7 @@ void QueueCore::hand_on(shm::Lease& lease) noexcept {
     getter.fire();
 }
 
-// --- producing
-// --------------------------------------------------------------------------------------------------
+// --- producing ---
 
 std::optional<RawDraft> QueueCore::prepare(std::size_t bytes, Deadline deadline) {
     if (!produce_) throw UsageError("this worker is not among the producers of queue " + name_);
@@ -249,8 +247,7 @@ void QueueCore::put(shm::Reservation& reservation, std::size_t size) {
 
 void QueueCore::abandon(shm::Reservation& reservation) noexcept { member_.abandon(reservation); }
 
-// --- consuming
-// --------------------------------------------------------------------------------------------------
+// --- consuming ---
 
 std::optional<RawLease> QueueCore::next(Deadline deadline) {
     if (!consume_) throw UsageError("this worker is not among the consumers of queue " + name_);

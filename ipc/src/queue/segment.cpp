@@ -43,6 +43,7 @@ class Draft {
 std::byte* map(int fd, std::uint64_t size, const std::string& path) {
     const auto address = sys::must(
         sys::mmap(nullptr, size, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0), "mmap " + path);
+    // NOLINTNEXTLINE(performance-no-int-to-ptr): mmap's value is the address
     return reinterpret_cast<std::byte*>(address);
 }
 

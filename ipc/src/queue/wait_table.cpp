@@ -63,7 +63,7 @@ bool WaitTable::has_sleepers(Interest interest) const noexcept {
 std::optional<unsigned> WaitTable::next_after(Interest interest,
                                               std::uint64_t cursor) const noexcept {
     const Sleepers& who = sleepers(interest);
-    const auto first = static_cast<unsigned>((cursor + 1) % (wait_words * 64));
+    const auto first = static_cast<unsigned>((cursor + 1) % (std::uint64_t{wait_words} * 64));
     for (unsigned step = 0; step <= wait_words; ++step) {
         const unsigned word = (first / 64 + step) % wait_words;
         std::uint64_t bits = who.bits[word].load();
