@@ -1,4 +1,5 @@
-// greensup's side of the message cases: a named queue between two processes, the payload copied in and out.
+// greensup's side of the message cases: a named queue between two processes, the payload copied in
+// and out.
 #include <algorithm>
 #include <memory>
 
@@ -14,7 +15,9 @@ class NamedQueue {
         : local_{bench::ipc_name()}, sending_{local_.grant()}, receiving_{local_.grant()} {}
 
     void attach_sender() { queue_ = std::make_unique<green::ipc::RawQueue>(std::move(sending_)); }
-    void attach_receiver() { queue_ = std::make_unique<green::ipc::RawQueue>(std::move(receiving_)); }
+    void attach_receiver() {
+        queue_ = std::make_unique<green::ipc::RawQueue>(std::move(receiving_));
+    }
     void send(std::span<const std::byte> message) {
         auto draft = queue_->prepare(message.size());
         std::copy(message.begin(), message.end(), draft->memory().begin());

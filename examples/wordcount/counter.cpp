@@ -16,7 +16,8 @@ int main(int argc, char** argv) {
         total->setWords(counted.words);
         total->setBytes(counted.bytes);
         total.put();
-        // Dying before this line gives the text to another counter, whose total is the same under the same name.
+        // Dying before this line gives the text to another counter, whose total is the same under
+        // the same name.
         text.ack();
     }
 }

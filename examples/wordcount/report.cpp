@@ -25,8 +25,8 @@ void keep(green::ipc::Queue<Total>& queue, green::ThreadPool& database_thread, T
         }
         std::vector<NamedTotal> batch;
         for (const auto& lease : leases) {
-            batch.push_back({std::string{green::ipc::view(lease->getName())}, lease->getLines(), lease->getWords(),
-                             lease->getBytes()});
+            batch.push_back({std::string{green::ipc::view(lease->getName())}, lease->getLines(),
+                             lease->getWords(), lease->getBytes()});
         }
         database_thread.apply([&totals, batch] { totals.store(batch); });
         for (auto& lease : leases) lease.ack();
@@ -36,7 +36,8 @@ void keep(green::ipc::Queue<Total>& queue, green::ThreadPool& database_thread, T
 std::string as_json(const std::vector<NamedTotal>& totals) {
     auto document = nlohmann::json::object();
     for (const NamedTotal& total : totals) {
-        document[total.name] = {{"lines", total.lines}, {"words", total.words}, {"bytes", total.bytes}};
+        document[total.name] = {
+            {"lines", total.lines}, {"words", total.words}, {"bytes", total.bytes}};
     }
     return document.dump(-1, ' ', false, nlohmann::json::error_handler_t::replace) + "\n";
 }
@@ -49,15 +50,17 @@ int main(int argc, char** argv) {
     green::ThreadPool database_thread{1};  // SQLite blocks, and one connection is for one thread
     Totals totals = database_thread.apply([&] { return Totals{worker.run_dir() + "/totals.db"}; });
 
-    green::HttpServer web{worker.socket("report"), [&](const green::HttpRequest& request, green::HttpResponse& response) {
-        if (request.path() == "/totals") {
-            response.json(as_json(database_thread.apply([&] { return totals.all(); })));
-        } else if (request.path() == "/") {
-            response.text("wordcount report: GET /totals\n");
-        } else {
-            response.status(404);
-        }
-    }};
+    green::HttpServer web{
+        worker.socket("report"),
+        [&](const green::HttpRequest& request, green::HttpResponse& response) {
+            if (request.path() == "/totals") {
+                response.json(as_json(database_thread.apply([&] { return totals.all(); })));
+            } else if (request.path() == "/") {
+                response.text("wordcount report: GET /totals\n");
+            } else {
+                response.status(404);
+            }
+        }};
     auto keeper = green::spawn([&] { keep(queue, database_thread, totals); });
     const int status = worker.serve(web);
     keeper.get();

@@ -1,13 +1,14 @@
 #include "totals.hpp"
 
-#include <sqlite3.h>
-
 #include <stdexcept>
+
+#include <sqlite3.h>
 
 namespace {
 
 [[noreturn]] void fail(sqlite3* database, const std::string& what) {
-    throw std::runtime_error(what + ": " + (database != nullptr ? sqlite3_errmsg(database) : "no memory"));
+    throw std::runtime_error(what + ": " +
+                             (database != nullptr ? sqlite3_errmsg(database) : "no memory"));
 }
 
 void run(sqlite3* database, const char* sql) {
@@ -21,14 +22,17 @@ using Statement = std::unique_ptr<sqlite3_stmt, Finalize>;
 
 Statement prepare(sqlite3* database, const char* sql) {
     sqlite3_stmt* statement = nullptr;
-    if (sqlite3_prepare_v2(database, sql, -1, &statement, nullptr) != SQLITE_OK) fail(database, sql);
+    if (sqlite3_prepare_v2(database, sql, -1, &statement, nullptr) != SQLITE_OK)
+        fail(database, sql);
     return Statement{statement};
 }
 
 /// Rolls back unless it was committed.
 class Transaction {
  public:
-    explicit Transaction(sqlite3* database) : database_{database} { run(database_, "BEGIN IMMEDIATE"); }
+    explicit Transaction(sqlite3* database) : database_{database} {
+        run(database_, "BEGIN IMMEDIATE");
+    }
     Transaction(const Transaction&) = delete;
     Transaction& operator=(const Transaction&) = delete;
     ~Transaction() {
@@ -62,14 +66,17 @@ Totals::Totals(const std::string& path) {
     run(database, "PRAGMA journal_mode = WAL");
     run(database, "PRAGMA synchronous = NORMAL");
     run(database,
-        "CREATE TABLE IF NOT EXISTS totals (name TEXT PRIMARY KEY, lines INTEGER, words INTEGER, bytes INTEGER)");
+        "CREATE TABLE IF NOT EXISTS totals (name TEXT PRIMARY KEY, lines INTEGER, words INTEGER, "
+        "bytes INTEGER)");
 }
 
 void Totals::store(const std::vector<NamedTotal>& totals) {
     Transaction transaction{database_.get()};
-    const Statement insert = prepare(database_.get(), "INSERT OR REPLACE INTO totals VALUES (?, ?, ?, ?)");
+    const Statement insert =
+        prepare(database_.get(), "INSERT OR REPLACE INTO totals VALUES (?, ?, ?, ?)");
     for (const NamedTotal& total : totals) {
-        sqlite3_bind_text(insert.get(), 1, total.name.data(), static_cast<int>(total.name.size()), SQLITE_STATIC);
+        sqlite3_bind_text(insert.get(), 1, total.name.data(), static_cast<int>(total.name.size()),
+                          SQLITE_STATIC);
         sqlite3_bind_int64(insert.get(), 2, static_cast<sqlite3_int64>(total.lines));
         sqlite3_bind_int64(insert.get(), 3, static_cast<sqlite3_int64>(total.words));
         sqlite3_bind_int64(insert.get(), 4, static_cast<sqlite3_int64>(total.bytes));
@@ -80,7 +87,8 @@ void Totals::store(const std::vector<NamedTotal>& totals) {
 }
 
 std::vector<NamedTotal> Totals::all() {
-    const Statement select = prepare(database_.get(), "SELECT name, lines, words, bytes FROM totals ORDER BY name");
+    const Statement select =
+        prepare(database_.get(), "SELECT name, lines, words, bytes FROM totals ORDER BY name");
     std::vector<NamedTotal> totals;
     int result = 0;
     while ((result = sqlite3_step(select.get())) == SQLITE_ROW) {

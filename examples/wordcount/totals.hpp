@@ -14,8 +14,8 @@ struct NamedTotal {
     std::uint64_t bytes = 0;
 };
 
-/// The totals, in a database file. Every call blocks its thread; two threads must not call at the same time, several
-/// processes may.
+/// The totals, in a database file. Every call blocks its thread; two threads must not call at the
+/// same time, several processes may.
 class Totals {
  public:
     /// Opens or makes the file. Throws std::runtime_error.

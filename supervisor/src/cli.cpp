@@ -91,7 +91,7 @@ int run_command_line(int argc, const char* const* argv) {
     try {
         return run(app, argc, argv);
     } catch (const std::exception& error) {
-        std::fprintf(stderr, "greensup: internal error: %s\n", error.what());
+        (void)std::fprintf(stderr, "greensup: internal error: %s\n", error.what());
         return number(Code::internal);
     }
 }

@@ -174,7 +174,8 @@ void OpenQueue::follow(green::Event& changed) {
         shm::WaitTable& table;
         shm::Owner us;
         ~Release() { table.release(us); }
-    } release{table, us};
+    };
+    const Release release{table, us};
     green::Fd bell{static_cast<int>(sys::must(sys::dup(table.doorbell(*place)), "dup a doorbell"))};
     for (;;) {
         table.arm(*place, shm::Interest::slots);

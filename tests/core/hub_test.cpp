@@ -137,7 +137,8 @@ TEST_CASE("hub: greenlets that are left when it goes are unwound", "[core][hub]"
     CHECK(token.use_count() == 1);
 }
 
-TEST_CASE("hub: greenlets that others start while they die with it are unwound too", "[core][hub]") {
+TEST_CASE("hub: greenlets that others start while they die with it are unwound too",
+          "[core][hub]") {
     auto token = std::make_shared<int>(1);
     {
         gd::Hub hub{std::make_unique<tests::VirtualReactor>()};

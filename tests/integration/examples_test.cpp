@@ -1,14 +1,14 @@
 // What the README shows must be what is built and run.
 
-#include <catch2/catch.hpp>
 #include <csignal>
 #include <cstdlib>
 #include <filesystem>
 #include <fstream>
 #include <sstream>
+#include <sys/inotify.h>
 #include <thread>
 
-#include <sys/inotify.h>
+#include <catch2/catch.hpp>
 
 #include <green/green.hpp>
 
@@ -33,10 +33,12 @@ std::string file(const std::string& name) {
 
 }  // namespace
 
-TEST_CASE("readme: the worker and its workers.toml are the ones of examples/hello", "[integration]") {
+TEST_CASE("readme: the worker and its workers.toml are the ones of examples/hello",
+          "[integration]") {
     const std::string readme = file("README.md");
     CHECK(readme.find("```cpp\n" + file("examples/hello/hello.cpp") + "```") != std::string::npos);
-    CHECK(readme.find("```toml\n" + file("examples/hello/workers.toml") + "```") != std::string::npos);
+    CHECK(readme.find("```toml\n" + file("examples/hello/workers.toml") + "```") !=
+          std::string::npos);
 }
 
 TEST_CASE("examples: hello answers under greensup and leaves when told", "[integration]") {
@@ -57,7 +59,8 @@ TEST_CASE("examples: hello answers under greensup and leaves when told", "[integ
     });
 }
 
-TEST_CASE("examples: a worker alone serves on the address it is given and drains on SIGTERM", "[integration]") {
+TEST_CASE("examples: a worker alone serves on the address it is given and drains on SIGTERM",
+          "[integration]") {
     run_green_for_real([] {
         const tests::TempDir dir;
         const std::string address = "unix:" + (dir / "web.sock");
@@ -87,7 +90,8 @@ TEST_CASE("examples: a worker alone serves on the address it is given and drains
     });
 }
 
-TEST_CASE("examples: a worker without an address for its socket refuses to start", "[integration]") {
+TEST_CASE("examples: a worker without an address for its socket refuses to start",
+          "[integration]") {
     run_green_for_real([] {
         green::Command command;
         command.argv = {Greensup::bin() + "/hello"};

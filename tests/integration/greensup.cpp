@@ -1,14 +1,14 @@
 #include "integration/greensup.hpp"
 
 #include <algorithm>
-#include <catch2/catch.hpp>
 #include <csignal>
 #include <filesystem>
 #include <fstream>
 #include <sstream>
-
 #include <sys/inotify.h>
 #include <unistd.h>
+
+#include <catch2/catch.hpp>
 
 #include <green/greenlet.hpp>
 #include <green/socket.hpp>
@@ -74,8 +74,10 @@ void Transitions::take_line(const std::string& line) {
     seen.pool = pool;
     seen.slot = slot;
     seen.state = json.at("to");
-    seen.cause = json.at("cause").is_string() ? json.at("cause").get<std::string>() : json.at("cause").dump();
-    if (json.contains("pid") && json.at("pid").is_number() && json.at("pid") != 0) seen.pid = json.at("pid");
+    seen.cause = json.at("cause").is_string() ? json.at("cause").get<std::string>()
+                                              : json.at("cause").dump();
+    if (json.contains("pid") && json.at("pid").is_number() && json.at("pid") != 0)
+        seen.pid = json.at("pid");
     if (seen.pid != 0 && has_process(seen.state)) all_pids_.insert(seen.pid);
     if (seen.state == "spawning") ++starts_[pool];
     const std::size_t ready = in_state(pool, "ready").size();
@@ -115,7 +117,8 @@ std::set<int> Transitions::living_pids() const {
 }
 std::size_t Transitions::fewest_ready(const std::string& pool) const { return fewest_.at(pool); }
 void Transitions::reset_fewest() {
-    for (const auto& [key, seen] : instances_) fewest_[seen.pool] = in_state(seen.pool, "ready").size();
+    for (const auto& [key, seen] : instances_)
+        fewest_[seen.pool] = in_state(seen.pool, "ready").size();
 }
 std::size_t Transitions::starts(const std::string& pool) const {
     const auto found = starts_.find(pool);
@@ -138,7 +141,8 @@ void Greensup::rewrite(const std::string& toml) {
 void Greensup::start() {
     std::filesystem::remove(run_dir() + "/transitions.log");
     transitions_ = std::make_unique<Transitions>(run_dir() + "/transitions.log");
-    const green::Fd log{::open((dir_ / "log").c_str(), O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0600)};
+    const green::Fd log{
+        ::open((dir_ / "log").c_str(), O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0600)};
     green::Command command;
     command.argv = {bin() + "/greensup", "start", file()};
     command.descriptors = {{log.number(), 1}, {log.number(), 2}};
@@ -182,7 +186,8 @@ green::ExitStatus Greensup::join() {
 }
 
 nlohmann::json Greensup::status() {
-    auto stream = green::Stream::connect(green::Endpoint::parse("unix:" + run_dir() + "/control.sock"), patience);
+    auto stream = green::Stream::connect(
+        green::Endpoint::parse("unix:" + run_dir() + "/control.sock"), patience);
     stream.write_all("{\"id\":1,\"verb\":\"status\"}\n");
     std::string line;
     while (line.find('\n') == std::string::npos) {
@@ -197,7 +202,8 @@ nlohmann::json Greensup::status() {
 green::Endpoint Greensup::socket(const std::string& name) {
     const auto json = status();
     for (const auto& socket : json.at("sockets")) {
-        if (socket.at("name") == name) return green::Endpoint::parse(socket.at("listen").get<std::string>());
+        if (socket.at("name") == name)
+            return green::Endpoint::parse(socket.at("listen").get<std::string>());
     }
     FAIL("no socket " << name << " in " << json.dump());
     throw std::logic_error("unreachable");

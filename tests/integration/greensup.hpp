@@ -1,5 +1,6 @@
 #pragma once
-// A running supervisor, its workers as the transition log shows them, and clients that accept no excuse.
+// A running supervisor, its workers as the transition log shows them, and clients that accept no
+// excuse.
 
 #include <cstdint>
 #include <functional>
@@ -37,7 +38,8 @@ class Transitions {
     /// Takes what has been written up to now.
     void catch_up();
 
-    [[nodiscard]] std::vector<Seen> in_state(const std::string& pool, const std::string& state) const;
+    [[nodiscard]] std::vector<Seen> in_state(const std::string& pool,
+                                             const std::string& state) const;
     [[nodiscard]] std::set<int> ready_pids(const std::string& pool) const;
     /// Processes that were started and have not left.
     [[nodiscard]] std::set<int> living_pids() const;
@@ -63,8 +65,8 @@ class Transitions {
 
 class Greensup {
  public:
-    /// Starts `greensup start` on a file with this text, in a directory of its own. `${RUN}` in the text is replaced
-    /// by the run directory.
+    /// Starts `greensup start` on a file with this text, in a directory of its own. `${RUN}` in the
+    /// text is replaced by the run directory.
     explicit Greensup(const std::string& toml);
     Greensup(const Greensup&) = delete;
     Greensup& operator=(const Greensup&) = delete;

@@ -1,6 +1,5 @@
 // The main job, end to end: real workers, real requests, real deaths.
 
-#include <catch2/catch.hpp>
 #include <csignal>
 #include <cstdio>
 #include <filesystem>
@@ -8,14 +7,16 @@
 #include <random>
 #include <sstream>
 
+#include <catch2/catch.hpp>
+
 #include <green/green.hpp>
 
+#include "../../examples/wordcount/count.hpp"
 #include "integration/greensup.hpp"
 #include "queue/inspect.hpp"
 #include "sched/sanitizer.hpp"
 #include "support/run_green.hpp"
 #include "workers/http_client.hpp"
-#include "../../examples/wordcount/count.hpp"
 
 using namespace std::chrono_literals;
 using tests::Answer;
@@ -58,7 +59,8 @@ kind = "hub"
 command = ["${BIN}/wordcount-counter"]
 count = 2
 roll.min_ready = "0s"
-)" + more_for_counter + R"(
+)" + more_for_counter +
+           R"(
 [workers.report]
 kind = "hub"
 command = ["${BIN}/wordcount-report"]
@@ -70,7 +72,8 @@ roll.min_ready = "0s"
 const std::map<std::string, std::size_t> everybody{{"web", 2}, {"counter", 2}, {"report", 1}};
 
 std::string post(const std::string& name, const std::string& body, bool keep_alive = true) {
-    return "POST /texts/" + name + " HTTP/1.1\r\nHost: test\r\nContent-Length: " + std::to_string(body.size()) +
+    return "POST /texts/" + name +
+           " HTTP/1.1\r\nHost: test\r\nContent-Length: " + std::to_string(body.size()) +
            (keep_alive ? "\r\n\r\n" : "\r\nConnection: close\r\n\r\n") + body;
 }
 
@@ -81,7 +84,8 @@ nlohmann::json totals(Greensup& greensup) {
     return nlohmann::json::parse(answer.body);
 }
 
-// Asks until so many names are there: each question takes its time, and the answer decides, not the clock.
+// Asks until so many names are there: each question takes its time, and the answer decides, not the
+// clock.
 nlohmann::json await_totals(Greensup& greensup, std::size_t names) {
     const green::Deadline limit{240s};
     for (;;) {
@@ -99,7 +103,8 @@ bool agrees(const nlohmann::json& total, const Count& expected) {
 
 std::string text_number(int number) {
     std::string text;
-    for (int i = 0; i <= number % 17; ++i) text += "word" + std::to_string(number + i) + (i % 3 == 0 ? "\n" : " ");
+    for (int i = 0; i <= number % 17; ++i)
+        text += "word" + std::to_string(number + i) + (i % 3 == 0 ? "\n" : " ");
     return text;
 }
 
@@ -112,7 +117,8 @@ green::ipc::shm::Status queue_status(const Greensup& greensup, const std::string
     throw std::logic_error("unreachable");
 }
 
-/// Clients that ask without a pause, and accept no excuse: a request of which a byte was sent gets its whole answer.
+/// Clients that ask without a pause, and accept no excuse: a request of which a byte was sent gets
+/// its whole answer.
 class Load {
  public:
     explicit Load(green::Endpoint at) : at_{at} {}
@@ -144,7 +150,8 @@ class Load {
     }
     std::string request(bool keep_alive) {
         if (number_++ % 4 != 0) {
-            return std::string("GET / HTTP/1.1\r\nHost: test\r\n") + (keep_alive ? "\r\n" : "Connection: close\r\n\r\n");
+            return std::string("GET / HTTP/1.1\r\nHost: test\r\n") +
+                   (keep_alive ? "\r\n" : "Connection: close\r\n\r\n");
         }
         return post("load" + std::to_string(number_ % 50), "some words here\n", keep_alive);
     }
@@ -160,8 +167,10 @@ class Load {
                     open = !answer.closes();
                     served_ = true;
                 } catch (const std::exception& error) {
-                    // A connection that was never served may have been left in the backlog when everything ended.
-                    if (!(end_expected_ && !served_)) failures.push_back(std::string("kept alive: ") + error.what());
+                    // A connection that was never served may have been left in the backlog when
+                    // everything ended.
+                    if (!(end_expected_ && !served_))
+                        failures.push_back(std::string("kept alive: ") + error.what());
                     if (end_expected_) return;
                     open = false;
                 }
@@ -200,7 +209,9 @@ class Load {
     green::Group group_;
 };
 
-std::string first_of(const std::vector<std::string>& texts) { return texts.empty() ? "none" : texts.front(); }
+std::string first_of(const std::vector<std::string>& texts) {
+    return texts.empty() ? "none" : texts.front();
+}
 
 }  // namespace
 
@@ -235,10 +246,11 @@ TEST_CASE("wordcount: counters that are killed lose nothing and double nothing",
     run_green_for_real([] {
         const tests::TempDir drill;
         const std::string chances = GREEN_ADDRESS_SANITIZER ? "300" : "400";
-        Greensup greensup{wordcount("backoff.initial = \"off\"\nintensity.max = \"off\"\n"
-                                    "env = { GREEN_CRASH_LOG = \"" + (drill / "crashes") +
-                                    "\", GREEN_CRASH_POINTS = \"get.done=" + chances + ",put.announced=" + chances +
-                                    ",ack.done=" + chances + "\" }\n")};
+        Greensup greensup{
+            wordcount("backoff.initial = \"off\"\nintensity.max = \"off\"\n"
+                      "env = { GREEN_CRASH_LOG = \"" +
+                      (drill / "crashes") + "\", GREEN_CRASH_POINTS = \"get.done=" + chances +
+                      ",put.announced=" + chances + ",ack.done=" + chances + "\" }\n")};
         greensup.await_ready(everybody);
         const auto seed = tests::seed();
         INFO("GREENSUP_SEED=" << seed);
@@ -253,7 +265,8 @@ TEST_CASE("wordcount: counters that are killed lose nothing and double nothing",
                 greensup.transitions().catch_up();
                 const auto pids = greensup.transitions().ready_pids("counter");
                 if (pids.empty()) continue;
-                const int pid = *std::next(pids.begin(), static_cast<std::ptrdiff_t>(random() % pids.size()));
+                const int pid =
+                    *std::next(pids.begin(), static_cast<std::ptrdiff_t>(random() % pids.size()));
                 if (::kill(pid, SIGKILL) == 0) ++random_kills;
             }
         });
@@ -286,9 +299,10 @@ TEST_CASE("wordcount: counters that are killed lose nothing and double nothing",
         std::ifstream crashes{drill / "crashes"};
         for (std::string point, pid; crashes >> point >> pid;) ++hits[point];
         const auto texts = queue_status(greensup, "texts");
-        std::printf("kills: %d at random, %d after get, %d after put, %d after ack; redeliveries: %llu\n", random_kills,
-                    hits["get.done"], hits["put.announced"], hits["ack.done"],
-                    static_cast<unsigned long long>(texts.redelivered));
+        std::printf(
+            "kills: %d at random, %d after get, %d after put, %d after ack; redeliveries: %llu\n",
+            random_kills, hits["get.done"], hits["put.announced"], hits["ack.done"],
+            static_cast<unsigned long long>(texts.redelivered));
         CHECK(random_kills > 0);
         CHECK(hits["get.done"] > 0);
         CHECK(hits["put.announced"] > 0);
@@ -299,7 +313,8 @@ TEST_CASE("wordcount: counters that are killed lose nothing and double nothing",
     });
 }
 
-TEST_CASE("wordcount: twenty SIGHUPs in a row under load cost no request and no ready worker", "[integration]") {
+TEST_CASE("wordcount: twenty SIGHUPs in a row under load cost no request and no ready worker",
+          "[integration]") {
     run_green_for_real([] {
         Greensup greensup{wordcount()};
         greensup.await_ready(everybody);
@@ -322,10 +337,12 @@ TEST_CASE("wordcount: twenty SIGHUPs in a row under load cost no request and no 
             const bool replaced = log.wait_for(
                 [&] {
                     const auto living = log.living_pids();
-                    const bool all_ready = log.ready_pids("web").size() == 2 && log.ready_pids("counter").size() == 2 &&
+                    const bool all_ready = log.ready_pids("web").size() == 2 &&
+                                           log.ready_pids("counter").size() == 2 &&
                                            log.ready_pids("report").size() == 1;
                     return living.size() == 5 && all_ready &&
-                           std::none_of(living.begin(), living.end(), [&](int pid) { return old.count(pid) > 0; });
+                           std::none_of(living.begin(), living.end(),
+                                        [&](int pid) { return old.count(pid) > 0; });
                 },
                 60s);
             INFO(log.text());
@@ -338,13 +355,14 @@ TEST_CASE("wordcount: twenty SIGHUPs in a row under load cost no request and no 
         CHECK(load.answered > 1000);
         CHECK(load.reconnects > 0);
         std::printf("answered: %llu, reconnects of kept-alive clients: %llu, failures: %zu\n",
-                    static_cast<unsigned long long>(load.answered), static_cast<unsigned long long>(load.reconnects),
-                    load.failures.size());
+                    static_cast<unsigned long long>(load.answered),
+                    static_cast<unsigned long long>(load.reconnects), load.failures.size());
         CHECK(log.fewest_ready("web") >= 2);
         CHECK(log.fewest_ready("counter") >= 2);
         CHECK(log.fewest_ready("report") >= 1);
         const auto after = totals(greensup);
-        for (int i = 0; i < 50; ++i) CHECK(agrees(after.at("before" + std::to_string(i)), count(text_number(i))));
+        for (int i = 0; i < 50; ++i)
+            CHECK(agrees(after.at("before" + std::to_string(i)), count(text_number(i))));
         CHECK(greensup.stop().success());
     });
 }
@@ -363,7 +381,8 @@ TEST_CASE("wordcount: SIGTERM under load ends well and leaves nothing", "[integr
         INFO("first failure: " << first_of(load.failures));
         CHECK(status == green::ExitStatus{});
         CHECK(load.failures.empty());
-        for (const int pid : greensup.transitions().all_pids()) CHECK_FALSE(tests::process_exists(pid));
+        for (const int pid : greensup.transitions().all_pids())
+            CHECK_FALSE(tests::process_exists(pid));
         for (const auto& file : std::filesystem::recursive_directory_iterator(greensup.run_dir())) {
             INFO(file.path());
             CHECK_FALSE(file.is_socket());
@@ -377,7 +396,8 @@ TEST_CASE("wordcount: what is left in a queue stays for the next start", "[integ
         const std::string without_counters = [] {
             std::string text = wordcount();
             const std::string two = "command = [\"${BIN}/wordcount-counter\"]\ncount = 2";
-            text.replace(text.find(two), two.size(), "command = [\"${BIN}/wordcount-counter\"]\ncount = 0");
+            text.replace(text.find(two), two.size(),
+                         "command = [\"${BIN}/wordcount-counter\"]\ncount = 0");
             return text;
         }();
         Greensup greensup{without_counters};
@@ -395,12 +415,14 @@ TEST_CASE("wordcount: what is left in a queue stays for the next start", "[integ
         greensup.start();
         greensup.await_ready(everybody);
         const auto all = await_totals(greensup, 30);
-        for (int i = 0; i < 30; ++i) CHECK(agrees(all.at("kept" + std::to_string(i)), count(text_number(i))));
+        for (int i = 0; i < 30; ++i)
+            CHECK(agrees(all.at("kept" + std::to_string(i)), count(text_number(i))));
         CHECK(greensup.stop().success());
     });
 }
 
-TEST_CASE("wordcount: a killed supervisor's workers leave and a new start delivers what was queued", "[integration]") {
+TEST_CASE("wordcount: a killed supervisor's workers leave and a new start delivers what was queued",
+          "[integration]") {
     run_green_for_real([] {
         Greensup greensup{wordcount("stop.drain = \"10s\"\n")};
         greensup.await_ready(everybody);
@@ -413,7 +435,8 @@ TEST_CASE("wordcount: a killed supervisor's workers leave and a new start delive
         REQUIRE(orphans.size() == 5);
         std::vector<green::Fd> handles;
         for (const int pid : orphans) {
-            handles.emplace_back(static_cast<int>(green::sys::must(green::sys::pidfd_open(pid), "pidfd_open")));
+            handles.emplace_back(
+                static_cast<int>(green::sys::must(green::sys::pidfd_open(pid), "pidfd_open")));
         }
         greensup.signal(SIGKILL);
         CHECK(greensup.join().kind == green::ExitStatus::Kind::signaled);
@@ -423,7 +446,8 @@ TEST_CASE("wordcount: a killed supervisor's workers leave and a new start delive
         greensup.start();
         greensup.await_ready(everybody);
         const auto all = await_totals(greensup, 200);
-        for (int i = 0; i < 200; ++i) CHECK(agrees(all.at("k" + std::to_string(i)), count(text_number(i))));
+        for (int i = 0; i < 200; ++i)
+            CHECK(agrees(all.at("k" + std::to_string(i)), count(text_number(i))));
         CHECK(greensup.stop().success());
     });
 }

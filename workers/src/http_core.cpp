@@ -220,8 +220,7 @@ std::string_view HttpCore::date() {
     return {date_.data(), date_.size()};
 }
 
-// --- answers that wait for others to leave with
-// -----------------------------------------------------------------------
+// --- answers that wait for others to leave with ---
 
 void HttpCore::hold(HttpConnection& connection) noexcept {
     held_.push_back(connection.held());
@@ -242,8 +241,7 @@ void HttpCore::send_held() {
     }
 }
 
-// --- the end
-// ----------------------------------------------------------------------------------------------------------
+// --- the end ---
 
 bool HttpCore::drain(Deadline deadline) {
     draining = true;

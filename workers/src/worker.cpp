@@ -53,8 +53,7 @@ class Worker::Core {
     Group crew_;
 };
 
-// --- coming
-// -----------------------------------------------------------------------------------------------------
+// --- coming ---
 
 Listener Worker::Core::socket(std::string_view name) {
     const auto given = around_.sockets.find(name);
@@ -108,8 +107,7 @@ void Worker::Core::ready() {
     tell([](control::FromWorker::Builder message) { message.setReady(); });
 }
 
-// --- going
-// ------------------------------------------------------------------------------------------------------
+// --- going ---
 
 void Worker::Core::watch_signals() {
     while (const auto signal = signals_.next()) {

@@ -2,18 +2,17 @@
 // Greenlets: functions that run beside each other on one thread and switch only where they wait.
 
 #include <concepts>
-#include <functional>
 #include <initializer_list>
 #include <optional>
 #include <span>
 #include <string>
-#include <tuple>
 #include <type_traits>
 #include <utility>
 #include <variant>
 #include <vector>
 
 #include <green/deadline.hpp>
+#include <green/detail/call_task.hpp>
 #include <green/detail/task.hpp>
 #include <green/errors.hpp>
 
@@ -71,47 +70,6 @@ class AnyGreenlet {
 
     detail::TaskPtr<detail::Task> task_;
 };
-
-namespace detail {
-
-template <class T>
-struct ValueTask : Task {
-    using Task::Task;
-    std::optional<T> value;
-};
-template <>
-struct ValueTask<void> : Task {
-    using Task::Task;
-};
-
-template <class T, class Function, class... Arguments>
-struct CallTask final : ValueTask<T> {
-    template <class F, class... A>
-    explicit CallTask(F&& function, A&&... arguments)
-        : ValueTask<T>{typeid(Function)},
-          call{std::in_place, std::forward<F>(function), std::forward<A>(arguments)...} {}
-
-    void run() override {
-        auto invoke = [](Function& function, Arguments&... arguments) -> decltype(auto) {
-            return std::invoke(std::move(function), std::move(arguments)...);
-        };
-        if constexpr (std::is_void_v<T>) {
-            std::apply(invoke, *call);
-        } else {
-            this->value.emplace(std::apply(invoke, *call));
-        }
-    }
-    void drop_callable() noexcept override { call.reset(); }
-    [[nodiscard]] std::size_t block_size() const noexcept override { return sizeof(*this); }
-
-    std::optional<std::tuple<Function, Arguments...>> call;
-};
-
-template <class Function, class... Arguments>
-using CallResult =
-    std::decay_t<std::invoke_result_t<std::decay_t<Function>, std::decay_t<Arguments>...>>;
-
-}  // namespace detail
 
 /// A greenlet that gives a T.
 template <class T>

@@ -185,7 +185,8 @@ class Hub final : private ReactorSink {
     const void* main_stack_low_ = nullptr;  // for the address sanitizer
     std::size_t main_stack_size_ = 0;
 
-    Hub* outer_ = nullptr;  // this thread's hub while this one is not there: a test's stands before the thread's own
+    Hub* outer_ = nullptr;  // this thread's hub while this one is not there: a test's stands before
+                            // the thread's own
 };
 
 }  // namespace green::detail

@@ -7,7 +7,6 @@
 #include <random>
 #include <string>
 #include <string_view>
-
 #include <unistd.h>
 
 #include <green/errors.hpp>
@@ -27,7 +26,8 @@ void maybe_die(CrashPoint point) {
     if (random() % chances[index] != 0) return;
     if (const char* path = std::getenv("GREEN_CRASH_LOG")) {
         const sys::Outcome file = sys::open(path, O_WRONLY | O_APPEND | O_CREAT, 0600);
-        const std::string line = std::string(crash_point_names[index]) + " " + std::to_string(::getpid()) + "\n";
+        const std::string line =
+            std::string(crash_point_names[index]) + " " + std::to_string(::getpid()) + "\n";
         if (file.ok()) (void)sys::write(file.as_int(), line.data(), line.size());
     }
     (void)sys::kill(::getpid(), SIGKILL);
@@ -37,7 +37,9 @@ void arm(std::string_view entry) {
     const std::size_t equals = entry.find('=');
     const std::string_view name = entry.substr(0, equals);
     const std::uint64_t chance =
-        equals == std::string_view::npos ? 1 : std::strtoull(std::string(entry.substr(equals + 1)).c_str(), nullptr, 10);
+        equals == std::string_view::npos
+            ? 1
+            : std::strtoull(std::string(entry.substr(equals + 1)).c_str(), nullptr, 10);
     for (std::size_t i = 0; i < crash_point_count; ++i) {
         if (name == crash_point_names[i]) {
             chances[i] = chance;

@@ -1,7 +1,8 @@
 #pragma once
 // What a worker process is made of: its sockets and queues, and the way it comes and goes.
 //
-// Under greensup everything comes over the control channel. Alone, the same program serves on addresses given by
+// Under greensup everything comes over the control channel. Alone, the same program serves on
+// addresses given by
 // --socket NAME=ADDRESS, with queues of its own.
 
 #include <cstddef>
@@ -21,19 +22,21 @@ namespace green::workers {
 
 class Worker {
  public:
-    /// Joins the supervisor, if there is one, and takes SIGTERM and SIGINT to mean: drain. Switches.
-    /// Throws ProtocolError or std::system_error when the supervisor does not keep to the protocol, and
-    /// std::invalid_argument for a --socket that is none.
+    /// Joins the supervisor, if there is one, and takes SIGTERM and SIGINT to mean: drain.
+    /// Switches. Throws ProtocolError or std::system_error when the supervisor does not keep to the
+    /// protocol, and std::invalid_argument for a --socket that is none.
     Worker(int argc, char** argv);
     Worker(const Worker&) = delete;
     Worker& operator=(const Worker&) = delete;
     ~Worker();
 
-    /// The listening socket of that name, once. Throws UsageError for one that this worker was not given.
+    /// The listening socket of that name, once. Throws UsageError for one that this worker was not
+    /// given.
     [[nodiscard]] Listener socket(std::string_view name);
 
-    /// The queue of that name. Drain stops its consumers; asking for its first message implies ready().
-    /// Throws UsageError for one that this worker was not given, or that is configured for another type.
+    /// The queue of that name. Drain stops its consumers; asking for its first message implies
+    /// ready(). Throws UsageError for one that this worker was not given, or that is configured for
+    /// another type.
     template <class T>
     [[nodiscard]] ipc::Queue<T> queue(std::string_view name) {
         return ipc::Queue<T>{raw_queue(name)};
