@@ -92,6 +92,19 @@ void keep_as_it_is(const shm::Keeper& keeper, const QueueConfig& queue) {
                                         "was empty at a start"}});
 }
 
+/// Gives our place among the sleepers back.
+class Place {
+ public:
+    Place(shm::WaitTable& table, shm::Owner us) noexcept : table_{table}, us_{us} {}
+    Place(const Place&) = delete;
+    Place& operator=(const Place&) = delete;
+    ~Place() { table_.release(us_); }
+
+ private:
+    shm::WaitTable& table_;
+    shm::Owner us_;
+};
+
 }  // namespace
 
 struct OpenQueue::State {
@@ -170,12 +183,7 @@ void OpenQueue::follow(green::Event& changed) {
         changed.set();
         green::sleep(blind);
     }
-    struct Release {
-        shm::WaitTable& table;
-        shm::Owner us;
-        ~Release() { table.release(us); }
-    };
-    const Release release{table, us};
+    const Place held{table, us};
     green::Fd bell{static_cast<int>(sys::must(sys::dup(table.doorbell(*place)), "dup a doorbell"))};
     for (;;) {
         table.arm(*place, shm::Interest::slots);

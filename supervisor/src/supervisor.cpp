@@ -211,8 +211,9 @@ int start_supervisor(const std::string& file) {
     auto config = read_config_file(file, ours);
     if (!config) {
         const auto count = config.error().size();
-        std::fprintf(stderr, "%s%zu %s; nothing was started\n", to_text(config.error()).c_str(),
-                     count, count == 1 ? "mistake" : "mistakes");
+        (void)std::fprintf(stderr, "%s%zu %s; nothing was started\n",
+                           to_text(config.error()).c_str(), count,
+                           count == 1 ? "mistake" : "mistakes");
         return number(Code::config);
     }
     try {
@@ -222,8 +223,9 @@ int start_supervisor(const std::string& file) {
         return number(Code::ok);
     } catch (const Refusal& refusal) {
         green::yield();  // greenlets that were killed before they ever ran leave the ready ring
-        std::fprintf(stderr, "greensup: %s\n", refusal.what());
-        if (!refusal.hint().empty()) std::fprintf(stderr, "    hint: %s\n", refusal.hint().c_str());
+        (void)std::fprintf(stderr, "greensup: %s\n", refusal.what());
+        if (!refusal.hint().empty())
+            (void)std::fprintf(stderr, "    hint: %s\n", refusal.hint().c_str());
         return number(refusal.code());
     }
 }

@@ -75,7 +75,7 @@ class QueueCore::Putter final : public detail::WaitNode {
     }
     bool arm() override {
         core_->putters_.push_back(*this);
-        if (&core_->putters_.front() != this || !obtain_or_sleep()) return false;
+        if (&core_->putters_.front() != this || obtain_or_sleep()) return false;
         unlink();
         return true;
     }
@@ -89,17 +89,17 @@ class QueueCore::Putter final : public detail::WaitNode {
     }
     void describe(std::string& into) const override { into += "room in queue " + core_->name_; }
 
-    /// Returns false when the process now sleeps for what is missing.
-    bool obtain_or_sleep() {
+    /// Returns what is missing and the process now sleeps for; nothing when all was obtained.
+    std::optional<Interest> obtain_or_sleep() {
         for (;;) {
             const Shortage missing = attempt();
-            if (missing == Shortage::none) return true;
+            if (missing == Shortage::none) return std::nullopt;
             const Interest interest = interest_for(missing);
             core_->member_.arm(interest, bytes_);
             const Shortage still = attempt();
-            if (still == missing) return false;
+            if (still == missing) return interest;
             const bool chosen = core_->member_.disarm(interest);
-            if (still == Shortage::none) return true;
+            if (still == Shortage::none) return std::nullopt;
             if (chosen) core_->member_.pass_on(interest);
         }
     }
@@ -173,15 +173,20 @@ void QueueCore::serve_getters() {
 }
 
 void QueueCore::serve_putters() {
-    bool owed[] = {member_.disarm(Interest::slots), member_.disarm(Interest::memory)};
+    bool slots_owed = member_.disarm(Interest::slots);
+    bool memory_owed = member_.disarm(Interest::memory);
+    std::optional<Interest> missing;
     while (!putters_.empty()) {
         Putter& putter = putters_.front();
-        if (!putter.obtain_or_sleep()) return;
+        missing = putter.obtain_or_sleep();
+        if (missing) break;
         putter.fire();
-        owed[0] = owed[1] = false;
+        slots_owed = memory_owed = false;
     }
-    if (owed[0]) member_.pass_on(Interest::slots);
-    if (owed[1]) member_.pass_on(Interest::memory);
+    // News that we were chosen for and cannot use is somebody else's; what we still lack was taken
+    // by somebody.
+    if (slots_owed && missing != Interest::slots) member_.pass_on(Interest::slots);
+    if (memory_owed && missing != Interest::memory) member_.pass_on(Interest::memory);
 }
 
 void QueueCore::lost_getter() noexcept {
@@ -203,7 +208,7 @@ void QueueCore::lost_putter() noexcept {
 
 void QueueCore::hand_on(shm::Lease& lease) noexcept {
     if (getters_.empty()) {
-        (void)end(lease, false);
+        (void)give_back(lease, shm::Turn::first);
         return;
     }
     Getter& getter = getters_.front();
@@ -264,11 +269,21 @@ std::optional<RawLease> QueueCore::next(Deadline deadline) {
     return RawLease{std::move(state)};
 }
 
-bool QueueCore::end(shm::Lease& lease, bool acknowledged) {
-    const bool done = acknowledged ? member_.ack(lease) : member_.nack(lease);
+bool QueueCore::ack(shm::Lease& lease) {
+    const bool done = member_.ack(lease);
+    lease_ended();
+    return done;
+}
+
+bool QueueCore::give_back(shm::Lease& lease, shm::Turn turn) {
+    const bool done = member_.nack(lease, turn);
+    lease_ended();
+    return done;
+}
+
+void QueueCore::lease_ended() {
     // A member can hold only so many leases: who waited for one of ours to end tries again.
     if (!getters_.empty()) serve_getters();
-    return done;
 }
 
 void QueueCore::stop() noexcept {

@@ -41,7 +41,8 @@ class QueueCore : public std::enable_shared_from_this<QueueCore> {
 
     void put(shm::Reservation& reservation, std::size_t size);
     void abandon(shm::Reservation& reservation) noexcept;
-    bool end(shm::Lease& lease, bool acknowledged);
+    bool ack(shm::Lease& lease);
+    bool give_back(shm::Lease& lease, shm::Turn turn);
 
     [[nodiscard]] shm::Member& member() noexcept { return member_; }
     [[nodiscard]] bool stopped() const noexcept { return stopped_; }
@@ -63,6 +64,7 @@ class QueueCore : public std::enable_shared_from_this<QueueCore> {
     void lost_getter() noexcept;
     void lost_putter() noexcept;
     void hand_on(shm::Lease& lease) noexcept;
+    void lease_ended();
     [[nodiscard]] bool try_lease(shm::Lease& into);
 
     std::string name_;

@@ -37,18 +37,18 @@ RawLease& RawLease::operator=(RawLease&& other) noexcept {
     return *this;
 }
 RawLease::~RawLease() {
-    if (state_ && state_->lease) (void)state_->core->end(state_->lease, false);
+    if (state_ && state_->lease) (void)state_->core->give_back(state_->lease, shm::Turn::last);
 }
 std::span<const std::byte> RawLease::bytes() const noexcept { return state_->lease.message; }
 std::uint32_t RawLease::deliveries() const noexcept { return state_->lease.deliveries(); }
 std::uint64_t RawLease::sequence() const noexcept { return state_->lease.sequence; }
 bool RawLease::ack() {
     if (!state_->lease) throw UsageError("this message was acknowledged or given back already");
-    return state_->core->end(state_->lease, true);
+    return state_->core->ack(state_->lease);
 }
 bool RawLease::nack() {
     if (!state_->lease) throw UsageError("this message was acknowledged or given back already");
-    return state_->core->end(state_->lease, false);
+    return state_->core->give_back(state_->lease, shm::Turn::last);
 }
 
 RawQueue::RawQueue(QueueGrant grant) {

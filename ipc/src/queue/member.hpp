@@ -35,8 +35,7 @@ struct Reservation {
 struct Lease {
     std::uint32_t slot = 0;
     std::uint32_t pin = 0;
-    std::uint64_t word =
-        0;  // the fence token: slot, generation, delivery count and owner; 0: no lease
+    std::uint64_t word = 0;  // the fence token: the LEASED state word; 0: no lease
     std::span<const std::byte> message;
     std::uint64_t sequence = 0;
     std::int64_t put_time = 0;
@@ -100,7 +99,7 @@ class Member {
     /// for good.
     [[nodiscard]] int doorbell();
     void arm(Interest interest, std::size_t bytes = 0);
-    /// True if a waker had chosen us: then take what was announced, or pass_on().
+    /// True if we were armed and a waker had chosen us: take what was announced, or pass_on().
     bool disarm(Interest interest);
     void pass_on(Interest interest);
 

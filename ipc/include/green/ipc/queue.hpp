@@ -69,7 +69,7 @@ class Lease {
     /// The message is done. Returns false when the lease had been taken away: somebody else has the
     /// message now.
     bool ack() { return body_->lease.ack(); }
-    /// Gives it back, to be the next one delivered.
+    /// Gives it back, to stand behind all others.
     bool nack() { return body_->lease.nack(); }
     /// How often it was handed out, this time included.
     [[nodiscard]] std::uint32_t deliveries() const noexcept { return body_->lease.deliveries(); }
