@@ -93,12 +93,12 @@ void keep_as_it_is(const shm::Keeper& keeper, const QueueConfig& queue) {
 }
 
 /// Gives our place among the sleepers back.
-class Place {
+class SleepingPlace {
  public:
-    Place(shm::WaitTable& table, shm::Owner us) noexcept : table_{table}, us_{us} {}
-    Place(const Place&) = delete;
-    Place& operator=(const Place&) = delete;
-    ~Place() { table_.release(us_); }
+    SleepingPlace(shm::WaitTable& table, shm::Owner us) noexcept : table_{table}, us_{us} {}
+    SleepingPlace(const SleepingPlace&) = delete;
+    SleepingPlace& operator=(const SleepingPlace&) = delete;
+    ~SleepingPlace() { table_.release(us_); }
 
  private:
     shm::WaitTable& table_;
@@ -183,7 +183,7 @@ void OpenQueue::follow(green::Event& changed) {
         changed.set();
         green::sleep(blind);
     }
-    const Place held{table, us};
+    const SleepingPlace held{table, us};
     green::Fd bell{static_cast<int>(sys::must(sys::dup(table.doorbell(*place)), "dup a doorbell"))};
     for (;;) {
         table.arm(*place, shm::Interest::slots);

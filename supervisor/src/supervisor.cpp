@@ -222,7 +222,6 @@ int start_supervisor(const std::string& file) {
         supervisor.run();
         return number(Code::ok);
     } catch (const Refusal& refusal) {
-        green::yield();  // greenlets that were killed before they ever ran leave the ready ring
         (void)std::fprintf(stderr, "greensup: %s\n", refusal.what());
         if (!refusal.hint().empty())
             (void)std::fprintf(stderr, "    hint: %s\n", refusal.hint().c_str());

@@ -67,6 +67,8 @@ Hub::~Hub() {
             "greensup: %zu greenlets would not end with their hub; their destructors do not run\n",
             survivors);
     }
+    while (next_task() != nullptr) {  // those that were killed before they ran still stand in the ring
+    }
     this_thread_hub = outer_;
 }
 

@@ -221,14 +221,13 @@ void QueueCore::hand_on(shm::Lease& lease) noexcept {
 std::optional<RawDraft> QueueCore::prepare(std::size_t bytes, Deadline deadline) {
     if (!produce_) throw UsageError("this worker is not among the producers of queue " + name_);
     check_size(bytes);
-    auto state = std::make_unique<RawDraft::State>();
-    state->core = shared_from_this();
-    if (!putters_.empty() || member_.try_reserve(bytes, state->reservation) != Shortage::none) {
+    shm::Reservation reservation;
+    if (!putters_.empty() || member_.try_reserve(bytes, reservation) != Shortage::none) {
         listen();
-        Putter putter{*this, state->reservation, bytes};
+        Putter putter{*this, reservation, bytes};
         if (!detail::park(putter, deadline)) return std::nullopt;
     }
-    return RawDraft{std::move(state)};
+    return RawDraft{shared_from_this(), reservation};
 }
 
 void QueueCore::check_size(std::size_t bytes) const {
@@ -258,15 +257,14 @@ std::optional<RawLease> QueueCore::next(Deadline deadline) {
     if (!consume_) throw UsageError("this worker is not among the consumers of queue " + name_);
     if (const auto first = std::exchange(on_first_next_, nullptr)) first();
     if (stopped_) return std::nullopt;
-    auto state = std::make_unique<RawLease::State>();
-    state->core = shared_from_this();
-    if (!getters_.empty() || !try_lease(state->lease)) {
+    shm::Lease lease;
+    if (!getters_.empty() || !try_lease(lease)) {
         listen();
         Getter getter{*this};
         if (!detail::park(getter, deadline) || !getter.lease) return std::nullopt;
-        state->lease = getter.lease;
+        lease = getter.lease;
     }
-    return RawLease{std::move(state)};
+    return RawLease{shared_from_this(), lease};
 }
 
 bool QueueCore::ack(shm::Lease& lease) {

@@ -17,16 +17,6 @@
 
 namespace green::ipc {
 
-struct RawLease::State {
-    std::shared_ptr<QueueCore> core;
-    shm::Lease lease;
-};
-
-struct RawDraft::State {
-    std::shared_ptr<QueueCore> core;
-    shm::Reservation reservation;
-};
-
 class QueueCore : public std::enable_shared_from_this<QueueCore> {
  public:
     explicit QueueCore(QueueGrant grant);

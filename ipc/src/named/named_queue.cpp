@@ -12,43 +12,45 @@
 
 namespace green::ipc {
 
-RawDraft::RawDraft(std::unique_ptr<State> state) noexcept : state_{std::move(state)} {}
-RawDraft::RawDraft(RawDraft&&) noexcept = default;
+RawDraft::RawDraft(std::shared_ptr<QueueCore> core, shm::Reservation reservation) noexcept
+    : core_{std::move(core)}, reservation_{reservation} {}
+RawDraft::RawDraft(RawDraft&& other) noexcept
+    : core_{std::move(other.core_)}, reservation_{std::exchange(other.reservation_, {})} {}
 RawDraft& RawDraft::operator=(RawDraft&& other) noexcept {
-    RawDraft old{std::exchange(state_, std::move(other.state_))};
+    const RawDraft old{std::move(*this)};
+    core_ = std::move(other.core_);
+    reservation_ = std::exchange(other.reservation_, {});
     return *this;
 }
 RawDraft::~RawDraft() {
-    if (state_ && state_->reservation) state_->core->abandon(state_->reservation);
+    if (reservation_) core_->abandon(reservation_);
 }
-std::span<std::byte> RawDraft::memory() const noexcept {
-    return state_ ? state_->reservation.memory : std::span<std::byte>{};
-}
-void RawDraft::put(std::size_t size) { state_->core->put(state_->reservation, size); }
-void RawDraft::release() { state_->core->member().release_extent(state_->reservation); }
+void RawDraft::put(std::size_t size) { core_->put(reservation_, size); }
+void RawDraft::release() { core_->member().release_extent(reservation_); }
 bool RawDraft::regrow(std::size_t bytes, Deadline deadline) {
-    return state_->core->regrow(state_->reservation, bytes, deadline);
+    return core_->regrow(reservation_, bytes, deadline);
 }
 
-RawLease::RawLease(std::unique_ptr<State> state) noexcept : state_{std::move(state)} {}
-RawLease::RawLease(RawLease&&) noexcept = default;
+RawLease::RawLease(std::shared_ptr<QueueCore> core, const shm::Lease& lease) noexcept
+    : core_{std::move(core)}, lease_{lease} {}
+RawLease::RawLease(RawLease&& other) noexcept
+    : core_{std::move(other.core_)}, lease_{std::exchange(other.lease_, {})} {}
 RawLease& RawLease::operator=(RawLease&& other) noexcept {
-    RawLease old{std::exchange(state_, std::move(other.state_))};
+    const RawLease old{std::move(*this)};
+    core_ = std::move(other.core_);
+    lease_ = std::exchange(other.lease_, {});
     return *this;
 }
 RawLease::~RawLease() {
-    if (state_ && state_->lease) (void)state_->core->give_back(state_->lease, shm::Turn::last);
+    if (lease_) (void)core_->give_back(lease_, shm::Turn::last);
 }
-std::span<const std::byte> RawLease::bytes() const noexcept { return state_->lease.message; }
-std::uint32_t RawLease::deliveries() const noexcept { return state_->lease.deliveries(); }
-std::uint64_t RawLease::sequence() const noexcept { return state_->lease.sequence; }
 bool RawLease::ack() {
-    if (!state_->lease) throw UsageError("this message was acknowledged or given back already");
-    return state_->core->ack(state_->lease);
+    if (!lease_) throw UsageError("this message was acknowledged or given back already");
+    return core_->ack(lease_);
 }
 bool RawLease::nack() {
-    if (!state_->lease) throw UsageError("this message was acknowledged or given back already");
-    return state_->core->give_back(state_->lease, shm::Turn::last);
+    if (!lease_) throw UsageError("this message was acknowledged or given back already");
+    return core_->give_back(lease_, shm::Turn::last);
 }
 
 RawQueue::RawQueue(QueueGrant grant) {

@@ -21,6 +21,8 @@ const Segment& joinable(const Segment& segment, Owner owner) {
 
 }  // namespace
 
+std::uint32_t Lease::deliveries() const noexcept { return SlotWord::of(word).deliveries; }
+
 Member::Member(Segment segment, Owner owner, std::span<const int> doorbells,
                std::uint64_t start_time)
     : segment_{std::move(segment)},

@@ -12,6 +12,8 @@
 #include <span>
 #include <vector>
 
+#include <green/ipc/detail/tokens.hpp>
+
 #include "extents.hpp"
 #include "pins.hpp"
 #include "segment.hpp"
@@ -22,28 +24,6 @@ namespace green::ipc::shm {
 
 /// What there was too little of.
 enum class Shortage : std::uint8_t { none, slots, memory };
-
-/// A slot of ours and memory to build a message in.
-struct Reservation {
-    std::uint32_t slot = 0;
-    std::uint64_t word = 0;       // the state word as we wrote it; 0: no reservation
-    std::span<std::byte> memory;  // zeroed, 64-byte aligned; empty after release_extent()
-    [[nodiscard]] explicit operator bool() const noexcept { return word != 0; }
-};
-
-/// A message in our hands.
-struct Lease {
-    std::uint32_t slot = 0;
-    std::uint32_t pin = 0;
-    std::uint64_t word = 0;  // the fence token: the LEASED state word; 0: no lease
-    std::span<const std::byte> message;
-    std::uint64_t sequence = 0;
-    std::int64_t put_time = 0;
-    [[nodiscard]] explicit operator bool() const noexcept { return word != 0; }
-    [[nodiscard]] std::uint32_t deliveries() const noexcept {
-        return SlotWord::of(word).deliveries;
-    }
-};
 
 enum class Got : std::uint8_t { message, nothing, too_many_leases };
 

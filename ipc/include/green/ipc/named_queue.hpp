@@ -20,6 +20,7 @@
 
 #include <green/deadline.hpp>
 #include <green/fd.hpp>
+#include <green/ipc/detail/tokens.hpp>
 
 namespace green::ipc {
 
@@ -47,7 +48,7 @@ class RawDraft {
     ~RawDraft();
 
     /// Zeroed, aligned to 64 bytes. Empty between release() and regrow().
-    [[nodiscard]] std::span<std::byte> memory() const noexcept;
+    [[nodiscard]] std::span<std::byte> memory() const noexcept { return reservation_.memory; }
     /// Publishes the first `size` bytes. From here on the message outlives this process.
     void put(std::size_t size);
     /// Gives the memory back and keeps the place in the queue.
@@ -57,9 +58,10 @@ class RawDraft {
 
  private:
     friend class QueueCore;
-    struct State;
-    explicit RawDraft(std::unique_ptr<State> state) noexcept;
-    std::unique_ptr<State> state_;
+    RawDraft(std::shared_ptr<QueueCore> core, shm::Reservation reservation) noexcept;
+
+    std::shared_ptr<QueueCore> core_;
+    shm::Reservation reservation_;
 };
 
 /// One message, leased. Dropping it without ack() gives the message to the next one.
@@ -70,11 +72,11 @@ class RawLease {
     RawLease& operator=(RawLease&&) noexcept;
     ~RawLease();
 
-    [[nodiscard]] std::span<const std::byte> bytes() const noexcept;
+    [[nodiscard]] std::span<const std::byte> bytes() const noexcept { return lease_.message; }
     /// How often the message was handed out, this time included.
-    [[nodiscard]] std::uint32_t deliveries() const noexcept;
+    [[nodiscard]] std::uint32_t deliveries() const noexcept { return lease_.deliveries(); }
     /// The message's number in its queue.
-    [[nodiscard]] std::uint64_t sequence() const noexcept;
+    [[nodiscard]] std::uint64_t sequence() const noexcept { return lease_.sequence; }
     /// The message is done. Returns false when the lease had been taken away: somebody else has it.
     bool ack();
     /// Gives it back, to stand behind all others: one that always fails holds up nobody. Returns false
@@ -83,9 +85,10 @@ class RawLease {
 
  private:
     friend class QueueCore;
-    struct State;
-    explicit RawLease(std::unique_ptr<State> state) noexcept;
-    std::unique_ptr<State> state_;
+    RawLease(std::shared_ptr<QueueCore> core, const shm::Lease& lease) noexcept;
+
+    std::shared_ptr<QueueCore> core_;
+    shm::Lease lease_;
 };
 
 /// A queue of bytes. Copies share one attachment.
