@@ -98,7 +98,9 @@ class Hub final : private ReactorSink {
     /// Counts a call that was served without waiting; now and then gives way, so that a busy socket
     /// starves nobody.
     void served_at_once() {
-        if (++served_ >= budget_served) yield();
+        if (++served_ < budget_served || fence_ != nullptr || running_ == &hub_) return;
+        served_ = 0;  // also when nobody else is ready and no switch resets it
+        yield();
     }
 
     /// From any thread: runs the function on this hub's stack, soon.
