@@ -12,8 +12,9 @@ namespace green::detail {
 //   56  where to go on
 // The six status bits of MXCSR are not control: they are left as the thread has them.
 //
-// It ends with `ret`, not with a jump: nearly every greenlet was suspended by the same chain of calls as the one that
-// switches, so the processor's prediction of this return, and of all those above it, is right.
+// It ends with `ret`, not with a jump: nearly every greenlet was suspended by the same chain of
+// calls as the one that switches, so the processor's prediction of this return, and of all those
+// above it, is right.
 asm(R"(
 .text
 .p2align 4

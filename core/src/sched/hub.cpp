@@ -10,21 +10,11 @@
 #include "sched/sanitizer.hpp"
 
 namespace green::detail {
-namespace {
-
-thread_local Hub* this_thread_hub = nullptr;
-
-// Made on first use by a thread that did not bring one; goes with the thread.
-Hub& make_thread_hub() {
-    thread_local std::unique_ptr<Hub> hub;
+Hub& Hub::make_for_thread() {
+    thread_local std::unique_ptr<Hub> hub;  // goes with the thread
     hub = std::make_unique<Hub>(make_ev_reactor());
     return *hub;
 }
-
-}  // namespace
-
-Hub& Hub::current() { return this_thread_hub != nullptr ? *this_thread_hub : make_thread_hub(); }
-Hub* Hub::current_or_null() noexcept { return this_thread_hub; }
 
 Hub::PlainTask::PlainTask(const char* name) : Task{typeid(PlainTask)} {
     given_name = std::make_unique<std::string>(name);
@@ -50,7 +40,7 @@ Hub::Hub(std::unique_ptr<Reactor> reactor, HubConfig config)
     sanitizer::fresh_stack(hub_.stack->low, hub_.stack->size());
     hub_.context = Switch::prepare<&Hub::hub_entry>(hub_.stack->high, hub_.stack->size());
     tasks_.push_back(main_);
-    outer_ = std::exchange(this_thread_hub, this);
+    outer_ = std::exchange(this_threads, this);
 }
 
 Hub::~Hub() {
@@ -58,7 +48,7 @@ Hub::~Hub() {
         // exit() was called on a greenlet's stack: we stand on memory that the pool would unmap.
         (void)stacks_.release();
         (void)overflow_.release();
-        this_thread_hub = outer_;
+        this_threads = outer_;
         return;
     }
     if (const std::size_t survivors = kill_all()) {
@@ -67,9 +57,10 @@ Hub::~Hub() {
             "greensup: %zu greenlets would not end with their hub; their destructors do not run\n",
             survivors);
     }
-    while (next_task() != nullptr) {  // those that were killed before they ran still stand in the ring
+    while (next_task() !=
+           nullptr) {  // those that were killed before they ran still stand in the ring
     }
-    this_thread_hub = outer_;
+    this_threads = outer_;
 }
 
 // --- the ring ---
@@ -115,8 +106,8 @@ void Hub::switch_away() noexcept {
     Task* next = nullptr;
     if (switches_left_ > 0) {
         --switches_left_;
-        // The clock costs several switches, so it is asked on every eighth only.
-        if (switches_left_ % 8 != 0 || now() < slice_end_) next = next_task();
+        // The clock costs several switches, so it is asked on every sixteenth only.
+        if (switches_left_ % 16 != 0 || now() < slice_end_) next = next_task();
     }
     if (next == running_) {  // the only one that is ready yields
         next->state = TaskState::running;
@@ -168,7 +159,7 @@ void Hub::arrived(void* fake_stack) noexcept {
 // --- a greenlet's life ---
 
 void Hub::greenlet_entry() noexcept {
-    Hub& hub = *this_thread_hub;
+    Hub& hub = current();
     hub.arrived(nullptr);
     hub.run_greenlets();
 }

@@ -72,8 +72,10 @@ class Hub final : private ReactorSink {
     ~Hub();
 
     /// This thread's hub, made when there is none.
-    [[nodiscard]] static Hub& current();
-    [[nodiscard]] static Hub* current_or_null() noexcept;
+    [[nodiscard]] static Hub& current() {
+        return this_threads != nullptr ? *this_threads : make_for_thread();
+    }
+    [[nodiscard]] static Hub* current_or_null() noexcept { return this_threads; }
 
     [[nodiscard]] Task& running() noexcept { return *running_; }
     [[nodiscard]] TimePoint now() noexcept { return reactor_->now(); }
@@ -93,7 +95,10 @@ class Hub final : private ReactorSink {
     bool park(std::span<WaitNode* const> nodes, Deadline deadline);
     void yield();
     void wait_idle();
-    void check_may_switch() const;
+    void check_may_switch() const {
+        if (running_ == &hub_ || fence_ != nullptr) [[unlikely]]
+            refuse_to_switch();
+    }
     const char* set_fence(const char* why) noexcept { return std::exchange(fence_, why); }
     /// Counts a call that was served without waiting; now and then gives way, so that a busy socket
     /// starves nobody.
@@ -122,6 +127,10 @@ class Hub final : private ReactorSink {
         void drop_callable() noexcept override {}
         [[nodiscard]] std::size_t block_size() const noexcept override { return sizeof(*this); }
     };
+
+    [[noreturn]] void refuse_to_switch() const;
+    [[nodiscard]] static Hub& make_for_thread();
+    static inline constinit thread_local Hub* this_threads = nullptr;
 
     static void greenlet_entry() noexcept;
     static void hub_entry() noexcept;

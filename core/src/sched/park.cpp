@@ -5,10 +5,9 @@
 
 namespace green::detail {
 
-void Hub::check_may_switch() const {
+void Hub::refuse_to_switch() const {
     if (running_ == &hub_) throw BlockingInHub("a hub callback must not wait");
-    if (fence_ != nullptr)
-        throw BlockingInHub(std::string("waiting inside a NoSwitch fence: ") + fence_);
+    throw BlockingInHub(std::string("waiting inside a NoSwitch fence: ") + fence_);
 }
 
 std::size_t Hub::arm(Task& me, std::span<WaitNode* const> nodes) {
