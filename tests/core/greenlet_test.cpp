@@ -1,4 +1,6 @@
+#include <algorithm>
 #include <memory>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -283,5 +285,84 @@ TEST_CASE("greenlet: ten thousand come and go on few stacks", "[core][greenlet]"
         }
         settle();
         CHECK(sum == 10'000);
+    });
+}
+
+TEST_CASE(
+    "greenlet: links run in order, each in a greenlet of its own, with the greenlet that ended",
+    "[core][greenlet]") {
+    run_green([] {
+        const tests::Errors errors;
+        std::vector<int> order;
+        auto source = green::spawn([] { return 25; });
+        std::vector<green::Link> links;
+        for (int i = 0; i < 1000; ++i) {
+            links.push_back(source.link([&order, i, &source](const green::AnyGreenlet& ended) {
+                CHECK(ended == source);
+                green::yield();
+                order.push_back(i);
+                if (i == 3) throw std::runtime_error("boom");
+            }));
+        }
+        source.join();
+        CHECK(order.empty());
+        settle();
+        CHECK(order.size() == 1000);
+        CHECK(std::is_sorted(order.begin(), order.end()));
+        CHECK(errors.count() == 1);
+    });
+}
+
+TEST_CASE("greenlet: a late link fires too, not inside the call", "[core][greenlet]") {
+    run_green([] {
+        auto killed = green::spawn([] { green::sleep(1h); });
+        killed.kill();
+        int fired = 0;
+        for (int i = 1; i <= 3; ++i) {
+            const auto link =
+                killed.link([&](const green::AnyGreenlet& ended) { fired += ended.successful(); });
+            CHECK(fired == i - 1);
+            settle();
+            CHECK(fired == i);
+        }
+    });
+}
+
+TEST_CASE("greenlet: a link that is taken back does not run, also by another one of the same end",
+          "[core][greenlet]") {
+    run_green([] {
+        int runs = 0;
+        auto source = green::spawn([] {});
+        {
+            const auto gone = source.link([&](const green::AnyGreenlet&) { ++runs; });
+        }
+        std::optional<green::Link> first;
+        std::optional<green::Link> second;
+        first = source.link([&](const green::AnyGreenlet&) {
+            ++runs;
+            second.reset();
+        });
+        second = source.link([&](const green::AnyGreenlet&) {
+            ++runs;
+            first.reset();
+        });
+        settle();
+        CHECK(runs == 1);
+    });
+}
+
+TEST_CASE("greenlet: a detached link stays until the end and frees itself", "[core][greenlet]") {
+    run_green([] {
+        auto token = std::make_shared<int>(0);
+        auto source = green::spawn([] { green::sleep(1ms); });
+        source.link([token](const green::AnyGreenlet&) { ++*token; }).detach();
+        CHECK(token.use_count() == 2);
+        source.join();
+        settle();
+        CHECK(*token == 1);
+        CHECK(token.use_count() == 1);
+        source.link([token](const green::AnyGreenlet&) { ++*token; }).detach();
+        settle();
+        CHECK(*token == 2);
     });
 }

@@ -2,7 +2,9 @@
 // Greenlets: functions that run beside each other on one thread and switch only where they wait.
 
 #include <concepts>
+#include <functional>
 #include <initializer_list>
+#include <memory>
 #include <optional>
 #include <span>
 #include <string>
@@ -17,6 +19,23 @@
 #include <green/errors.hpp>
 
 namespace green {
+
+/// A function that waits for the end of a greenlet. Destroying it takes the function back, also
+/// when the greenlet has ended and the function has not begun yet.
+class Link {
+ public:
+    Link(Link&& other) noexcept;
+    Link& operator=(Link&& other) noexcept;
+    ~Link();
+    /// Leaves it where it is, for good.
+    void detach() noexcept;
+
+ private:
+    friend class AnyGreenlet;
+    struct Node;
+    explicit Link(std::unique_ptr<Node> node) noexcept;
+    std::unique_ptr<Node> node_;
+};
 
 /// A greenlet whose result type does not matter. Handles are copyable and belong to one thread;
 /// dropping the last one detaches the greenlet, it runs on.
@@ -41,6 +60,10 @@ class AnyGreenlet {
     /// The same without waiting.
     void kill_soon() const;
     void kill_soon(std::exception_ptr reason) const;
+
+    /// Runs the function in a greenlet of its own once this one has ended, whichever way; soon, if
+    /// it has ended already. Links run in the order in which they were made. Never switches.
+    [[nodiscard]] Link link(std::function<void(const AnyGreenlet&)> function) const;
 
     [[nodiscard]] bool started() const noexcept {
         return task_->state != detail::TaskState::fresh && !ready();

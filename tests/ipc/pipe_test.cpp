@@ -1,0 +1,85 @@
+#include <green/ipc/pipe.hpp>
+
+#include <catch2/catch.hpp>
+#include <csignal>
+
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <green/green.hpp>
+
+#include "document.capnp.h"
+#include "support/faults.hpp"
+#include "support/run_green.hpp"
+
+using namespace std::chrono_literals;
+using tests::run_green_for_real;
+namespace ipc = green::ipc;
+
+TEST_CASE("pipe: messages go one way, in order, and the end follows them", "[ipc][pipe]") {
+    run_green_for_real([] {
+        auto [reader, writer] = ipc::pipe<Document>();
+        for (const char* name : {"a", "b"}) {
+            CHECK(writer.put([&](Document::Builder document) { document.setName(name); }));
+        }
+        writer.close();
+        CHECK((*reader.get())->getName() == "a");
+        CHECK((*reader.get())->getName() == "b");
+        CHECK_FALSE(reader.get().has_value());
+        CHECK(reader.at_end());
+        CHECK_THROWS_AS(writer.put([](Document::Builder) {}), green::Closed);
+    });
+}
+
+TEST_CASE("pipe: the two directions of a duplex one do not mix", "[ipc][pipe]") {
+    run_green_for_real([] {
+        const auto before = tests::open_descriptors();
+        {
+            auto [client, server] = ipc::duplex_pipe<Document, Other>();
+            auto answering = green::spawn([&end = server] {
+                while (auto question = end.get()) {
+                    const auto size = (*question)->getName().size();
+                    end.put([&](Other::Builder answer) { answer.setNumber(size); });
+                }
+            });
+            for (const char* name : {"one", "three"}) {
+                client.put([&](Document::Builder document) { document.setName(name); });
+                CHECK((*client.get())->getNumber() == std::string(name).size());
+            }
+            CHECK_FALSE(client.get(10ms).has_value());
+            CHECK_FALSE(client.at_end());
+            client.close();
+            CHECK(answering.join());
+        }
+        CHECK(tests::open_descriptors() == before);
+    });
+}
+
+TEST_CASE("pipe: another process is on the other end, and its death is an end", "[ipc][pipe]") {
+    auto [ours, theirs] = ipc::duplex_pipe<Document, Document>();
+    const pid_t child = ::fork();  // neither side has a hub yet
+    REQUIRE(child >= 0);
+    if (child == 0) {
+        ours.close();
+        while (auto message = theirs.get()) {
+            if ((*message)->getName() == "die") ::raise(SIGKILL);
+            theirs.put([&](Document::Builder echo) { echo.setBody((*message)->getBody()); });
+        }
+        ::_exit(1);
+    }
+    theirs.close();
+    run_green_for_real([&end = ours, child] {
+        const std::string body(3'000'000, 'x');
+        end.put([&](Document::Builder document) { document.setBody(ipc::bytes(body)); });
+        const auto echo = end.get();
+        REQUIRE(echo.has_value());
+        CHECK(ipc::view((*echo)->getBody()) == body);
+        end.put([](Document::Builder document) { document.setName("die"); });
+        CHECK_FALSE(end.get().has_value());
+        CHECK(end.at_end());
+        int status = 0;
+        REQUIRE(::waitpid(child, &status, 0) == child);
+        CHECK(WIFSIGNALED(status));
+        end.close();
+    });
+}
