@@ -118,7 +118,7 @@ const Schema<QueueConfig>& queue_schema() {
     static const Schema<Q> schema{
         {
             row("schema", Effect::restart, TextCodec{}, &Q::schema),
-            row("capacity", Effect::restart, AmountOfMessagesCodec{1, 1ULL << 24}, &Q::capacity),
+            row("capacity", Effect::restart, AmountOfMessagesCodec{1, 1ULL << 20}, &Q::capacity),
             row("max_bytes", Effect::restart, SizeCodec{64ULL << 10, 1ULL << 40}, &Q::max_bytes),
             row("max_message", Effect::restart, SizeCodec{64, 1ULL << 32}, &Q::max_message),
             row("producers", Effect::roll, TextsCodec{}, &Q::producers),

@@ -79,8 +79,8 @@ class RawLease {
     [[nodiscard]] std::uint64_t sequence() const noexcept { return lease_.sequence; }
     /// The message is done. Returns false when the lease had been taken away: somebody else has it.
     bool ack();
-    /// Gives it back, to stand behind all others: one that always fails holds up nobody. Returns false
-    /// when the lease had been taken away.
+    /// Gives it back, to stand behind all others: one that always fails holds up nobody. Returns
+    /// false when the lease had been taken away.
     bool nack();
 
  private:

@@ -10,8 +10,8 @@
 
 namespace green::ipc {
 
-/// The end that sends Out and receives In. Move-only: the one who has it is the one who uses it. All
-/// of FrameStream's promises hold, message by message.
+/// The end that sends Out and receives In. Move-only: the one who has it is the one who uses it.
+/// All of FrameStream's promises hold, message by message.
 template <class In, class Out>
 class PipeEnd {
  public:
@@ -20,7 +20,7 @@ class PipeEnd {
     /// Sends a message that `build(Out::Builder)` fills. Switches where the peer is slow.
     /// Returns false once `deadline` has passed before its first byte had gone.
     template <class Build>
-        requires std::invocable<Build, typename Out::Builder>
+    requires std::invocable<Build, typename Out::Builder>
     bool put(Build&& build, Deadline deadline = Deadline::never()) {
         return ipc::put<Out>(stream_, std::forward<Build>(build), {}, deadline);
     }
@@ -62,7 +62,8 @@ template <class T>
     return {Reader<T>{std::move(a)}, Writer<T>{std::move(b)}};
 }
 
-/// A pipe for both directions: the first end sends There and receives Back. Throws std::system_error.
+/// A pipe for both directions: the first end sends There and receives Back. Throws
+/// std::system_error.
 template <class There, class Back>
 [[nodiscard]] std::pair<PipeEnd<Back, There>, PipeEnd<There, Back>> duplex_pipe() {
     auto [a, b] = frame_pair();
