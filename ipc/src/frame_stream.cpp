@@ -104,7 +104,9 @@ struct FrameStream::State : std::enable_shared_from_this<State> {
     }
     /// Sends until the frame is gone. Returns false when the deadline came first.
     bool send(Outgoing& frame, Deadline deadline);
-    void finish_behind(Outgoing frame);
+    /// For a putter that goes before its frame is gone. Returns whether the frame had begun: then
+    /// it is finished behind his back, or given up with the connection.
+    bool leave(Outgoing frame);
     void finish();
 
     /// A complete frame from what was read, or how many bytes would make one.
@@ -142,13 +144,16 @@ bool FrameStream::State::send(Outgoing& frame, Deadline deadline) {
     return true;
 }
 
-void FrameStream::State::finish_behind(Outgoing frame) {
+bool FrameStream::State::leave(Outgoing frame) {
+    if (!frame.begun()) return false;
+    if (!fd.is_open()) return true;
     unfinished.emplace(std::move(frame));
     spawn([self = shared_from_this()] {
         self->writing.acquire();
         const Turn turn{self->writing};
         self->finish();
     });
+    return true;
 }
 
 void FrameStream::State::finish() {
@@ -254,16 +259,15 @@ bool FrameStream::put(std::span<const std::byte> payload, std::span<const int> d
     }
     try {
         if (state->send(frame, deadline)) return true;
-    } catch (const std::exception&) {
+    } catch (const Interrupt&) {
+        state->leave(std::move(frame));
+        throw;
+    } catch (...) {  // a failed call, or a kill with a reason of its own: which one cannot be told
+        state->leave(std::move(frame));
         state->check_open();  // closed under us: say that
         throw;
-    } catch (const Interrupt&) {
-        if (frame.begun()) state->finish_behind(std::move(frame));
-        throw;
     }
-    if (!frame.begun()) return false;
-    state->finish_behind(std::move(frame));
-    return true;
+    return state->leave(std::move(frame));
 }
 
 std::optional<Frame> FrameStream::get(Deadline deadline) {

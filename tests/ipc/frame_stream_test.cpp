@@ -174,6 +174,27 @@ TEST_CASE("frames: a limit covers the whole message and keeps the stream in step
     });
 }
 
+TEST_CASE("frames: a putter killed in mid-frame, for whatever reason, leaves the stream in step",
+          "[ipc][frame]") {
+    run_green_for_real([] {
+        const tests::Errors errors;
+        const std::exception_ptr reasons[] = {std::make_exception_ptr(green::GreenletExit{}),
+                                              std::make_exception_ptr(std::runtime_error("boom")),
+                                              std::make_exception_ptr(5)};
+        for (const std::exception_ptr& reason : reasons) {
+            auto [left, right] = ipc::frame_pair();
+            const std::string big = pattern(4 << 20, 1);
+            auto putter = green::spawn([&, &stream = left] { stream.put(bytes_of(big)); });
+            green::idle();  // its first bytes have gone
+            CHECK(putter.kill(reason));
+            auto next = green::spawn([&stream = left] { return stream.put(bytes_of("next")); });
+            CHECK(text_of(*right.get()) == big);
+            CHECK(text_of(*right.get()) == "next");
+            CHECK(next.get());
+        }
+    });
+}
+
 TEST_CASE("frames: killed and timed-out putters and getters never lose step", "[ipc][frame]") {
     const auto seed = tests::seed();
     INFO("GREENSUP_SEED=" << seed);
