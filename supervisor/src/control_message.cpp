@@ -2,30 +2,12 @@
 
 #include <nlohmann/json.hpp>
 
+#include "json_document.hpp"
+
 namespace greensup {
 namespace {
 
 using nlohmann::json;
-using Document = nlohmann::ordered_json;
-
-constexpr const char* schema_name = "greensup/1";
-
-std::string dump(const Document& document) {
-    // Paths and program names may be any bytes; broken UTF-8 must not break the line.
-    return document.dump(-1, ' ', false, Document::error_handler_t::replace);
-}
-
-Document write(const Diagnostic& d) {
-    return {{"file", d.file},
-            {"line", d.place.line},
-            {"column", d.place.column},
-            {"code", d.code},
-            {"key", d.key},
-            {"message", d.message},
-            {"hint", d.hint},
-            {"source_line", d.source_line}};
-}
-
 Diagnostic read(const json& d) {
     return {d.value("file", ""),       {d.value("line", 0U), d.value("column", 0U)},
             d.value("code", ""),       d.value("key", ""),

@@ -7,26 +7,33 @@
 #include <nlohmann/json.hpp>
 
 #include "diagnostic.hpp"
+#include "json_document.hpp"
 #include "status.hpp"
 #include "units.hpp"
 
 namespace greensup {
+
+std::string dump(const Document& document, bool pretty) {
+    return document.dump(pretty ? 2 : -1, ' ', false, Document::error_handler_t::replace);
+}
+
+Document write(const Diagnostic& d) {
+    return {{"file", d.file},
+            {"line", d.place.line},
+            {"column", d.place.column},
+            {"code", d.code},
+            {"key", d.key},
+            {"message", d.message},
+            {"hint", d.hint},
+            {"source_line", d.source_line}};
+}
+
 namespace {
 
 using nlohmann::json;
-// Fields in the order of writing: people read this too.
-using Document = nlohmann::ordered_json;
-
-constexpr const char* schema_name = "greensup/1";
-
 constexpr std::array<std::string_view, 9> cause_names = {
     "none",     "requested",     "exit",          "signal",      "exec",
     "shortage", "start-timeout", "drain-timeout", "stop-timeout"};
-
-std::string dump(const Document& document, bool pretty) {
-    // Paths and program names may be any bytes; broken UTF-8 must not break the document.
-    return document.dump(pretty ? 2 : -1, ' ', false, Document::error_handler_t::replace);
-}
 
 /// "2026-11-20T09:14:22.113Z"
 std::string timestamp(std::int64_t ms) {
@@ -52,17 +59,6 @@ std::optional<std::int64_t> parse_timestamp(const std::string& text) {
     const auto milliseconds = parse_integer(fraction.substr(1, 3));
     if (!milliseconds) return std::nullopt;
     return static_cast<std::int64_t>(timegm(&parts)) * 1000 + *milliseconds;
-}
-
-Document write(const Diagnostic& d) {
-    return {{"file", d.file},
-            {"line", d.place.line},
-            {"column", d.place.column},
-            {"code", d.code},
-            {"key", d.key},
-            {"message", d.message},
-            {"hint", d.hint},
-            {"source_line", d.source_line}};
 }
 
 Document write(const Cause& cause) {
