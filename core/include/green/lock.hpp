@@ -31,11 +31,7 @@ class Semaphore {
     }
     /// Gives a permit back. Never switches; safe in hub callbacks.
     void release() noexcept {
-        if (waiters_.empty()) {
-            ++permits_;
-        } else {
-            waiters_.fire_one();
-        }
+        if (!waiters_.fire_one()) ++permits_;
     }
     [[nodiscard]] std::size_t permits() const noexcept { return permits_; }
     [[nodiscard]] std::size_t waiting() const noexcept { return waiters_.size(); }

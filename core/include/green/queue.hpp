@@ -89,8 +89,8 @@ class Queue {
     /// left, then Closed.
     void close() noexcept {
         closed_ = true;
-        promised_ += putters_.size();  // each gives its room back when it finds the queue closed
-        putters_.fire_all();
+        // Each gives its room back when it finds the queue closed.
+        while (putters_.fire_one()) ++promised_;
         getters_.fire_all();
     }
 
@@ -148,27 +148,26 @@ class Queue {
         return getter.item ? std::move(getter.item) : try_get();
     }
     void append(T&& item) {
-        if (getters_.empty()) {
+        Getter* getter = getters_.first_open();
+        if (getter == nullptr) {
             items_.push_back(std::move(item));
             return;
         }
-        Getter& getter = getters_.front();
-        getter.item.emplace(std::move(item));
-        getter.fire();
+        getter->item.emplace(std::move(item));
+        getter->fire();
         offer_room();
     }
     void put_back(T&& item) noexcept {
-        if (getters_.empty()) {
+        Getter* getter = getters_.first_open();
+        if (getter == nullptr) {
             items_.push_front(std::move(item));
             return;
         }
-        getters_.front().item.emplace(std::move(item));
-        getters_.front().fire();
+        getter->item.emplace(std::move(item));
+        getter->fire();
     }
     void offer_room() noexcept {
-        if (putters_.empty() || !has_room()) return;
-        ++promised_;
-        putters_.fire_one();
+        if (has_room() && putters_.fire_one()) ++promised_;
     }
     void return_room() noexcept {
         --promised_;

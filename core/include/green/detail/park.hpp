@@ -4,13 +4,16 @@
 //
 //  P1  A node lives on the waiter's stack (or in its frame's objects) for the length of one park().
 //  P2  arm() registers the node with its source, or answers true: already satisfied, nothing
-//  registered. P3  A source that has something for the node calls fire() once and forgets the node.
+//      registered.
+//  P3  A source that has something for the node calls fire() once and forgets the node.
 //  P4  disarm() is called for every armed node that has not fired, before park() returns or throws.
-//  P5  A node that fired while its waiter leaves by an exception is told abandon(): what it was
-//  handed goes to the
-//      next one. Nothing is lost with a killed waiter.
-//  P6  fire() never switches: it marks the waiter ready. Callers keep running until their own next
-//  suspension point.
+//  P5  A source hands something only to a node that is open(): one whose wait was not ended by
+//      another node, by its deadline or by an interrupt. So of several nodes at most one is handed
+//      anything.
+//  P6  A node that fired while its waiter leaves by an exception is told abandon(): what it was
+//      handed goes to the next one. Nothing is lost with a killed waiter.
+//  P7  fire() never switches: it marks the waiter ready. Callers keep running until their own next
+//      suspension point.
 
 #include <cstddef>
 #include <cstdint>
@@ -29,6 +32,14 @@ class Waker {
     Waker() noexcept = default;
     explicit Waker(Task& task) noexcept : task_{&task}, epoch_{task.epoch} {}
     void wake() const noexcept;
+    /// The wait it was made for still goes on.
+    [[nodiscard]] bool open() const noexcept {
+        return task_->state == TaskState::parked && task_->epoch == epoch_;
+    }
+    /// The wait it was made for is being prepared, by the greenlet that runs now.
+    [[nodiscard]] bool arming() const noexcept {
+        return task_->state == TaskState::running && task_->epoch == epoch_;
+    }
 
  private:
     Task* task_ = nullptr;
@@ -43,6 +54,18 @@ enum class Reach : std::uint8_t {
     background,  // the world, but not worth staying alive for: signal handlers, housekeeping
 };
 
+class WaitNode;
+
+/// Takes what fires instead of a parked greenlet: for nodes that stay armed between waits.
+class Collector {
+ public:
+    /// Must neither switch nor throw.
+    virtual void collect(WaitNode& node) noexcept = 0;
+
+ protected:
+    ~Collector() = default;
+};
+
 class WaitNode : public ListHook {
  public:
     virtual bool arm() = 0;
@@ -54,21 +77,38 @@ class WaitNode : public ListHook {
     void fire() noexcept {
         unlink();
         fired_ = true;
-        waker_.wake();
+        if (collector_ != nullptr) {
+            collector_->collect(*this);
+        } else {
+            waker_.wake();
+        }
     }
     [[nodiscard]] bool fired() const noexcept { return fired_; }
+    /// Something can be handed to it (P5).
+    [[nodiscard]] bool open() const noexcept { return collector_ != nullptr || waker_.open(); }
+    /// It belongs to the greenlet that runs now, which is about to wait: a rendezvous must not be
+    /// with oneself.
+    [[nodiscard]] bool arming() const noexcept { return collector_ == nullptr && waker_.arming(); }
     [[nodiscard]] Reach reach() const noexcept { return reach_; }
 
  protected:
     explicit WaitNode(Reach reach) noexcept : reach_{reach} {}
     virtual ~WaitNode() = default;
 
+    /// Arms it for a collector, which disarms it in the end unless it fired.
+    /// Returns true when it is satisfied already; then it counts as fired.
+    bool arm_for(Collector& collector) {
+        fired_ = false;
+        collector_ = &collector;
+        return fired_ = arm();
+    }
+
  private:
     friend class Hub;
     Waker waker_;
+    Collector* collector_ = nullptr;
     Reach reach_;
     bool fired_ = false;
-    bool armed_ = false;
 };
 
 /// Sleeps until one of the nodes fires or the deadline passes.
@@ -89,8 +129,21 @@ class WaitList {
     [[nodiscard]] Node& front() noexcept { return list_.front(); }
     [[nodiscard]] std::size_t size() const noexcept { return list_.size(); }
     void push_back(Node& node) noexcept { list_.push_back(node); }
-    void fire_one() noexcept {
-        if (!list_.empty()) list_.front().fire();
+    /// The first that something can be handed to, or nullptr. Those whose wait was ended by
+    /// something else leave the list.
+    [[nodiscard]] Node* first_open() noexcept {
+        while (!list_.empty()) {
+            Node& node = list_.front();
+            if (node.open()) return &node;
+            node.unlink();
+        }
+        return nullptr;
+    }
+    /// Returns whether there was one.
+    bool fire_one() noexcept {
+        Node* node = first_open();
+        if (node != nullptr) node->fire();
+        return node != nullptr;
     }
     void fire_all() noexcept {
         while (!list_.empty()) list_.front().fire();
