@@ -23,10 +23,12 @@ struct Adder {
     static inline void* inside = nullptr;
     static inline long given = 0;
     static inline long sum = 0;
+    static constexpr long last = 1000;
 
-    static void body() noexcept {
+    static void* body() noexcept {
         for (;;) {
             sum += given;
+            if (given == last) return outside;
             Switch::jump(inside, outside);
         }
     }
@@ -37,27 +39,31 @@ void check_switch() {
     using Test = Adder<Switch>;
     std::vector<char> stack(256 * 1024);
     Test::sum = 0;
-    Test::inside = Switch::template prepare<&Test::body>(stack.data() + stack.size(), stack.size());
-    for (long i = 1; i <= 1000; ++i) {
+    for (long i = 1; i <= Test::last; ++i) {
         Test::given = i;
         // Registers that a switch must keep are in use here: the compiler keeps i and the bound in
         // them.
-        Switch::jump(Test::outside, Test::inside);
+        if (i == 1) {
+            Switch::begin(Test::outside, stack.data() + stack.size(), stack.size(), &Test::body);
+        } else {
+            Switch::jump(Test::outside, Test::inside);
+        }
     }
-    CHECK(Test::sum == 500'500);
+    CHECK(Test::sum == 500'500);  // it has ended by itself, with the last one
 }
 
 template <class Switch>
 struct Rounding {
     static inline void* outside = nullptr;
     static inline void* inside = nullptr;
+    static inline int at_first = -1;
     static inline int seen = -1;
-    static void body() noexcept {
+    static void* body() noexcept {
+        at_first = std::fegetround();
         std::fesetround(FE_UPWARD);
-        for (;;) {
-            Switch::jump(inside, outside);
-            seen = std::fegetround();
-        }
+        Switch::jump(inside, outside);
+        seen = std::fegetround();
+        return outside;
     }
 };
 
@@ -66,8 +72,8 @@ void check_rounding() {
     using Test = Rounding<Switch>;
     std::vector<char> stack(256 * 1024);
     std::fesetround(FE_DOWNWARD);
-    Test::inside = Switch::template prepare<&Test::body>(stack.data() + stack.size(), stack.size());
-    Switch::jump(Test::outside, Test::inside);
+    Switch::begin(Test::outside, stack.data() + stack.size(), stack.size(), &Test::body);
+    CHECK(Test::at_first == FE_DOWNWARD);  // as a thread begins: as whoever started it
     CHECK(std::fegetround() == FE_DOWNWARD);
     Switch::jump(Test::outside, Test::inside);
     CHECK(Test::seen == FE_UPWARD);

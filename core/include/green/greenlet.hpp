@@ -10,11 +10,11 @@
 #include <string>
 #include <type_traits>
 #include <utility>
-#include <variant>
 #include <vector>
 
 #include <green/deadline.hpp>
 #include <green/detail/call_task.hpp>
+#include <green/detail/park.hpp>
 #include <green/detail/task.hpp>
 #include <green/errors.hpp>
 
@@ -71,7 +71,7 @@ class AnyGreenlet {
     [[nodiscard]] bool ready() const noexcept { return task_->done(); }
     /// Ended with a value or by GreenletExit.
     [[nodiscard]] bool successful() const noexcept {
-        return ready() && !std::holds_alternative<std::exception_ptr>(task_->ending);
+        return ready() && task_->ending != detail::Ending::failed;
     }
     /// What it threw, if it ended that way.
     [[nodiscard]] std::exception_ptr exception() const noexcept;
@@ -82,6 +82,18 @@ class AnyGreenlet {
     void set_name(std::string name) {
         task_->given_name = std::make_unique<std::string>(std::move(name));
     }
+
+    /// Waits for its end.
+    class Ready final : public detail::WaitNode {
+     public:
+        explicit Ready(const AnyGreenlet& greenlet) noexcept
+            : WaitNode{detail::Reach::inside}, task_{&greenlet.task()} {}
+        bool arm() override;
+        void describe(std::string& into) const override;
+
+     private:
+        detail::Task* task_;
+    };
 
     [[nodiscard]] detail::Task& task() const noexcept { return *task_; }
     friend bool operator==(const AnyGreenlet& a, const AnyGreenlet& b) noexcept {

@@ -1,10 +1,26 @@
 #include "sched/context.hpp"
 
-#if defined(__x86_64__)
-
-#include <cstdint>
-
 namespace green::detail {
+
+void BoostSwitch::begin(void*& from, void* top, std::size_t size, StackEntry entry) noexcept {
+    struct Start {
+        void** from;
+        StackEntry entry;
+    };
+    Start start{&from, entry};
+    void* fresh = boost::context::detail::make_fcontext(
+        top, size, [](boost::context::detail::transfer_t starter) {
+            const Start given = *static_cast<Start*>(starter.data);
+            *given.from = starter.fctx;
+            void* nowhere = nullptr;  // this stack is never gone back to
+            boost::context::detail::jump_fcontext(given.entry(), &nowhere);
+        });
+    keep(boost::context::detail::jump_fcontext(fresh, &start));
+}
+
+}  // namespace green::detail
+
+#if defined(__x86_64__)
 
 // A suspended stack, from its stack pointer upwards:
 //    0  MXCSR (4 bytes), x87 control word (2), padding (2)
@@ -12,9 +28,10 @@ namespace green::detail {
 //   56  where to go on
 // The six status bits of MXCSR are not control: they are left as the thread has them.
 //
-// It ends with `ret`, not with a jump: nearly every greenlet was suspended by the same chain of
-// calls as the one that switches, so the processor's prediction of this return, and of all those
-// above it, is right.
+// Everything ends with `ret` and begins with `call`, never with a jump, so that the processor's
+// prediction of returns stays right: nearly every greenlet was suspended by the same chain of calls
+// as the one that switches, and one that is begun and ends before the next switch returns to its
+// starter as a function would.
 asm(R"(
 .text
 .p2align 4
@@ -35,7 +52,7 @@ green_switch_stacks:
     movzwl 4(%rsp), %ecx
     movq %rsp, (%rdi)
     movq %rsi, %rsp
-    xorl (%rsp), %eax
+0:  xorl (%rsp), %eax
     testl $0xffc0, %eax
     jne 2f
 1:  cmpw %cx, 4(%rsp)
@@ -56,34 +73,33 @@ green_switch_stacks:
 .size green_switch_stacks,.-green_switch_stacks
 
 .p2align 4
+.globl green_begin_stack
 .type green_begin_stack,@function
 green_begin_stack:
     .cfi_startproc
     .cfi_undefined rip
-    call *%rbx
-    ud2
+    pushq %rbp
+    pushq %rbx
+    pushq %r12
+    pushq %r13
+    pushq %r14
+    pushq %r15
+    subq $8, %rsp
+    stmxcsr (%rsp)
+    fnstcw 4(%rsp)
+    movq %rsp, (%rdi)
+    movq %rsi, %rsp
+    andq $-16, %rsp
+    xorl %ebp, %ebp
+    call *%rdx
+    movq %rax, %rsp
+    stmxcsr -8(%rsp)
+    fnstcw -4(%rsp)
+    movl -8(%rsp), %eax
+    movzwl -4(%rsp), %ecx
+    jmp 0b
     .cfi_endproc
 .size green_begin_stack,.-green_begin_stack
 )");
-extern "C" void green_begin_stack() noexcept;
-
-void* NativeSwitch::frame(void* top, StackEntry entry) noexcept {
-    auto* word = reinterpret_cast<std::uintptr_t*>(reinterpret_cast<std::uintptr_t>(top) &
-                                                   ~std::uintptr_t{15});
-    *--word = 0;  // keeps the stack aligned to 16 where green_begin_stack calls
-    *--word = 0;
-    *--word = reinterpret_cast<std::uintptr_t>(&green_begin_stack);
-    *--word = 0;                                        // rbp: the end of the chain of frames
-    *--word = reinterpret_cast<std::uintptr_t>(entry);  // rbx
-    for (int i = 0; i < 4; ++i) *--word = 0;            // r12 to r15
-    *--word = 0;
-    auto* control = reinterpret_cast<std::uint32_t*>(word);
-    // A new greenlet begins with the rounding and exception masks of whoever first switches to it,
-    // as a thread does.
-    asm("stmxcsr %0\n\tfnstcw %1" : "=m"(control[0]), "=m"(control[1]));
-    return word;
-}
-
-}  // namespace green::detail
 
 #endif

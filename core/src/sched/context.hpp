@@ -14,24 +14,17 @@
 
 namespace green::detail {
 
-/// Runs on a new stack. Must not return, and nothing may be thrown out of it.
-using StackEntry = void (*)() noexcept;
+/// Runs on a new stack. Gives the context to go on with when it has ended; nothing may be thrown
+/// out of it.
+using StackEntry = void* (*)() noexcept;
 
 struct BoostSwitch {
-    /// A suspended context which, when first jumped to, calls `entry` on the stack that ends at
-    /// `top`.
-    template <StackEntry entry>
-    static void* prepare(void* top, std::size_t size) noexcept {
-        return boost::context::detail::make_fcontext(top, size,
-                                                     [](boost::context::detail::transfer_t from) {
-                                                         keep(from);
-                                                         entry();
-                                                     });
-    }
     /// Suspends the caller, noting in `from` where it stopped, and goes on at `to`.
     static void jump(void*& from, void* to) noexcept {
         keep(boost::context::detail::jump_fcontext(to, &from));
     }
+    /// Suspends the caller in the same way and calls `entry` on the stack that ends at `top`.
+    static void begin(void*& from, void* top, std::size_t size, StackEntry entry) noexcept;
 
  private:
     /// Whoever is jumped to is handed the slot in which the one before wants its own context kept.
@@ -42,16 +35,13 @@ struct BoostSwitch {
 
 #if defined(__x86_64__)
 extern "C" void green_switch_stacks(void** from, void* to) noexcept;
+extern "C" void green_begin_stack(void** from, void* top, StackEntry entry) noexcept;
 
 struct NativeSwitch {
-    template <StackEntry entry>
-    static void* prepare(void* top, std::size_t) noexcept {
-        return frame(top, entry);
-    }
     static void jump(void*& from, void* to) noexcept { green_switch_stacks(&from, to); }
-
- private:
-    static void* frame(void* top, StackEntry entry) noexcept;
+    static void begin(void*& from, void* top, std::size_t, StackEntry entry) noexcept {
+        green_begin_stack(&from, top, entry);
+    }
 };
 #endif
 

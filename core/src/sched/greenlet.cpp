@@ -10,30 +10,6 @@
 namespace green {
 namespace {
 
-/// Waits for the end of a task.
-class JoinNode final : public detail::WaitNode {
- public:
-    explicit JoinNode(detail::Task& task) noexcept
-        : WaitNode{detail::Reach::inside}, task_{&task}, hook_{*this} {}
-
-    bool arm() override {
-        if (task_->done()) return true;
-        task_->end_hooks.push_back(hook_);
-        return false;
-    }
-    void disarm() noexcept override { hook_.unlink(); }
-    void describe(std::string& into) const override { into += "the end of " + task_->name(); }
-
- private:
-    struct Hook final : detail::EndHook {
-        explicit Hook(JoinNode& owner) noexcept : node{&owner} {}
-        void ended(detail::Task&) noexcept override { node->fire(); }
-        JoinNode* node;
-    };
-    detail::Task* task_;
-    Hook hook_;
-};
-
 const std::exception_ptr& exit_reason() {
     static const std::exception_ptr reason = std::make_exception_ptr(GreenletExit{});
     return reason;
@@ -68,9 +44,18 @@ TimePoint now() noexcept {
     return hub != nullptr ? hub->now() : std::chrono::steady_clock::now();
 }
 
+bool AnyGreenlet::Ready::arm() {
+    if (task_->done()) return true;
+    task_->joiners.push_back(*this);
+    return false;
+}
+void AnyGreenlet::Ready::describe(std::string& into) const {
+    into += "the end of " + task_->name();
+}
+
 bool AnyGreenlet::join(Deadline deadline) const {
     if (ready()) return true;
-    JoinNode node{*task_};
+    Ready node{*this};
     return detail::park(node, deadline);
 }
 
@@ -84,15 +69,11 @@ void AnyGreenlet::kill_soon(std::exception_ptr reason) const {
     detail::kill(*task_, std::move(reason));
 }
 
-std::exception_ptr AnyGreenlet::exception() const noexcept {
-    const auto* error = std::get_if<std::exception_ptr>(&task_->ending);
-    return error != nullptr ? *error : nullptr;
-}
+std::exception_ptr AnyGreenlet::exception() const noexcept { return task_->failure; }
 
 void AnyGreenlet::rethrow_failure() const {
-    if (const auto* error = std::get_if<std::exception_ptr>(&task_->ending))
-        std::rethrow_exception(*error);
-    if (std::holds_alternative<GreenletExit>(task_->ending)) std::rethrow_exception(exit_reason());
+    if (task_->ending == detail::Ending::failed) std::rethrow_exception(task_->failure);
+    if (task_->ending == detail::Ending::exited) std::rethrow_exception(exit_reason());
 }
 
 void yield() { detail::Hub::current().yield(); }

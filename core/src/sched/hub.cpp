@@ -1,13 +1,13 @@
 #include "sched/hub.hpp"
 
+#include <algorithm>
 #include <cstdio>
 #include <cxxabi.h>
 #include <utility>
 
 #include "loop/ev_reactor.hpp"
 #include "os/signal_board.hpp"
-#include "sched/context.hpp"
-#include "sched/sanitizer.hpp"
+#include "sched/switching.hpp"
 
 namespace green::detail {
 Hub& Hub::make_for_thread() {
@@ -30,15 +30,14 @@ Hub::Hub(std::unique_ptr<Reactor> reactor, HubConfig config)
       signals_{std::make_unique<SignalBoard>(*reactor_)},
       running_{&main_},
       exceptions_{reinterpret_cast<ExceptionState*>(abi::__cxa_get_globals())},
-      switches_left_{config.budget_switches},
+      look_in_{1},
       turn_time_{reactor_->now()} {
     reactor_->attach(*this);
     main_.hub = hub_.hub = this;
     main_.state = TaskState::running;
     hub_.state = TaskState::parked;
+    hub_.began = false;
     hub_.stack = &stacks_->take();
-    sanitizer::fresh_stack(hub_.stack->low, hub_.stack->size());
-    hub_.context = Switch::prepare<&Hub::hub_entry>(hub_.stack->high, hub_.stack->size());
     tasks_.push_back(main_);
     outer_ = std::exchange(this_threads, this);
 }
@@ -57,8 +56,7 @@ Hub::~Hub() {
             "greensup: %zu greenlets would not end with their hub; their destructors do not run\n",
             survivors);
     }
-    while (next_task() !=
-           nullptr) {  // those that were killed before they ran still stand in the ring
+    while (next_task() != nullptr) {  // those that were killed before they ran
     }
     this_threads = outer_;
 }
@@ -78,104 +76,66 @@ void Hub::start(Task& task) noexcept {
     make_ready(task);
 }
 
-void Hub::make_ready(Task& task) noexcept {
-    task.state = TaskState::ready;
-    task.retain();
-    ring_.push(task);
+bool Hub::give_stack(Task& task) noexcept {
+    try {
+        task.stack = &stacks_->take();
+        return true;
+    } catch (...) {
+        task.state = TaskState::fresh;  // it has left the ring
+        task.drop_callable();
+        finish(task, Ending::failed, std::current_exception());
+        return false;
+    }
 }
 
-Task* Hub::next_task() noexcept {
-    while (Task* task = ring_.pop()) {
-        const bool killed_before_it_ran = task->done();
-        task->release();  // the ring's reference; the one of H4 keeps a living task
-        if (!killed_before_it_ran) return task;
-    }
-    return nullptr;
+bool Hub::renew_budget() noexcept {
+    constexpr unsigned clock_every = 32;
+    if (budget_ == 0 || now() >= slice_end_) return false;
+    look_in_ = std::min(clock_every, budget_);
+    budget_ -= look_in_;
+    return true;
 }
 
 // --- switching ---
 
-void Hub::became_running(Task& task) noexcept {
-    running_ = &task;
-    task.state = TaskState::running;
-    served_ = 0;
-    ++switches_;
-}
-
-void Hub::switch_away() noexcept {
-    Task* next = nullptr;
-    if (switches_left_ > 0) {
-        --switches_left_;
-        // The clock costs several switches, so it is asked on every sixteenth only.
-        if (switches_left_ % 16 != 0 || now() < slice_end_) next = next_task();
-    }
-    if (next == running_) {  // the only one that is ready yields
-        next->state = TaskState::running;
-        return;
-    }
-    suspend_for(next != nullptr ? *next : hub_);
-}
-
-void Hub::suspend_for(Task& next) noexcept {
-    Task& me = *running_;
-    if (!next.began) {
-        next.began = true;
-        next.stack = &stacks_->take();
-        sanitizer::fresh_stack(next.stack->low, next.stack->size());
-        next.context = Switch::prepare<&Hub::greenlet_entry>(next.stack->high, next.stack->size());
-    }
-    became_running(next);
-    me.exceptions = std::exchange(*exceptions_, next.exceptions);
-    jump(me.context, &me.fake_stack, next);
-    arrived(me.fake_stack);
-}
-
-void Hub::leave_for(Task& next, Stack& stack) noexcept {
-    left_ = &stack;
-    became_running(next);
-    *exceptions_ = next.exceptions;
-    jump(nowhere_, nullptr, next);
-    __builtin_unreachable();
-}
-
-void Hub::jump(void*& from, void** fake_stack, Task& next) noexcept {
-    const void* low = next.stack != nullptr ? next.stack->low : main_stack_low_;
-    const std::size_t size = next.stack != nullptr ? next.stack->size() : main_stack_size_;
-    sanitizer::leaving(fake_stack, low, size);
-    Switch::jump(from, next.context);
-}
-
-void Hub::arrived(void* fake_stack) noexcept {
-    const void* low = nullptr;
-    std::size_t size = 0;
-    sanitizer::arrived(fake_stack, &low, &size);
-    if (main_stack_size_ == 0) {  // the first switch of all comes from the main stack
-        main_stack_low_ = low;
-        main_stack_size_ = size;
-    }
-    if (left_ != nullptr) stacks_->give_back(*std::exchange(left_, nullptr));
+void Hub::begin(void*& from, Task& next) noexcept {
+    next.began = true;
+    Stack& stack = *next.stack;
+    sanitizer::fresh_stack(stack.low, stack.size());
+    Switch::begin(from, stack.high, stack.size(),
+                  &next == &hub_ ? &Hub::hub_entry : &Hub::greenlet_entry);
 }
 
 // --- a greenlet's life ---
 
-void Hub::greenlet_entry() noexcept {
+// Not instrumented: what it does after it has told the sanitizer that it leaves would count as done
+// on a stack that is gone.
+[[gnu::no_sanitize_address]] void* Hub::greenlet_entry() noexcept {
     Hub& hub = current();
     hub.arrived(nullptr);
-    hub.run_greenlets();
+    Stack& stack = *hub.running_->stack;
+    Task& next = hub.run_greenlets(stack);
+    hub.left_ = &stack;
+    hub.became_running(next);
+    *hub.exceptions_ = next.exceptions;
+    hub.tell_sanitizer(next, nullptr);
+    if (!next.began) {
+        // The hub, before anybody ever waited on an empty ring. It begins from here; its own stack
+        // is elsewhere, and this one is given back when it is there.
+        void* nowhere = nullptr;
+        hub.begin(nowhere, next);
+    }
+    return next.context;
 }
 
-void Hub::run_greenlets() noexcept {
-    Stack& stack = *running_->stack;
+/// Runs the present one, then all that are ready and never ran, right here, on the stack of the one
+/// that just ended. Gives the one to go on with.
+Task& Hub::run_greenlets(Stack& stack) noexcept {
     for (;;) {
         run_one(*running_);
-        Task* next = nullptr;
-        if (switches_left_ > 0) {
-            --switches_left_;
-            next = next_task();
-        }
-        if (next == nullptr) leave_for(hub_, stack);
-        if (next->began) leave_for(*next, stack);
-        // One that never ran can begin right here, on the stack of the one that just ended.
+        Task* next = budget_left() ? next_task() : nullptr;
+        if (next == nullptr) return hub_;
+        if (next->began) return *next;
         next->began = true;
         next->stack = &stack;
         became_running(*next);
@@ -183,36 +143,43 @@ void Hub::run_greenlets() noexcept {
 }
 
 void Hub::run_one(Task& task) noexcept {
-    Ending ending;
+    Ending ending = Ending::returned;
+    std::exception_ptr failure;
     try {
         task.run();
-        ending = Returned{};
-    } catch (const GreenletExit& exit) {
-        ending = exit;
+    } catch (const GreenletExit&) {
+        ending = Ending::exited;
     } catch (...) {
-        ending = std::current_exception();
+        ending = Ending::failed;
+        failure = std::current_exception();
     }
-    ++task.shields;  // destructors of what the callable captured must not be interrupted
-    finish(task, std::move(ending));
+    if (ending != Ending::returned) {
+        ++task.shields;  // as run() does
+        task.drop_callable();
+    }
+    finish(task, ending, std::move(failure));
 }
 
-void Hub::finish(Task& task, Ending ending) noexcept {
-    task.drop_callable();
-    task.ending = std::move(ending);
+void Hub::finish(Task& task, Ending ending, std::exception_ptr failure) noexcept {
+    const bool in_ring = task.state == TaskState::ready;  // then whoever pops it releases it
+    task.ending = ending;
     task.state = TaskState::done;
     task.stack = nullptr;
-    task.kill = nullptr;
-    if (const auto* error = std::get_if<std::exception_ptr>(&task.ending))
-        report_error(task.name(), *error);
+    if (task.kill) task.kill = nullptr;
+    if (ending == Ending::failed) [[unlikely]] {
+        task.failure = std::move(failure);
+        report_error(task.name(), task.failure);
+    }
     // A hook may unlink another one, or add one: each is taken from the front, once.
     while (!task.end_hooks.empty()) {
         EndHook& hook = task.end_hooks.front();
         hook.unlink();
         hook.ended(task);
     }
+    while (!task.joiners.empty()) static_cast<WaitNode&>(task.joiners.front()).fire();
     if (task.linked()) {  // was started
         task.unlink();
-        task.release();
+        if (!in_ring) task.release();
     }
 }
 

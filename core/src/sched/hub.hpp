@@ -9,7 +9,7 @@
 //  when the ring is
 //      empty or its budget is used up; it polls the reactor without waiting if anybody is ready,
 //      and goes on.
-//  H4  A task in the ring holds one reference; a started task holds one until it is done.
+//  H4  A started task is held by its hub until it is done and has left the ring.
 //  H5  Waking never switches. Whoever wakes keeps running until its own next suspension point.
 //  H6  An interrupt appears only inside park() or yield(), on the target's own stack, never while
 //  it unwinds.
@@ -17,6 +17,7 @@
 #include <array>
 #include <atomic>
 #include <chrono>
+#include <cstddef>
 #include <exception>
 #include <functional>
 #include <memory>
@@ -60,8 +61,10 @@ class ReadyRing {
 
 struct HubConfig {
     std::size_t stack_size = 256 * 1024;
-    unsigned budget_switches = 64;  // then the hub looks outside
-    std::chrono::steady_clock::duration budget_time = std::chrono::milliseconds(5);
+    // The hub looks outside after so many switches or after so much time, whichever comes first.
+    // The clock costs as much as two switches and is asked on every 32nd only.
+    unsigned budget_switches = 1024;
+    std::chrono::steady_clock::duration budget_time = std::chrono::microseconds(100);
 };
 
 class Hub final : private ReactorSink {
@@ -92,18 +95,19 @@ class Hub final : private ReactorSink {
     /// Wakes the task for an interrupt that is already noted in it.
     void interrupt(Task& task) noexcept;
 
-    bool park(std::span<WaitNode* const> nodes, Deadline deadline);
+    template <std::size_t Extent>
+    bool park_on(std::span<WaitNode* const, Extent> nodes, Deadline deadline);
     void yield();
     void wait_idle();
     void check_may_switch() const {
-        if (running_ == &hub_ || fence_ != nullptr) [[unlikely]]
-            refuse_to_switch();
+        if (fence_ != nullptr) [[unlikely]]
+            throw BlockingInHub(fence_);
     }
     const char* set_fence(const char* why) noexcept { return std::exchange(fence_, why); }
     /// Counts a call that was served without waiting; now and then gives way, so that a busy socket
     /// starves nobody.
     void served_at_once() {
-        if (++served_ < budget_served || fence_ != nullptr || running_ == &hub_) return;
+        if (++served_ < budget_served || fence_ != nullptr) return;
         served_ = 0;  // also when nobody else is ready and no switch resets it
         yield();
     }
@@ -125,28 +129,35 @@ class Hub final : private ReactorSink {
         explicit PlainTask(const char* name);
         void run() override {}
         void drop_callable() noexcept override {}
-        [[nodiscard]] std::size_t block_size() const noexcept override { return sizeof(*this); }
+        void destroy() noexcept override {}
     };
 
-    [[noreturn]] void refuse_to_switch() const;
     [[nodiscard]] static Hub& make_for_thread();
     static inline constinit thread_local Hub* this_threads = nullptr;
 
-    static void greenlet_entry() noexcept;
-    static void hub_entry() noexcept;
-    [[noreturn]] void run_greenlets() noexcept;
+    static void* greenlet_entry() noexcept;
+    static void* hub_entry() noexcept;
+    Task& run_greenlets(Stack& stack) noexcept;
     void run_one(Task& task) noexcept;
-    void finish(Task& task, Ending ending) noexcept;
+    void finish(Task& task, Ending ending, std::exception_ptr failure) noexcept;
 
+    [[nodiscard]] bool budget_left() noexcept { return --look_in_ > 0 || renew_budget(); }
+    [[nodiscard]] bool renew_budget() noexcept;
     [[nodiscard]] Task* next_task() noexcept;
+    [[nodiscard]] bool give_stack(Task& task) noexcept;
+    [[nodiscard]] Task* next_with_stack() noexcept;
     void switch_away() noexcept;
     void suspend_for(Task& next) noexcept;
-    [[noreturn]] void leave_for(Task& next, Stack& stack) noexcept;
-    void jump(void*& from, void** fake_stack, Task& next) noexcept;
+    void begin(void*& from, Task& next) noexcept;
+    void tell_sanitizer(Task& next, void** fake_stack) noexcept;
     void arrived(void* fake_stack) noexcept;
     void became_running(Task& task) noexcept;
 
-    std::size_t arm(Task& me, std::span<WaitNode* const> nodes);
+    template <std::size_t Extent>
+    [[nodiscard]] bool arm(Task& me, std::span<WaitNode* const, Extent> nodes);
+    template <std::size_t Extent>
+    void sleep_on(Task& me, std::span<WaitNode* const, Extent> nodes) noexcept;
+    void sleep_until(Task& me, std::span<WaitNode* const> nodes, Deadline deadline);
     void deliver(bool event_fired);
 
     void turn() noexcept;
@@ -172,12 +183,12 @@ class Hub final : private ReactorSink {
     Task* running_;
     PlainTask main_{"main"};
     PlainTask hub_{"hub"};
-    Stack* left_ = nullptr;    // of the greenlet that ended just before this switch
-    void* nowhere_ = nullptr;  // where the context of an ended greenlet is noted
+    Stack* left_ = nullptr;  // of the greenlet that ended just before this switch
     ExceptionState* exceptions_;
-    const char* fence_ = nullptr;
+    const char* fence_ = nullptr;  // why nobody may switch now
 
-    unsigned switches_left_ = 0;
+    unsigned look_in_ = 0;  // switches until the budget is looked at
+    unsigned budget_ = 0;   // switches after that until the hub's turn
     unsigned served_ = 0;
     TimePoint turn_time_{};
     TimePoint slice_end_{};

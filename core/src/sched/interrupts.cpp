@@ -6,7 +6,7 @@
 #include <green/greenlet.hpp>
 #include <green/timeout.hpp>
 
-#include "sched/hub.hpp"
+#include "sched/switching.hpp"
 
 namespace green {
 namespace detail {
@@ -62,15 +62,16 @@ void Hub::kill(Task& task, std::exception_ptr reason) {
         interrupt(task);
         return;
     }
-    Ending ending = reason;
+    Ending ending = Ending::failed;
     try {
         std::rethrow_exception(reason);
-    } catch (const GreenletExit& exit) {
-        ending = exit;
+    } catch (const GreenletExit&) {
+        ending = Ending::exited;
     } catch (...) {  // any other reason is a failure with that reason
     }
     task.retain();  // the hooks may drop the last handle
-    finish(task, std::move(ending));
+    task.drop_callable();
+    finish(task, ending, std::move(reason));
     task.release();
 }
 

@@ -4,16 +4,19 @@
 #include <utility>
 
 #include "os/signal_board.hpp"
-#include "sched/hub.hpp"
+#include "sched/switching.hpp"
 
 namespace green::detail {
 
-void Hub::hub_entry() noexcept {
+void* Hub::hub_entry() noexcept {
     Hub& hub = current();
     hub.arrived(nullptr);
     for (;;) {
+        hub.fence_ = "a hub callback must not wait";
         hub.turn();
-        if (Task* next = hub.next_task()) hub.suspend_for(*next);
+        Task* next = hub.next_with_stack();
+        hub.fence_ = nullptr;
+        if (next != nullptr) hub.suspend_for(*next);
     }
 }
 
@@ -31,8 +34,9 @@ void Hub::turn() noexcept {
     turn_time_ = now();
     timers_.expire(turn_time_);
     if (ring_.empty() && !idle_.empty()) idle_.fire_all();
-    switches_left_ = config_.budget_switches;
+    budget_ = config_.budget_switches;
     slice_end_ = turn_time_ + config_.budget_time;
+    look_in_ = 1;
 }
 
 bool Hub::deadlocked() noexcept { return outside_waits_ == 0 && timers_.keeping_alive() == 0; }

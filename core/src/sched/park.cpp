@@ -1,77 +1,80 @@
 // Waiting: how a greenlet leaves the ring, and what it finds when it is back.
 #include <array>
 
-#include "sched/hub.hpp"
+#include "sched/switching.hpp"
 
 namespace green::detail {
 
-void Hub::refuse_to_switch() const {
-    if (running_ == &hub_) throw BlockingInHub("a hub callback must not wait");
-    throw BlockingInHub(std::string("waiting inside a NoSwitch fence: ") + fence_);
-}
-
-std::size_t Hub::arm(Task& me, std::span<WaitNode* const> nodes) {
+/// Registers all of them. Returns false, with none registered, when one was satisfied at once: that
+/// one has fired.
+template <std::size_t Extent>
+[[gnu::always_inline]] inline bool Hub::arm(Task& me, std::span<WaitNode* const, Extent> nodes) {
     std::size_t armed = 0;
     const auto undo = [&] {
         while (armed > 0) nodes[--armed]->disarm();
     };
+    for (WaitNode* node : nodes) {
+        node->fired_ = false;
+        node->waker_ = Waker{me};
+    }
     try {
         for (; armed < nodes.size(); ++armed) {
             WaitNode& node = *nodes[armed];
-            node.fired_ = false;
-            node.waker_ = Waker{me};
-            if (node.arm()) {
-                node.fired_ = true;
-                undo();
-                return 0;
-            }
+            if (!node.arm()) continue;
+            node.fired_ = true;
+            undo();
+            return false;
         }
     } catch (...) {
         undo();
         throw;
     }
-    return armed;
+    return true;
 }
 
-namespace {
+template <std::size_t Extent>
+[[gnu::always_inline]] inline void Hub::sleep_on(
+    Task& me, std::span<WaitNode* const, Extent> nodes) noexcept {
+    std::size_t outside = 0;
+    for (WaitNode* node : nodes) outside += node->reach() == Reach::outside;
+    outside_waits_ += outside;
+    me.waits = nodes.data();
+    me.wait_count = nodes.size();
+    me.since = turn_time_;
+    me.state = TaskState::parked;
+    switch_away();
+    me.wait_count = 0;
+    outside_waits_ -= outside;
+}
 
-struct Limit : Timer {
-    Waker waker;
-};
+[[gnu::noinline]] void Hub::sleep_until(Task& me, std::span<WaitNode* const> nodes,
+                                        Deadline deadline) {
+    struct Limit : Timer {
+        Waker waker;
+    } limit;
+    limit.waker = Waker{me};
+    timers_.start(limit, deadline.when(),
+                  [](Timer& timer) noexcept { static_cast<Limit&>(timer).waker.wake(); });
+    sleep_on(me, nodes);
+    timers_.cancel(limit);
+}
 
-}  // namespace
-
-bool Hub::park(std::span<WaitNode* const> nodes, Deadline deadline) {
+template <std::size_t Extent>
+[[gnu::always_inline]] inline bool Hub::park_on(std::span<WaitNode* const, Extent> nodes,
+                                                Deadline deadline) {
     check_may_switch();
     Task& me = *running_;
     if (me.attention) deliver(false);
-    if (arm(me, nodes) != nodes.size()) return true;
-
-    Limit limit;
-    limit.waker = Waker{me};
-    bool sleeps = !deadline.has_passed();
-    if (sleeps && !deadline.is_never()) {
+    if (!arm(me, nodes)) return true;
+    if (deadline.is_never()) [[likely]] {
+        sleep_on(me, nodes);
+    } else if (!deadline.has_passed()) {
         try {
-            timers_.start(limit, deadline.when(),
-                          [](Timer& timer) noexcept { static_cast<Limit&>(timer).waker.wake(); });
-        } catch (...) {
+            sleep_until(me, nodes, deadline);
+        } catch (...) {  // no memory for the timer
             for (WaitNode* node : nodes) node->disarm();
             throw;
         }
-    }
-    if (sleeps) {
-        std::size_t outside = 0;
-        for (WaitNode* node : nodes) outside += node->reach() == Reach::outside;
-        outside_waits_ += outside;
-        me.waits = nodes.data();
-        me.wait_count = nodes.size();
-        me.since = turn_time_;
-        me.state = TaskState::parked;
-        switch_away();
-        me.waits = nullptr;
-        me.wait_count = 0;
-        outside_waits_ -= outside;
-        timers_.cancel(limit);
     }
     bool fired = false;
     for (WaitNode* node : nodes) {
@@ -81,7 +84,7 @@ bool Hub::park(std::span<WaitNode* const> nodes, Deadline deadline) {
             node->disarm();
         }
     }
-    if (me.attention) {
+    if (me.attention) [[unlikely]] {
         try {
             deliver(fired);
         } catch (...) {
@@ -92,6 +95,14 @@ bool Hub::park(std::span<WaitNode* const> nodes, Deadline deadline) {
         }
     }
     return fired;
+}
+
+bool park(std::span<WaitNode* const> nodes, Deadline deadline) {
+    return Hub::current().park_on(nodes, deadline);
+}
+bool park(WaitNode& node, Deadline deadline) {
+    WaitNode* const one = &node;
+    return Hub::current().park_on(std::span<WaitNode* const, 1>{&one, 1}, deadline);
 }
 
 void Hub::yield() {
@@ -105,7 +116,7 @@ void Hub::yield() {
 
 void Hub::wait_idle() {
     ListNode node{idle_, "idle"};
-    park(std::span<WaitNode* const>{std::array<WaitNode*, 1>{&node}}, Deadline::never());
+    detail::park(node, Deadline::never());
 }
 
 }  // namespace green::detail

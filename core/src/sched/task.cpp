@@ -1,13 +1,12 @@
 #include <array>
 #include <new>
-#include <vector>
+#include <utility>
 
 #include <green/detail/park.hpp>
 #include <green/detail/task.hpp>
 #include <green/detail/timer.hpp>
 
-#include "sched/hub.hpp"
-#include "sched/sanitizer.hpp"
+#include "sched/switching.hpp"
 #include "sched/symbols.hpp"
 
 namespace green::detail {
@@ -19,36 +18,48 @@ namespace {
 class BlockCache {
  public:
     ~BlockCache() {
-        for (auto& list : free_) {
-            for (void* block : list) ::operator delete(block);
+        for (Shelf& shelf : shelves_) {
+            while (shelf.first != nullptr) drop(shelf.pop());
         }
     }
     void* take(std::size_t size) {
-        const std::size_t index = (size + step - 1) / step;
-        if (index < classes && !free_[index].empty()) {
-            void* block = free_[index].back();
-            free_[index].pop_back();
-            return block;
-        }
-        return ::operator new(index < classes ? index * step : size);
+        const std::size_t index = (size + line - 1) / line;
+        if (index < classes && shelves_[index].first != nullptr) return shelves_[index].pop();
+        return make(index < classes ? index * line : size);
     }
     void give_back(void* block, std::size_t size) noexcept {
-        const std::size_t index = (size + step - 1) / step;
-        if (!GREEN_ADDRESS_SANITIZER && index < classes && free_[index].size() < most_kept) {
-            try {
-                free_[index].push_back(block);
-                return;
-            } catch (const std::bad_alloc&) {  // then it goes
-            }
+        const std::size_t index = (size + line - 1) / line;
+        if (GREEN_ADDRESS_SANITIZER || index >= classes || shelves_[index].count == most_kept) {
+            drop(block);
+        } else {
+            shelves_[index].push(block);
         }
-        ::operator delete(block);
     }
 
+    static void* make(std::size_t size) { return ::operator new (size, std::align_val_t{line}); }
+    static void drop(void* block) noexcept { ::operator delete (block, std::align_val_t{line}); }
+
  private:
-    static constexpr std::size_t step = 64;
+    static constexpr std::size_t line = 64;
     static constexpr std::size_t classes = 16;
     static constexpr std::size_t most_kept = 16 * 1024;
-    std::array<std::vector<void*>, classes> free_;
+
+    struct Shelf {
+        struct Free {
+            Free* next;
+        };
+        void push(void* block) noexcept {
+            first = ::new (block) Free{first};
+            ++count;
+        }
+        void* pop() noexcept {
+            --count;
+            return std::exchange(first, first->next);
+        }
+        Free* first = nullptr;
+        std::size_t count = 0;
+    };
+    std::array<Shelf, classes> shelves_;
 };
 
 thread_local BlockCache* cache_of_thread = nullptr;
@@ -69,21 +80,15 @@ const void* here() noexcept { return __builtin_return_address(0); }
 
 void* allocate_block(std::size_t size) {
     BlockCache* cache = cache_of_thread != nullptr ? cache_of_thread : make_cache();
-    return cache != nullptr ? cache->take(size) : ::operator new(size);
+    return cache != nullptr ? cache->take(size) : BlockCache::make(size);
 }
 
 void free_block(void* block, std::size_t size) noexcept {
     if (cache_of_thread != nullptr) {
         cache_of_thread->give_back(block, size);
     } else {
-        ::operator delete(block);
+        BlockCache::drop(block);
     }
-}
-
-void Task::destroy() noexcept {
-    const std::size_t size = block_size();
-    this->~Task();
-    free_block(this, size);
 }
 
 std::string Task::name() const {
@@ -101,10 +106,6 @@ void Waker::wake() const noexcept {
     if (task_->state != TaskState::parked || task_->epoch != epoch_) return;
     ++task_->epoch;
     task_->hub->make_ready(*task_);
-}
-
-bool park(std::span<WaitNode* const> nodes, Deadline deadline) {
-    return Hub::current().park(nodes, deadline);
 }
 
 void start_timer(Timer& timer, TimePoint when, Timer::Fire fire) {

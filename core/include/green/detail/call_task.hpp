@@ -38,9 +38,14 @@ struct CallTask final : ValueTask<T> {
         } else {
             this->value.emplace(std::apply(invoke, *call));
         }
+        ++this->shields;  // destructors of what the callable captured must not be interrupted
+        call.reset();
     }
     void drop_callable() noexcept override { call.reset(); }
-    [[nodiscard]] std::size_t block_size() const noexcept override { return sizeof(*this); }
+    void destroy() noexcept override {
+        this->~CallTask();
+        free_block(this, sizeof(*this));
+    }
 
     std::optional<std::tuple<Function, Arguments...>> call;
 };

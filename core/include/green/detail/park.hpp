@@ -91,10 +91,6 @@ class WaitNode : public ListHook {
     [[nodiscard]] bool arming() const noexcept { return collector_ == nullptr && waker_.arming(); }
     [[nodiscard]] Reach reach() const noexcept { return reach_; }
 
- protected:
-    explicit WaitNode(Reach reach) noexcept : reach_{reach} {}
-    virtual ~WaitNode() = default;
-
     /// Arms it for a collector, which disarms it in the end unless it fired.
     /// Returns true when it is satisfied already; then it counts as fired.
     bool arm_for(Collector& collector) {
@@ -102,6 +98,10 @@ class WaitNode : public ListHook {
         collector_ = &collector;
         return fired_ = arm();
     }
+
+ protected:
+    explicit WaitNode(Reach reach) noexcept : reach_{reach} {}
+    virtual ~WaitNode() = default;
 
  private:
     friend class Hub;
@@ -116,10 +116,7 @@ class WaitNode : public ListHook {
 /// Returns false when the deadline passed and no node fired. Throws what arm() throws, and
 /// BlockingInHub in a hub callback. All nodes are disarmed afterwards.
 bool park(std::span<WaitNode* const> nodes, Deadline deadline);
-inline bool park(WaitNode& node, Deadline deadline) {
-    WaitNode* const one[] = {&node};
-    return park(one, deadline);
-}
+bool park(WaitNode& node, Deadline deadline);
 
 /// A list of waiters, first come first served.
 template <class Node>
