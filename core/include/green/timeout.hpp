@@ -11,6 +11,11 @@
 
 namespace green {
 
+namespace detail {
+class Interrupts;
+struct Task;
+}  // namespace detail
+
 /// A time limit on everything the current greenlet does while the scope is open. When it passes,
 /// Timeout appears at the greenlet's suspension point; owns() tells whether a caught one is this
 /// scope's. Thrown at most once. An event that woke the greenlet before the limit passed wins over

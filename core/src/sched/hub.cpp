@@ -26,6 +26,7 @@ Hub::Hub(std::unique_ptr<Reactor> reactor, HubConfig config)
       reactor_{std::move(reactor)},
       stacks_{std::make_unique<StackPool>(sanitizer::scaled_stack(config.stack_size))},
       overflow_{std::make_unique<OverflowWatch>(*stacks_)},
+      timers_{reactor_->now()},
       fds_{*reactor_},
       signals_{std::make_unique<SignalBoard>(*reactor_)},
       running_{&main_},

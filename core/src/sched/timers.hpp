@@ -1,25 +1,50 @@
 #pragma once
-// Every deadline of a hub, nearest first: a 4-ary heap whose elements know their place, so that
-// cancelling one needs no search. The reactor only ever hears the nearest.
+// Every deadline of a hub. Far ones stand in a wheel, near ones in a list in the order in which
+// they will fire; those that are started when the list has been made already stand in a heap beside
+// it. The reactor only ever hears the nearest.
 
 #include <cstddef>
-#include <vector>
 
 #include <green/detail/timer.hpp>
+
+#include "sched/timer_heap.hpp"
+#include "sched/timer_wheel.hpp"
 
 namespace green::detail {
 
 class Timers {
  public:
-    /// Throws std::bad_alloc, and then nothing has changed.
-    void start(Timer& timer, TimePoint when, Timer::Fire fire);
-    void cancel(Timer& timer) noexcept;
+    explicit Timers(TimePoint now = TimePoint{}) noexcept : wheel_{now} {}
 
-    /// The nearest deadline, TimePoint::max() without any.
-    [[nodiscard]] TimePoint nearest() const noexcept {
-        return heap_.empty() ? TimePoint::max() : heap_[0].when;
+    /// Throws std::bad_alloc, and then it is not pending.
+    void start(Timer& timer, TimePoint when, Timer::Fire fire) {
+        cancel(timer);
+        timer.when = when;
+        timer.fire = fire;
+        timer.sequence = next_sequence_++;
+        if (wheel_.takes(when)) {
+            wheel_.insert(timer);
+        } else {
+            heap_.insert(timer);
+        }
+        ++size_;
+        keeping_alive_ += timer.keeps_alive;
     }
-    [[nodiscard]] std::size_t size() const noexcept { return heap_.size(); }
+    void cancel(Timer& timer) noexcept {
+        if (!timer.pending()) return;
+        if (timer.linked()) {
+            timer.unlink();
+        } else {
+            heap_.remove(timer);
+        }
+        --size_;
+        keeping_alive_ -= timer.keeps_alive;
+    }
+
+    /// When to look again: the nearest deadline, or some time before it when it is far.
+    /// TimePoint::max() without any.
+    [[nodiscard]] TimePoint nearest() noexcept;
+    [[nodiscard]] std::size_t size() const noexcept { return size_; }
     /// Those that keep the hub alive.
     [[nodiscard]] std::size_t keeping_alive() const noexcept { return keeping_alive_; }
 
@@ -27,22 +52,13 @@ class Timers {
     void expire(TimePoint now) noexcept;
 
  private:
-    // The key stands beside the pointer: a comparison touches no timer's own memory.
-    struct Entry {
-        TimePoint when;
-        std::uint64_t sequence;
-        Timer* timer;
-        [[nodiscard]] bool before(const Entry& other) const noexcept {
-            return when != other.when ? when < other.when : sequence < other.sequence;
-        }
-    };
+    [[nodiscard]] Timer* first_near() noexcept;
 
-    void put(std::size_t position, const Entry& entry) noexcept;
-    void sift_up(std::size_t position, Entry entry) noexcept;
-    void sift_down(std::size_t position, Entry entry) noexcept;
-
-    std::vector<Entry> heap_;
+    TimerWheel wheel_;
+    IntrusiveList<Timer> due_;
+    TimerHeap heap_;
     std::uint64_t next_sequence_ = 0;
+    std::size_t size_ = 0;
     std::size_t keeping_alive_ = 0;
 };
 
