@@ -1,6 +1,7 @@
 #pragma once
 
 #include <chrono>
+#include <ratio>
 #include <type_traits>
 
 namespace green {
@@ -11,6 +12,13 @@ using Duration = std::chrono::steady_clock::duration;
 
 /// The time now, of the hub of this thread if there is one.
 [[nodiscard]] TimePoint now() noexcept;
+
+namespace detail {
+/// The time now or up to 10 us later, as limits are counted from: cheaper than now().
+[[nodiscard]] TimePoint soon() noexcept;
+}  // namespace detail
+
+class TimeoutScope;
 
 /// An absolute time limit. Built from a duration, so that `join(5s)` reads well, and handed down
 /// unchanged, so that limits of nested calls do not add up. A duration of zero or less means: try
@@ -26,6 +34,11 @@ class Deadline {
                  from_now) noexcept  // NOLINT(google-explicit-constructor): see above
         : when_{from_now <= from_now.zero() ? TimePoint::min() : saturated(from_now)} {}
 
+    /// Everywhere a limit is taken, an open scope can be given instead: its own Timeout then ends
+    /// the call.
+    Deadline(const TimeoutScope&) noexcept  // NOLINT(google-explicit-constructor): see above
+        : Deadline{never()} {}
+
     [[nodiscard]] constexpr TimePoint when() const noexcept { return when_; }
     [[nodiscard]] constexpr bool is_never() const noexcept { return when_ == TimePoint::max(); }
     [[nodiscard]] bool has_passed() const noexcept {
@@ -40,12 +53,15 @@ class Deadline {
 
     template <class Rep, class Period>
     static TimePoint saturated(std::chrono::duration<Rep, Period> from_now) noexcept {
-        const TimePoint start = now();
-        // Compared in seconds as double: a chrono cast of a huge count would overflow before any
-        // comparison.
-        if (std::chrono::duration<double>(from_now) >=
-            std::chrono::duration<double>(TimePoint::max() - start)) {
-            return TimePoint::max();
+        const TimePoint start = detail::soon();
+        // The largest that fits is compared in the unit given, where it cannot overflow.
+        if constexpr (std::chrono::treat_as_floating_point_v<Rep> || std::is_unsigned_v<Rep>) {
+            if (from_now >= std::chrono::duration<double>(TimePoint::max() - start))
+                return TimePoint::max();
+        } else if constexpr (std::ratio_greater_equal_v<Period, Duration::period>) {
+            using Wide = std::chrono::duration<long, Period>;
+            if (Wide{from_now} >= std::chrono::duration_cast<Wide>(TimePoint::max() - start))
+                return TimePoint::max();
         }
         return start + std::chrono::ceil<Duration>(from_now);
     }

@@ -1,5 +1,7 @@
 #pragma once
 
+#include <cstdint>
+#include <exception>
 #include <functional>
 #include <optional>
 #include <type_traits>
@@ -18,11 +20,15 @@ struct Task;
 
 /// A time limit on everything the current greenlet does while the scope is open. When it passes,
 /// Timeout appears at the greenlet's suspension point; owns() tells whether a caught one is this
-/// scope's. Thrown at most once. An event that woke the greenlet before the limit passed wins over
-/// it. Of several that pass together the outermost is thrown.
+/// scope's. Thrown once for each start. An event that woke the greenlet before the limit passed
+/// wins over it. Of several that pass together the outermost is thrown. Scopes close in the reverse
+/// order of their opening, in the greenlet that opened them.
 class TimeoutScope {
  public:
+    /// With Deadline::never() it costs no timer.
     explicit TimeoutScope(Deadline deadline);
+    /// Throws this instead of a Timeout.
+    TimeoutScope(Deadline deadline, std::exception_ptr instead);
     TimeoutScope(const TimeoutScope&) = delete;
     TimeoutScope& operator=(const TimeoutScope&) = delete;
     ~TimeoutScope();
@@ -32,10 +38,18 @@ class TimeoutScope {
     }
     /// The limit has passed, whether or not its Timeout was thrown yet.
     [[nodiscard]] bool expired() const noexcept { return expired_; }
+    /// The limit is set and has not passed.
+    [[nodiscard]] bool pending() const noexcept { return timer_.pending(); }
+
+    /// Sets the limit again, whether or not it has passed or was cancelled.
+    void restart(Deadline deadline);
+    /// No limit any more; one that has passed is not thrown either. Silent when there is none.
+    void cancel() noexcept;
 
  private:
     friend class detail::Interrupts;
 
+    void start(Deadline deadline);
     static void fire(detail::Timer& timer) noexcept;
 
     struct ScopeTimer : detail::Timer {
@@ -46,6 +60,7 @@ class TimeoutScope {
     detail::Task* task_;
     TimeoutScope* outer_;
     ScopeTimer timer_;
+    std::exception_ptr instead_;
     bool expired_ = false;
     bool delivered_ = false;
 };

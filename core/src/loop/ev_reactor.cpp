@@ -13,6 +13,8 @@
 
 #include <green/sys.hpp>
 
+#include "loop/quick_clock.hpp"
+
 namespace green::detail {
 namespace {
 
@@ -45,6 +47,7 @@ class EvReactor final : public Reactor {
     void attach(ReactorSink& sink) noexcept override { sink_ = &sink; }
 
     TimePoint now() noexcept override { return std::chrono::steady_clock::now(); }
+    TimePoint soon() noexcept override { return clock_.soon(); }
 
     int watch(int fd, std::uint32_t generation) noexcept override {
         epoll_event event{};
@@ -120,6 +123,7 @@ class EvReactor final : public Reactor {
     }
 
     struct ev_loop* loop_;
+    QuickClock clock_;
     int epoll_ = -1;
     ReactorSink* sink_ = nullptr;
     ev_io edges_{};

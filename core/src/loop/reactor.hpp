@@ -34,6 +34,8 @@ class Reactor {
     virtual void attach(ReactorSink& sink) noexcept = 0;
 
     [[nodiscard]] virtual TimePoint now() noexcept = 0;
+    /// now(), or up to 10 us later, where that is cheaper.
+    [[nodiscard]] virtual TimePoint soon() noexcept { return now(); }
 
     /// Reports from now on each *change* of the descriptor's readiness (edges), the first report
     /// being its present state; the generation comes back with each report. Returns an errno: EPERM

@@ -44,6 +44,11 @@ TimePoint now() noexcept {
     return hub != nullptr ? hub->now() : std::chrono::steady_clock::now();
 }
 
+TimePoint detail::soon() noexcept {
+    detail::Hub* hub = detail::Hub::current_or_null();
+    return hub != nullptr ? hub->soon() : std::chrono::steady_clock::now();
+}
+
 bool AnyGreenlet::Ready::arm() {
     if (task_->done()) return true;
     task_->joiners.push_back(*this);

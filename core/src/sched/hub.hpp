@@ -82,6 +82,7 @@ class Hub final : private ReactorSink {
 
     [[nodiscard]] Task& running() noexcept { return *running_; }
     [[nodiscard]] TimePoint now() noexcept { return reactor_->now(); }
+    [[nodiscard]] TimePoint soon() noexcept { return reactor_->soon(); }
     [[nodiscard]] Timers& timers() noexcept { return timers_; }
     [[nodiscard]] FdTable& fds() noexcept { return fds_; }
     [[nodiscard]] Reactor& reactor() noexcept { return *reactor_; }

@@ -22,9 +22,11 @@ class Interrupts {
         }
         return found;
     }
-    static Timeout deliver(TimeoutScope& scope) noexcept {
+    [[noreturn]] static void deliver(TimeoutScope& scope) {
         scope.delivered_ = true;
-        return Timeout{scope.identity_};
+        scope.task_->attention = due(*scope.task_) != nullptr;
+        if (scope.instead_) std::rethrow_exception(scope.instead_);
+        throw Timeout{scope.identity_};
     }
 };
 
@@ -39,11 +41,7 @@ void Hub::deliver(bool event_fired) {
     // What woke it was there before the limit passed: it wins, and the limit is looked at again at
     // the next wait.
     if (event_fired) return;
-    if (TimeoutScope* scope = Interrupts::due(me)) {
-        const Timeout timeout = Interrupts::deliver(*scope);
-        me.attention = Interrupts::due(me) != nullptr;
-        throw timeout;
-    }
+    if (TimeoutScope* scope = Interrupts::due(me)) Interrupts::deliver(*scope);
     me.attention = false;
 }
 
@@ -101,25 +99,47 @@ std::size_t Hub::kill_all() noexcept {
 
 namespace {
 
+/// No two scopes of the process share one: an error can carry a Timeout to another thread. A thread
+/// takes them in blocks, so that they cost no locked instruction each.
 std::uint64_t next_identity() noexcept {
-    static std::atomic<std::uint64_t> last{0};
-    return last.fetch_add(1, std::memory_order_relaxed) + 1;
+    constexpr std::uint64_t block = 1 << 20;
+    static std::atomic<std::uint64_t> blocks{0};
+    thread_local std::uint64_t next = 0;
+    if (next % block == 0) next = (blocks.fetch_add(1, std::memory_order_relaxed)) * block + 1;
+    return next++;
 }
 
 }  // namespace
 
 TimeoutScope::TimeoutScope(Deadline deadline)
     : identity_{next_identity()}, task_{&detail::current_task()}, outer_{task_->timeouts} {
-    if (!deadline.is_never()) {
-        timer_.scope = this;
-        detail::start_timer(timer_, deadline.when(), &TimeoutScope::fire);
-    }
+    start(deadline);
     task_->timeouts = this;
+}
+
+TimeoutScope::TimeoutScope(Deadline deadline, std::exception_ptr instead) : TimeoutScope{deadline} {
+    instead_ = std::move(instead);
 }
 
 TimeoutScope::~TimeoutScope() {
     detail::cancel_timer(timer_);
     task_->timeouts = outer_;
+}
+
+void TimeoutScope::start(Deadline deadline) {
+    if (deadline.is_never()) return;
+    timer_.scope = this;
+    detail::start_timer(timer_, deadline.when(), &TimeoutScope::fire);
+}
+
+void TimeoutScope::restart(Deadline deadline) {
+    cancel();
+    start(deadline);
+}
+
+void TimeoutScope::cancel() noexcept {
+    detail::cancel_timer(timer_);
+    expired_ = delivered_ = false;
 }
 
 void TimeoutScope::fire(detail::Timer& timer) noexcept {

@@ -68,7 +68,7 @@ template <std::size_t Extent>
     if (!arm(me, nodes)) return true;
     if (deadline.is_never()) [[likely]] {
         sleep_on(me, nodes);
-    } else if (!deadline.has_passed()) {
+    } else if (deadline.when() > turn_time_) {  // else it has passed, without asking the clock
         try {
             sleep_until(me, nodes, deadline);
         } catch (...) {  // no memory for the timer
