@@ -77,7 +77,7 @@ TEST_CASE("hub: waiting inside a NoSwitch fence is refused", "[core][hub]") {
 
 TEST_CASE("hub: an error handler that throws loses nothing", "[core][hub]") {
     run_green([] {
-        green::set_error_handler([](const std::string&, std::exception_ptr) { throw 1; });
+        green::set_error_handler([](const green::ErrorReport&) { throw 1; });
         for (int i = 0; i < 100; ++i) {
             auto greenlet = green::spawn([] { throw std::runtime_error("boom"); });
             CHECK_THROWS_WITH(greenlet.get(), "boom");

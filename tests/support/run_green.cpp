@@ -47,8 +47,8 @@ void run_green_for_real(const std::function<void()>& body) {
 void settle() { green::idle(); }
 
 Errors::Errors() {
-    green::set_error_handler([this](const std::string& where, std::exception_ptr error) {
-        all.push_back(where + ": " + green::describe(error));
+    green::set_error_handler([this](const green::ErrorReport& report) {
+        all.push_back(report.where + ": " + green::describe(report.error));
     });
 }
 Errors::~Errors() { green::set_error_handler({}); }

@@ -10,6 +10,7 @@
 
 namespace green {
 
+class FdReadiness;
 namespace detail {
 class FdOperation;
 }
@@ -47,6 +48,7 @@ class Fd {
 
  private:
     friend class detail::FdOperation;
+    friend class FdReadiness;
     void forget() noexcept;
     /// Whether the hub of this thread knows it, after entering it there when `make` is given.
     [[nodiscard]] bool entered(bool make);
@@ -96,4 +98,29 @@ class FdOperation {
 };
 
 }  // namespace detail
+
+/// A direction of a descriptor, as something to wait for beside other things (wait.hpp). Borrows
+/// the descriptor.
+class FdReadiness {
+ public:
+    class Ready final : public detail::FdNode {
+     public:
+        /// Throws std::system_error (EBADF) when the descriptor is closed.
+        explicit Ready(const FdReadiness& readiness);
+        ~Ready() override { disarm(); }
+        bool arm() override;
+    };
+
+    FdReadiness(Fd& fd, detail::Direction direction) noexcept : fd_{&fd}, direction_{direction} {}
+
+ private:
+    Fd* fd_;
+    detail::Direction direction_;
+};
+/// Bytes, the end, or an error.
+[[nodiscard]] inline FdReadiness readable(Fd& fd) noexcept { return {fd, detail::Direction::read}; }
+[[nodiscard]] inline FdReadiness writable(Fd& fd) noexcept {
+    return {fd, detail::Direction::write};
+}
+
 }  // namespace green

@@ -4,9 +4,11 @@
 #include <concepts>
 #include <functional>
 #include <initializer_list>
+#include <limits>
 #include <memory>
 #include <optional>
 #include <span>
+#include <stdexcept>
 #include <string>
 #include <type_traits>
 #include <utility>
@@ -17,25 +19,9 @@
 #include <green/detail/park.hpp>
 #include <green/detail/task.hpp>
 #include <green/errors.hpp>
+#include <green/link.hpp>
 
 namespace green {
-
-/// A function that waits for the end of a greenlet. Destroying it takes the function back, also
-/// when the greenlet has ended and the function has not begun yet.
-class Link {
- public:
-    Link(Link&& other) noexcept;
-    Link& operator=(Link&& other) noexcept;
-    ~Link();
-    /// Leaves it where it is, for good.
-    void detach() noexcept;
-
- private:
-    friend class AnyGreenlet;
-    struct Node;
-    explicit Link(std::unique_ptr<Node> node) noexcept;
-    std::unique_ptr<Node> node_;
-};
 
 /// A greenlet whose result type does not matter. Handles are copyable and belong to one thread;
 /// dropping the last one detaches the greenlet, it runs on.
@@ -45,6 +31,9 @@ class AnyGreenlet {
 
     /// Makes it ready to run, at the end of the ready ring. Silent when it was started before.
     void start() noexcept { detail::start(*task_); }
+    /// Starts it after a time. A kill before that ends it without running; starting it once more
+    /// changes nothing. Throws std::bad_alloc.
+    void start_later(Duration delay) { detail::start_later(*task_, Deadline{delay}.when()); }
 
     /// Waits until it has ended. Switches, unless it has.
     /// Returns false once `deadline` has passed. What the greenlet threw stays in it.
@@ -62,21 +51,33 @@ class AnyGreenlet {
     void kill_soon(std::exception_ptr reason) const;
 
     /// Runs the function in a greenlet of its own once this one has ended, whichever way; soon, if
-    /// it has ended already. Links run in the order in which they were made. Never switches.
+    /// it has ended already. Functions run in the order in which they were linked. Never switches.
     [[nodiscard]] Link link(std::function<void(const AnyGreenlet&)> function) const;
+    /// The same for a function that must not wait: a waiting call in it throws BlockingInHub.
+    [[nodiscard]] Link rawlink(std::function<void(const AnyGreenlet&)> function) const;
+    /// Only if it ends successfully (GreenletExit is a success), only if it fails.
+    [[nodiscard]] Link link_value(std::function<void(const AnyGreenlet&)> function) const;
+    [[nodiscard]] Link link_exception(std::function<void(const AnyGreenlet&)> function) const;
 
     [[nodiscard]] bool started() const noexcept {
         return task_->state != detail::TaskState::fresh && !ready();
     }
     [[nodiscard]] bool ready() const noexcept { return task_->done(); }
+    [[nodiscard]] Outcome outcome() const noexcept { return task_->outcome; }
     /// Ended with a value or by GreenletExit.
     [[nodiscard]] bool successful() const noexcept {
-        return ready() && task_->ending != detail::Ending::failed;
+        return outcome() == Outcome::returned || outcome() == Outcome::exited;
     }
     /// What it threw, if it ended that way.
     [[nodiscard]] std::exception_ptr exception() const noexcept;
 
+    /// Of its hub, never given twice.
     [[nodiscard]] std::uint64_t id() const noexcept { return task_->id; }
+    /// The id of the greenlet that made it; 0 is the main greenlet.
+    [[nodiscard]] std::uint64_t spawner() const noexcept { return task_->spawner; }
+    /// The smallest number that no other living greenlet of the hub has; given out again when this
+    /// one has ended. For short names. Throws std::bad_alloc.
+    [[nodiscard]] std::size_t minimal_ident() const;
     /// As given, else the type of its callable with its id.
     [[nodiscard]] std::string name() const { return task_->name(); }
     void set_name(std::string name) {
@@ -104,6 +105,10 @@ class AnyGreenlet {
     void rethrow_failure() const;
 
     detail::TaskPtr<detail::Task> task_;
+
+ private:
+    [[nodiscard]] Link make_link(std::function<void(const AnyGreenlet&)> function,
+                                 bool may_wait) const;
 };
 
 /// A greenlet that gives a T.
@@ -142,6 +147,36 @@ class Greenlet : public AnyGreenlet {
         return ready() ? std::optional<T>{get()} : std::nullopt;
     }
 
+    using AnyGreenlet::link;
+    /// Sends its end there, as a raw link: to an AsyncResult its value, its error or its
+    /// GreenletExit; to a queue of handles its own handle. The target must outlive the link, and a
+    /// queue must have room.
+    template <class Target>
+    requires requires(Target& target) { target.set_exception(std::exception_ptr{}); }
+    [[nodiscard]] Link link(Target& target) const {
+        return rawlink([&target](const AnyGreenlet& ended) {
+            try {
+                const auto& self = static_cast<const Greenlet&>(ended);
+                if constexpr (std::is_void_v<T>) {
+                    self.get();
+                    target.set();
+                } else {
+                    target.set(self.get());
+                }
+            } catch (...) {
+                target.set_exception(std::current_exception());
+            }
+        });
+    }
+    template <class Target>
+    requires requires(Target& target, Greenlet handle) { target.try_put(std::move(handle)); }
+    [[nodiscard]] Link link(Target& target) const {
+        return rawlink([&target](const AnyGreenlet& ended) {
+            if (!target.try_put(Greenlet{static_cast<const Greenlet&>(ended)}))
+                throw std::length_error("a linked queue is full");
+        });
+    }
+
  private:
     [[nodiscard]] detail::ValueTask<T>& values() const noexcept {
         return static_cast<detail::ValueTask<T>&>(*task_);
@@ -170,6 +205,24 @@ requires std::invocable<std::decay_t<Function>, std::decay_t<Arguments>...>
     return greenlet;
 }
 
+/// spawn() after a time, which passes whether or not the caller lives on.
+template <class Function, class... Arguments>
+requires std::invocable<std::decay_t<Function>, std::decay_t<Arguments>...>
+[[gnu::always_inline]] inline auto spawn_later(Duration delay, Function&& function,
+                                               Arguments&&... arguments) {
+    auto greenlet =
+        deferred(std::forward<Function>(function), std::forward<Arguments>(arguments)...);
+    greenlet.start_later(delay);
+    return greenlet;
+}
+
+/// spawn() for what nobody waits for.
+template <class Function, class... Arguments>
+requires std::invocable<std::decay_t<Function>, std::decay_t<Arguments>...>
+[[gnu::always_inline]] inline void spawn_raw(Function&& function, Arguments&&... arguments) {
+    deferred(std::forward<Function>(function), std::forward<Arguments>(arguments)...).start();
+}
+
 /// Goes to the end of the ready ring. Switches.
 void yield();
 /// Sleeps for a time, measured from now; zero or less is yield(). Switches.
@@ -179,13 +232,27 @@ void idle();
 
 [[nodiscard]] AnyGreenlet current();
 
-/// Waits until all have ended, or `deadline` has passed; returns those that have, in the order
-/// given. Switches.
-std::vector<AnyGreenlet> joinall(std::span<const AnyGreenlet> greenlets,
-                                 Deadline deadline = Deadline::never());
+/// How joinall() waits.
+struct JoinOptions {
+    Deadline deadline = Deadline::never();
+    std::size_t count = std::numeric_limits<std::size_t>::max();  // no more than so many
+    bool raise_error = false;  // rethrow the error of the first that fails, at once
+};
+
+/// Waits until all have ended, or as the options say; returns those that have, in the order in
+/// which they ended. Switches, unless enough have ended.
+std::vector<AnyGreenlet> joinall(std::span<const AnyGreenlet> greenlets, JoinOptions options);
+inline std::vector<AnyGreenlet> joinall(std::span<const AnyGreenlet> greenlets,
+                                        Deadline deadline = Deadline::never()) {
+    return joinall(greenlets, JoinOptions{.deadline = deadline});
+}
+inline std::vector<AnyGreenlet> joinall(std::initializer_list<AnyGreenlet> greenlets,
+                                        JoinOptions options) {
+    return joinall(std::span{greenlets.begin(), greenlets.size()}, options);
+}
 inline std::vector<AnyGreenlet> joinall(std::initializer_list<AnyGreenlet> greenlets,
                                         Deadline deadline = Deadline::never()) {
-    return joinall(std::span{greenlets.begin(), greenlets.size()}, deadline);
+    return joinall(greenlets, JoinOptions{.deadline = deadline});
 }
 
 /// Kills all, then waits for them. Returns the survivors once `deadline` has passed. Switches.

@@ -8,6 +8,7 @@
 #include <functional>
 #include <memory>
 #include <string>
+#include <vector>
 
 namespace green {
 
@@ -28,11 +29,28 @@ struct HubFigures {
 /// One line per greenlet: name, state, what it waits on, since when, where it was spawned.
 [[nodiscard]] std::string hub_report();
 
-/// Told of each error that ends a greenlet or a hub callback, at once: who failed, and with what.
-/// Runs where the error happened; must not wait. The default writes it to stderr. An empty function
-/// restores the default.
-using ErrorHandler = std::function<void(const std::string& where, std::exception_ptr error)>;
+/// An error that ended a greenlet or a hub callback.
+struct ErrorReport {
+    std::string where;  // the greenlet with the types of its arguments, or the callback
+    std::exception_ptr error;
+    std::vector<const void*> thrown_at;      // code addresses, innermost first; empty where unknown
+    const void* spawned_at = nullptr;        // of a greenlet
+    [[nodiscard]] std::string text() const;  // several lines, addresses by name
+};
+
+/// Told of each such error, at once and where it happened; must not wait. The default writes the
+/// text to stderr. An empty function restores the default. What a handler throws goes to stderr,
+/// together with what it was told.
+using ErrorHandler = std::function<void(const ErrorReport& report)>;
 void set_error_handler(ErrorHandler handler);
+
+/// Which failures of greenlets of this hub are told to the error handler.
+enum class ErrorPolicy : std::uint8_t {
+    immediate,   // all, when they happen
+    unobserved,  // those that nobody asked for (get(), exception(), ...), when the last handle goes
+    off,         // none: only get() and exception() tell
+};
+void set_error_policy(ErrorPolicy policy);
 
 /// "type: what()" of an error, for messages.
 [[nodiscard]] std::string describe(const std::exception_ptr& error);

@@ -44,15 +44,19 @@ bool Fd::entered(bool make) {
 
 namespace {
 
-bool wait_for(Fd& fd, detail::Direction direction, Deadline deadline) {
+/// Whether it is ready now, by asking the system.
+bool poll_now(int number, detail::Direction direction) {
     const short wanted = direction == detail::Direction::read ? POLLIN | POLLRDHUP : POLLOUT;
+    pollfd one{number, wanted, 0};
+    const bool ready = sys::must(sys::poll(&one, 1, 0), "poll") > 0;
+    if (ready && (one.revents & POLLNVAL) != 0) sys::fail(EBADF, "waiting for a descriptor");
+    return ready;
+}
+
+bool wait_for(Fd& fd, detail::Direction direction, Deadline deadline) {
     for (detail::FdOperation operation{fd, direction, deadline}; operation.go();) {
         if (operation.number() < 0) sys::fail(EBADF, "waiting for a descriptor");
-        pollfd one{operation.number(), wanted, 0};
-        if (sys::must(sys::poll(&one, 1, 0), "poll") > 0) {
-            if ((one.revents & POLLNVAL) != 0) sys::fail(EBADF, "waiting for a descriptor");
-            return true;
-        }
+        if (poll_now(operation.number(), direction)) return true;
         operation.blocked();
     }
     return false;
@@ -65,6 +69,18 @@ bool Fd::wait_readable(Deadline deadline) {
 }
 bool Fd::wait_writable(Deadline deadline) {
     return wait_for(*this, detail::Direction::write, deadline);
+}
+
+FdReadiness::Ready::Ready(const FdReadiness& readiness)
+    : FdNode{readiness.fd_->entered(true) ? readiness.fd_->number()
+                                          : (sys::fail(EBADF, "waiting for a descriptor"), -1),
+             readiness.direction_} {}
+
+bool FdReadiness::Ready::arm() {
+    check_open();
+    if (poll_now(number(), direction())) return true;
+    blocked();
+    return FdNode::arm();
 }
 
 namespace detail {

@@ -15,28 +15,6 @@ const std::exception_ptr& exit_reason() {
     return reason;
 }
 
-class SleepNode final : public detail::WaitNode {
- public:
-    explicit SleepNode(TimePoint until) noexcept
-        : WaitNode{detail::Reach::outside}, until_{until} {}
-    bool arm() override {
-        timer_.node = this;
-        detail::start_timer(timer_, until_, [](detail::Timer& timer) noexcept {
-            static_cast<NodeTimer&>(timer).node->fire();
-        });
-        return false;
-    }
-    void disarm() noexcept override { detail::cancel_timer(timer_); }
-    void describe(std::string& into) const override { into += "a sleep"; }
-
- private:
-    struct NodeTimer : detail::Timer {
-        SleepNode* node = nullptr;
-    };
-    TimePoint until_;
-    NodeTimer timer_;
-};
-
 }  // namespace
 
 TimePoint now() noexcept {
@@ -61,7 +39,7 @@ void AnyGreenlet::Ready::describe(std::string& into) const {
 bool AnyGreenlet::join(Deadline deadline) const {
     if (ready()) return true;
     Ready node{*this};
-    return detail::park(node, deadline);
+    return detail::park(node, deadline) || ready();  // it may have ended since the limit passed
 }
 
 bool AnyGreenlet::kill(Deadline deadline) const { return kill(exit_reason(), deadline); }
@@ -77,8 +55,8 @@ void AnyGreenlet::kill_soon(std::exception_ptr reason) const {
 std::exception_ptr AnyGreenlet::exception() const noexcept { return task_->failure; }
 
 void AnyGreenlet::rethrow_failure() const {
-    if (task_->ending == detail::Ending::failed) std::rethrow_exception(task_->failure);
-    if (task_->ending == detail::Ending::exited) std::rethrow_exception(exit_reason());
+    if (task_->outcome == Outcome::failed) std::rethrow_exception(exception());
+    if (task_->outcome == Outcome::exited) std::rethrow_exception(exit_reason());
 }
 
 void yield() { detail::Hub::current().yield(); }
@@ -88,8 +66,7 @@ void sleep(Duration duration) {
         yield();
         return;
     }
-    const Deadline until{duration};
-    SleepNode node{until.when()};
+    After::Ready node{after(duration)};
     detail::park(node, Deadline::never());
 }
 
@@ -101,11 +78,16 @@ AnyGreenlet current() {
     return AnyGreenlet{detail::TaskPtr<detail::Task>{&task}};
 }
 
-std::vector<AnyGreenlet> joinall(std::span<const AnyGreenlet> greenlets, Deadline deadline) {
+std::vector<AnyGreenlet> joinall(std::span<const AnyGreenlet> greenlets, JoinOptions options) {
+    WaitSet set;
+    for (const AnyGreenlet& greenlet : greenlets) set.add(greenlet);
     std::vector<AnyGreenlet> ended;
-    ended.reserve(greenlets.size());
-    for (const AnyGreenlet& greenlet : greenlets) {
-        if (greenlet.join(deadline)) ended.push_back(greenlet);
+    while (ended.size() < options.count) {
+        const auto index = set.next(options.deadline);
+        if (!index) break;
+        ended.push_back(greenlets[*index]);
+        if (options.raise_error && ended.back().outcome() == Outcome::failed)
+            std::rethrow_exception(ended.back().exception());
     }
     return ended;
 }

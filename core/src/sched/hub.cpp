@@ -16,7 +16,9 @@ Hub& Hub::make_for_thread() {
     return *hub;
 }
 
-Hub::PlainTask::PlainTask(const char* name) : Task{typeid(PlainTask)} {
+const CallableTypes Hub::PlainTask::types{&typeid(PlainTask), &typeid(void())};
+
+Hub::PlainTask::PlainTask(const char* name) : Task{types} {
     given_name = std::make_unique<std::string>(name);
     began = true;
 }
@@ -67,6 +69,7 @@ Hub::~Hub() {
 void Hub::enroll(Task& task, const void* spawned_from) noexcept {
     task.hub = this;
     task.id = next_id_++;
+    task.spawner = running_->id;
     task.spawned_from = spawned_from;
 }
 
@@ -75,6 +78,50 @@ void Hub::start(Task& task) noexcept {
     task.retain();  // until it is done (H4)
     tasks_.push_back(task);
     make_ready(task);
+    if (traced_) [[unlikely]]
+        trace(TraceEvent::started, task);
+}
+
+void Hub::start_later(Task& task, TimePoint when) {
+    if (task.state != TaskState::fresh) return;
+    /// Lives until it starts the greenlet, or until that was killed.
+    struct Delay final : Timer, EndHook {
+        explicit Delay(Task& its_task) noexcept : starts{&its_task} {}
+        void ended(Task&) noexcept override {
+            cancel_timer(*this);
+            delete this;
+        }
+        static void fire(Timer& timer) noexcept {
+            auto* self = static_cast<Delay*>(&timer);
+            Task& task = *self->starts;
+            delete self;  // also takes the hook out of the task
+            task.state = TaskState::fresh;
+            task.unlink();
+            task.hub->start(task);
+            task.release();  // start() has taken its own reference
+        }
+        Task* starts;
+    };
+    auto delay = std::make_unique<Delay>(task);
+    timers_.start(*delay, when, &Delay::fire);
+    task.end_hooks.push_back(*delay.release());
+    task.retain();  // as start() does
+    tasks_.push_back(task);
+    task.state = TaskState::delayed;
+}
+
+std::size_t Hub::minimal_ident(Task& task) {
+    if (task.minimal_ident == Task::no_ident) {
+        const auto free = std::find(idents_.begin(), idents_.end(), false);
+        const auto index = free - idents_.begin();
+        if (free == idents_.end()) {
+            idents_.push_back(true);
+        } else {
+            *free = true;
+        }
+        task.minimal_ident = static_cast<std::uint32_t>(index);
+    }
+    return task.minimal_ident;
 }
 
 bool Hub::give_stack(Task& task) noexcept {
@@ -84,7 +131,7 @@ bool Hub::give_stack(Task& task) noexcept {
     } catch (...) {
         task.state = TaskState::fresh;  // it has left the ring
         task.drop_callable();
-        finish(task, Ending::failed, std::current_exception());
+        finish(task, Outcome::failed, std::current_exception());
         return false;
     }
 }
@@ -144,33 +191,36 @@ Task& Hub::run_greenlets(Stack& stack) noexcept {
 }
 
 void Hub::run_one(Task& task) noexcept {
-    Ending ending = Ending::returned;
+    Outcome outcome = Outcome::returned;
     std::exception_ptr failure;
     try {
-        task.run();
+        call_watched([](void* its) { static_cast<Task*>(its)->run(); }, &task);
     } catch (const GreenletExit&) {
-        ending = Ending::exited;
+        outcome = Outcome::exited;
     } catch (...) {
-        ending = Ending::failed;
+        outcome = Outcome::failed;
         failure = std::current_exception();
     }
-    if (ending != Ending::returned) {
+    if (outcome != Outcome::returned) {
         ++task.shields;  // as run() does
         task.drop_callable();
     }
-    finish(task, ending, std::move(failure));
+    finish(task, outcome, std::move(failure));
 }
 
-void Hub::finish(Task& task, Ending ending, std::exception_ptr failure) noexcept {
+void Hub::finish(Task& task, Outcome outcome, std::exception_ptr failure) noexcept {
     const bool in_ring = task.state == TaskState::ready;  // then whoever pops it releases it
-    task.ending = ending;
+    task.outcome = outcome;
     task.state = TaskState::done;
     task.stack = nullptr;
     if (task.kill) task.kill = nullptr;
-    if (ending == Ending::failed) [[unlikely]] {
+    if (outcome == Outcome::failed) [[unlikely]] {
         task.failure = std::move(failure);
-        report_error(task.name(), task.failure);
+        report_failure(task);
     }
+    if (traced_) [[unlikely]]
+        trace(TraceEvent::ended, task);
+    if (task.minimal_ident != Task::no_ident) idents_[task.minimal_ident] = false;
     // A hook may unlink another one, or add one: each is taken from the front, once.
     while (!task.end_hooks.empty()) {
         EndHook& hook = task.end_hooks.front();

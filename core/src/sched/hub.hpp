@@ -29,11 +29,13 @@
 #include <green/detail/park.hpp>
 #include <green/detail/task.hpp>
 #include <green/hub.hpp>
+#include <green/trace.hpp>
 
 #include "loop/fd_table.hpp"
 #include "loop/reactor.hpp"
 #include "sched/overflow.hpp"
 #include "sched/stack_pool.hpp"
+#include "sched/throw_site.hpp"
 #include "sched/timers.hpp"
 
 namespace green::detail {
@@ -91,6 +93,8 @@ class Hub final : private ReactorSink {
 
     void enroll(Task& task, const void* spawned_from) noexcept;
     void start(Task& task) noexcept;
+    void start_later(Task& task, TimePoint when);
+    [[nodiscard]] std::size_t minimal_ident(Task& task);
     void kill(Task& task, std::exception_ptr reason);
     void make_ready(Task& task) noexcept;
     /// Wakes the task for an interrupt that is already noted in it.
@@ -118,7 +122,15 @@ class Hub final : private ReactorSink {
 
     [[nodiscard]] std::string report_tasks();
     void set_error_handler(ErrorHandler handler) { on_error_ = std::move(handler); }
+    void set_error_policy(ErrorPolicy policy) noexcept { error_policy_ = policy; }
+    void report_error(const ErrorReport& report) noexcept;
     void report_error(const std::string& where, std::exception_ptr error) noexcept;
+    [[nodiscard]] ErrorReport report_of(Task& task);
+    [[nodiscard]] ThrowSite& throw_site() noexcept { return throw_site_; }
+    void set_trace(TraceHook hook) {
+        trace_ = std::move(hook);
+        traced_ = static_cast<bool>(trace_);
+    }
     [[nodiscard]] HubFigures figures() const noexcept;
     /// Ends every greenlet by GreenletExit and returns how many of them would not end.
     std::size_t kill_all() noexcept;
@@ -128,6 +140,7 @@ class Hub final : private ReactorSink {
 
     struct PlainTask final : Task {  // main and hub
         explicit PlainTask(const char* name);
+        static const CallableTypes types;
         void run() override {}
         void drop_callable() noexcept override {}
         void destroy() noexcept override {}
@@ -140,7 +153,7 @@ class Hub final : private ReactorSink {
     static void* hub_entry() noexcept;
     Task& run_greenlets(Stack& stack) noexcept;
     void run_one(Task& task) noexcept;
-    void finish(Task& task, Ending ending, std::exception_ptr failure) noexcept;
+    void finish(Task& task, Outcome outcome, std::exception_ptr failure) noexcept;
 
     [[nodiscard]] bool budget_left() noexcept { return --look_in_ > 0 || renew_budget(); }
     [[nodiscard]] bool renew_budget() noexcept;
@@ -153,6 +166,8 @@ class Hub final : private ReactorSink {
     void tell_sanitizer(Task& next, void** fake_stack) noexcept;
     void arrived(void* fake_stack) noexcept;
     void became_running(Task& task) noexcept;
+    void trace(TraceEvent event, Task& task) noexcept;
+    void report_failure(Task& task) noexcept;
 
     template <std::size_t Extent>
     [[nodiscard]] bool arm(Task& me, std::span<WaitNode* const, Extent> nodes);
@@ -191,6 +206,7 @@ class Hub final : private ReactorSink {
     unsigned look_in_ = 0;  // switches until the budget is looked at
     unsigned budget_ = 0;   // switches after that until the hub's turn
     unsigned served_ = 0;
+    bool traced_ = false;
     TimePoint turn_time_{};
     TimePoint slice_end_{};
     std::size_t outside_waits_ = 0;
@@ -200,6 +216,10 @@ class Hub final : private ReactorSink {
     std::uint64_t next_id_ = 1;
     std::uint64_t switches_ = 0;
     ErrorHandler on_error_;
+    ErrorPolicy error_policy_ = ErrorPolicy::immediate;
+    ThrowSite throw_site_;  // of the exception that just ended a greenlet
+    TraceHook trace_;
+    std::vector<bool> idents_;  // the minimal idents that are taken
 
     std::atomic<bool> has_posted_{false};
     std::mutex posted_mutex_;

@@ -60,16 +60,16 @@ void Hub::kill(Task& task, std::exception_ptr reason) {
         interrupt(task);
         return;
     }
-    Ending ending = Ending::failed;
+    Outcome outcome = Outcome::failed;
     try {
         std::rethrow_exception(reason);
     } catch (const GreenletExit&) {
-        ending = Ending::exited;
+        outcome = Outcome::exited;
     } catch (...) {  // any other reason is a failure with that reason
     }
     task.retain();  // the hooks may drop the last handle
     task.drop_callable();
-    finish(task, ending, std::move(reason));
+    finish(task, outcome, std::move(reason));
     task.release();
 }
 

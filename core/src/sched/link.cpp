@@ -1,37 +1,64 @@
 #include <utility>
 
 #include <green/greenlet.hpp>
+#include <green/link.hpp>
 
 #include "sched/hub.hpp"
 
 namespace green {
 
-struct Link::Node final : detail::EndHook {
-    /// Outlives the node while the function's greenlet stands in the ring.
-    struct Call {
-        std::function<void(const AnyGreenlet&)> function;
-        bool taken_back = false;
-    };
+/// Outlives its node while the greenlet that runs it stands in the ring.
+struct Link::Call {
+    // One of the two.
+    std::function<void()> plain;
+    std::function<void(const AnyGreenlet&)> with_greenlet;
+    bool may_wait = true;
+    bool taken_back = false;
+};
 
-    explicit Node(std::function<void(const AnyGreenlet&)> function)
-        : call{std::make_shared<Call>(Call{std::move(function)})} {}
+struct Link::Node final : detail::Collector {
+    Node(std::unique_ptr<detail::WaitNode> what, Call&& its_call)
+        : node{std::move(what)}, call{std::make_shared<Call>(std::move(its_call))} {
+        if (!call->plain && !call->with_greenlet) throw UsageError("a link needs a function");
+    }
+    Node(const Node&) = delete;
+    Node& operator=(const Node&) = delete;
+    ~Node() {
+        if (!node->fired()) node->disarm();
+    }
 
-    void ended(detail::Task& task) noexcept override {
-        task.retain();
-        run(AnyGreenlet{detail::TaskPtr<detail::Task>{&task}});
+    void collect(detail::WaitNode&) noexcept override {
+        run();
         if (detached) delete this;
     }
-    void run(const AnyGreenlet& greenlet) noexcept {
+    void run() noexcept {
         try {
-            spawn([call = call, greenlet] {
-                if (!call->taken_back) call->function(greenlet);
-            });
+            if (greenlet != nullptr) {
+                greenlet->retain();
+                const AnyGreenlet handle{detail::TaskPtr<detail::Task>{greenlet}};
+                spawn([its = call, handle] { invoke(*its, handle); });
+            } else {
+                spawn([its = call] { invoke(*its); });
+            }
         } catch (...) {  // no memory for the greenlet
             detail::Hub::current().report_error("a link", std::current_exception());
         }
     }
+    template <class... Arguments>
+    static void invoke(const Call& its, const Arguments&... arguments) {
+        if (its.taken_back) return;
+        std::optional<NoSwitch> fence;
+        if (!its.may_wait) fence.emplace("a raw link must not wait");
+        if constexpr (sizeof...(Arguments) == 0) {
+            its.plain();
+        } else {
+            its.with_greenlet(arguments...);
+        }
+    }
 
+    std::unique_ptr<detail::WaitNode> node;
     std::shared_ptr<Call> call;
+    detail::Task* greenlet = nullptr;  // whose end it is; lives at that time
     bool detached = false;
 };
 
@@ -45,25 +72,56 @@ Link::~Link() {
     if (node_) node_->call->taken_back = true;
 }
 
+Link Link::make(std::unique_ptr<Node> node) {
+    if (node->node->arm_for(*node)) node->run();
+    return Link{std::move(node)};
+}
+
 void Link::detach() noexcept {
     if (!node_) return;
-    if (node_->linked()) {
-        node_->detached = true;
-        (void)node_.release();  // deletes itself when the greenlet ends
-    } else {
+    if (node_->node->fired()) {
         node_.reset();
+    } else {
+        node_->detached = true;
+        (void)node_.release();  // deletes itself when it fires
     }
 }
 
+Link link(AnyWaitable object, std::function<void()> function) {
+    return Link::make(std::make_unique<Link::Node>(
+        object.node(), Link::Call{.plain = std::move(function), .with_greenlet = {}}));
+}
+Link rawlink(AnyWaitable object, std::function<void()> function) {
+    return Link::make(std::make_unique<Link::Node>(
+        object.node(),
+        Link::Call{.plain = std::move(function), .with_greenlet = {}, .may_wait = false}));
+}
+
+Link AnyGreenlet::make_link(std::function<void(const AnyGreenlet&)> function, bool may_wait) const {
+    auto node = std::make_unique<Link::Node>(
+        std::make_unique<Ready>(*this),
+        Link::Call{.plain = {}, .with_greenlet = std::move(function), .may_wait = may_wait});
+    node->greenlet = task_.get();
+    return Link::make(std::move(node));
+}
+
 Link AnyGreenlet::link(std::function<void(const AnyGreenlet&)> function) const {
+    return make_link(std::move(function), true);
+}
+Link AnyGreenlet::rawlink(std::function<void(const AnyGreenlet&)> function) const {
+    return make_link(std::move(function), false);
+}
+Link AnyGreenlet::link_value(std::function<void(const AnyGreenlet&)> function) const {
     if (!function) throw UsageError("a link needs a function");
-    auto node = std::make_unique<Link::Node>(std::move(function));
-    if (ready()) {
-        node->run(*this);
-    } else {
-        task_->end_hooks.push_back(*node);
-    }
-    return Link{std::move(node)};
+    return link([f = std::move(function)](const AnyGreenlet& ended) {
+        if (ended.successful()) f(ended);
+    });
+}
+Link AnyGreenlet::link_exception(std::function<void(const AnyGreenlet&)> function) const {
+    if (!function) throw UsageError("a link needs a function");
+    return link([f = std::move(function)](const AnyGreenlet& ended) {
+        if (!ended.successful()) f(ended);
+    });
 }
 
 }  // namespace green

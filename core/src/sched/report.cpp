@@ -1,7 +1,10 @@
 // What people read: who waits on what, and what went wrong.
 
+#include <algorithm>
 #include <cstdio>
+#include <span>
 #include <utility>
+#include <vector>
 
 #include <green/hub.hpp>
 
@@ -16,6 +19,8 @@ const char* text(TaskState state) noexcept {
     switch (state) {
         case TaskState::fresh:
             return "not started";
+        case TaskState::delayed:
+            return "starts later";
         case TaskState::ready:
             return "ready";
         case TaskState::running:
@@ -28,10 +33,21 @@ const char* text(TaskState state) noexcept {
     return "?";
 }
 
-void default_report(const std::string& where, const std::exception_ptr& error) noexcept {
+/// The frames of a throw, without those that the language's own throwing adds.
+std::vector<const void*> without_throwing(std::span<const void* const> frames) {
+    constexpr std::size_t deepest = 8;  // so many of them at the most
+    std::size_t first = 0;
+    for (std::size_t i = 0; i < std::min(frames.size(), deepest); ++i) {
+        const std::string name = code_address(frames[i]);
+        if (name.find("cxa_throw") != name.npos || name.find("rethrow") != name.npos) first = i + 1;
+    }
+    return {frames.begin() + static_cast<std::ptrdiff_t>(first), frames.end()};
+}
+
+void write_to_stderr(const ErrorReport& report) noexcept {
     try {
-        const std::string line = "greensup: " + where + " failed: " + describe(error) + "\n";
-        std::fwrite(line.data(), 1, line.size(), stderr);
+        const std::string text = "greensup: " + report.text();
+        std::fwrite(text.data(), 1, text.size(), stderr);
     } catch (...) {  // no memory for the text: say the least
         std::fputs("greensup: a greenlet failed, and no memory is left to say how\n", stderr);
     }
@@ -60,16 +76,45 @@ std::string Hub::report_tasks() {
     return report;
 }
 
-void Hub::report_error(const std::string& where, std::exception_ptr error) noexcept {
+void Hub::report_error(const ErrorReport& report) noexcept {
     if (on_error_) {
         try {
-            on_error_(where, error);
+            on_error_(report);
             return;
         } catch (...) {  // a handler that fails loses nothing: both errors are told the plain way
-            default_report("the error handler", std::current_exception());
+            write_to_stderr({"the error handler", std::current_exception(), {}, nullptr});
         }
     }
-    default_report(where, error);
+    write_to_stderr(report);
+}
+
+void Hub::report_error(const std::string& where, std::exception_ptr error) noexcept {
+    report_error(ErrorReport{where, std::move(error), {}, nullptr});
+}
+
+ErrorReport Hub::report_of(Task& task) {
+    // "void (int, char)" without its result
+    const std::string arguments = type_name(*task.callable->arguments).substr(5);
+    return {task.name() + arguments, task.failure, without_throwing(throw_site_.frames()),
+            task.spawned_from};
+}
+
+void Hub::report_failure(Task& task) noexcept {
+    if (error_policy_ == ErrorPolicy::immediate) {
+        try {
+            report_error(report_of(task));
+        } catch (...) {  // no memory for the report
+            report_error(std::string{}, task.failure);
+        }
+    } else {
+        task.unobserved = error_policy_ == ErrorPolicy::unobserved;
+    }
+    throw_site_.forget();
+}
+
+void Hub::trace(TraceEvent event, Task& task) noexcept {
+    task.retain();
+    trace_(event, AnyGreenlet{TaskPtr<Task>{&task}});
 }
 
 HubFigures Hub::figures() const noexcept {
@@ -90,11 +135,22 @@ std::string describe(const std::exception_ptr& error) {
     }
 }
 
+std::string ErrorReport::text() const {
+    std::string text = where + " failed: " + describe(error) + "\n";
+    for (const void* address : thrown_at)
+        text += "    thrown at " + detail::code_address(address) + "\n";
+    if (spawned_at != nullptr) text += "    spawned at " + detail::code_address(spawned_at) + "\n";
+    return text;
+}
+
 HubFigures hub_figures() { return detail::Hub::current().figures(); }
 std::string hub_report() { return detail::Hub::current().report_tasks(); }
 void set_error_handler(ErrorHandler handler) {
     detail::Hub::current().set_error_handler(std::move(handler));
 }
+
+void set_error_policy(ErrorPolicy policy) { detail::Hub::current().set_error_policy(policy); }
+void set_trace_hook(TraceHook hook) { detail::Hub::current().set_trace(std::move(hook)); }
 
 HubRef::HubRef() : hub_{&detail::Hub::current()} {}
 void HubRef::post(std::function<void()> function) const { hub_->post(std::move(function)); }

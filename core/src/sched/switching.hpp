@@ -34,6 +34,8 @@ inline void Hub::became_running(Task& task) noexcept {
     task.state = TaskState::running;
     served_ = 0;
     ++switches_;
+    if (traced_) [[unlikely]]
+        trace(TraceEvent::entered, task);
 }
 
 [[gnu::always_inline]] inline void Hub::switch_away() noexcept {

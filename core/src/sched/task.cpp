@@ -92,13 +92,19 @@ void free_block(void* block, std::size_t size) noexcept {
 }
 
 std::string Task::name() const {
-    return given_name ? *given_name : type_name(*callable) + "#" + std::to_string(id);
+    return given_name ? *given_name : type_name(*callable->function) + "#" + std::to_string(id);
+}
+
+void Task::tell_unobserved() noexcept {
+    if (Hub* its_hub = Hub::current_or_null(); its_hub == hub && its_hub != nullptr)
+        its_hub->report_error(its_hub->report_of(*this));
 }
 
 void enroll(Task& task, const void* spawned_from) noexcept {
     Hub::current().enroll(task, spawned_from);
 }
 void start(Task& task) noexcept { task.hub->start(task); }
+void start_later(Task& task, TimePoint when) { task.hub->start_later(task, when); }
 void kill(Task& task, std::exception_ptr reason) { task.hub->kill(task, std::move(reason)); }
 Task& current_task() { return Hub::current().running(); }
 

@@ -157,16 +157,15 @@ void QueueCore::hear() {
 
 void QueueCore::serve_getters() {
     bool owed = member_.disarm(Interest::items);
-    while (!getters_.empty()) {
+    while (Getter* getter = getters_.first_open()) {
         shm::Lease lease;
         if (!try_lease(lease)) {
             member_.arm(Interest::items);
             if (!try_lease(lease)) return;
             owed = member_.disarm(Interest::items) || owed;
         }
-        Getter& getter = getters_.front();
-        getter.lease = lease;
-        getter.fire();
+        getter->lease = lease;
+        getter->fire();
         owed = false;
     }
     if (owed) member_.pass_on(Interest::items);
@@ -176,11 +175,10 @@ void QueueCore::serve_putters() {
     bool slots_owed = member_.disarm(Interest::slots);
     bool memory_owed = member_.disarm(Interest::memory);
     std::optional<Interest> missing;
-    while (!putters_.empty()) {
-        Putter& putter = putters_.front();
-        missing = putter.obtain_or_sleep();
+    while (Putter* putter = putters_.first_open()) {
+        missing = putter->obtain_or_sleep();
         if (missing) break;
-        putter.fire();
+        putter->fire();
         slots_owed = memory_owed = false;
     }
     // News that we were chosen for and cannot use is somebody else's; what we still lack was taken
@@ -190,14 +188,14 @@ void QueueCore::serve_putters() {
 }
 
 void QueueCore::lost_getter() noexcept {
-    if (listener_ && getters_.empty() && member_.disarm(Interest::items)) {
+    if (listener_ && getters_.first_open() == nullptr && member_.disarm(Interest::items)) {
         member_.pass_on(Interest::items);
     }
 }
 
 void QueueCore::lost_putter() noexcept {
     // The next in line may want less, or something else: let it try for itself.
-    if (!putters_.empty()) {
+    if (putters_.first_open() != nullptr) {
         serve_putters();
         return;
     }
@@ -207,13 +205,13 @@ void QueueCore::lost_putter() noexcept {
 }
 
 void QueueCore::hand_on(shm::Lease& lease) noexcept {
-    if (getters_.empty()) {
+    Getter* getter = getters_.first_open();
+    if (getter == nullptr) {
         (void)give_back(lease, shm::Turn::first);
         return;
     }
-    Getter& getter = getters_.front();
-    getter.lease = std::exchange(lease, {});
-    getter.fire();
+    getter->lease = std::exchange(lease, {});
+    getter->fire();
 }
 
 // --- producing ---
@@ -281,7 +279,7 @@ bool QueueCore::give_back(shm::Lease& lease, shm::Turn turn) {
 
 void QueueCore::lease_ended() {
     // A member can hold only so many leases: who waited for one of ours to end tries again.
-    if (!getters_.empty()) serve_getters();
+    if (getters_.first_open() != nullptr) serve_getters();
 }
 
 void QueueCore::stop() noexcept {

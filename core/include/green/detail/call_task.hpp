@@ -26,7 +26,7 @@ template <class T, class Function, class... Arguments>
 struct CallTask final : ValueTask<T> {
     template <class F, class... A>
     explicit CallTask(F&& function, A&&... arguments)
-        : ValueTask<T>{typeid(Function)},
+        : ValueTask<T>{types},
           call{std::in_place, std::forward<F>(function), std::forward<A>(arguments)...} {}
 
     void run() override {
@@ -46,6 +46,8 @@ struct CallTask final : ValueTask<T> {
         this->~CallTask();
         free_block(this, sizeof(*this));
     }
+
+    static inline const CallableTypes types{&typeid(Function), &typeid(void(Arguments...))};
 
     std::optional<std::tuple<Function, Arguments...>> call;
 };

@@ -35,7 +35,7 @@ struct FdEntry {
 
 /// Waits until the direction is worth trying. Throws ConcurrentUse when somebody waits for it
 /// already, and std::system_error (EBADF) when the descriptor is closed meanwhile.
-class FdNode final : public WaitNode {
+class FdNode : public WaitNode {
  public:
     FdNode(int fd, Direction direction, Reach reach = Reach::outside);
 
@@ -56,6 +56,10 @@ class FdNode final : public WaitNode {
     [[nodiscard]] bool worth_trying() const noexcept {
         return entry_->side(direction_).worth_trying;
     }
+
+ protected:
+    [[nodiscard]] int number() const noexcept { return fd_; }
+    [[nodiscard]] Direction direction() const noexcept { return direction_; }
 
  private:
     int fd_;

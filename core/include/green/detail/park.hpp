@@ -8,13 +8,14 @@
 //  P3  A source that has something for the node calls fire() once and forgets the node.
 //  P4  disarm() is called for every armed node that has not fired, before park() returns or throws.
 //  P5  A source hands something only to a node that is open(): one whose wait was not ended by
-//      another node, by its deadline or by an interrupt. So of several nodes at most one is handed
-//      anything.
+//      another node, by its deadline or by an interrupt. So of several nodes exactly one fires, and
+//      only that one is handed anything.
 //  P6  A node that fired while its waiter leaves by an exception is told abandon(): what it was
 //      handed goes to the next one. Nothing is lost with a killed waiter.
 //  P7  fire() never switches: it marks the waiter ready. Callers keep running until their own next
 //      suspension point.
 
+#include <concepts>
 #include <cstddef>
 #include <cstdint>
 #include <span>
@@ -68,18 +69,21 @@ class Collector {
 
 class WaitNode : public ListHook {
  public:
+    virtual ~WaitNode() = default;
     virtual bool arm() = 0;
     virtual void disarm() noexcept { unlink(); }
     virtual void abandon() noexcept {}
     /// What is waited on, for reports: "event", "fd 7 readable".
     virtual void describe(std::string& into) const = 0;
 
+    /// Nothing happens when its wait was ended by something else before.
     void fire() noexcept {
         unlink();
-        fired_ = true;
         if (collector_ != nullptr) {
+            fired_ = true;
             collector_->collect(*this);
-        } else {
+        } else if (waker_.open()) {
+            fired_ = true;
             waker_.wake();
         }
     }
@@ -98,18 +102,27 @@ class WaitNode : public ListHook {
         collector_ = &collector;
         return fired_ = arm();
     }
+    /// A number of the collector's own.
+    [[nodiscard]] std::size_t tag() const noexcept { return tag_; }
+    void set_tag(std::size_t tag) noexcept { tag_ = static_cast<std::uint32_t>(tag); }
 
  protected:
     explicit WaitNode(Reach reach) noexcept : reach_{reach} {}
-    virtual ~WaitNode() = default;
 
  private:
     friend class Hub;
     Waker waker_;
     Collector* collector_ = nullptr;
+    std::uint32_t tag_ = 0;
     Reach reach_;
     bool fired_ = false;
 };
+
+/// Something that can be waited for beside others: it has a nested type Ready, a WaitNode that is
+/// made from a reference to it and fires when it is ready. Waiting that way takes nothing from it.
+template <class W>
+concept HasReady = std::derived_from<typename W::Ready, WaitNode> &&
+    std::constructible_from<typename W::Ready, W&>;
 
 /// Sleeps until one of the nodes fires or the deadline passes.
 /// Switches, unless a node is satisfied at once or the deadline has passed already.
@@ -151,7 +164,7 @@ class WaitList {
 };
 
 /// The plainest node: stands in a list until somebody fires it.
-class ListNode final : public WaitNode {
+class ListNode : public WaitNode {
  public:
     ListNode(WaitList<ListNode>& list, const char* what) noexcept
         : WaitNode{Reach::inside}, list_{&list}, what_{what} {}

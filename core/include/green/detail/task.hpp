@@ -15,8 +15,18 @@
 #include <green/errors.hpp>
 
 namespace green {
+
 class TimeoutScope;
-}
+
+/// How a greenlet ended, as far as the type of its value does not matter.
+enum class Outcome : std::uint8_t {
+    pending,   // it has not
+    returned,  // with a value
+    exited,    // by GreenletExit: a success without a value
+    failed,    // with an error
+};
+
+}  // namespace green
 
 namespace green::detail {
 
@@ -32,9 +42,6 @@ struct ExceptionState {
     unsigned int uncaught = 0;
 };
 
-/// How a greenlet ended, as far as the type of its value does not matter.
-enum class Ending : std::uint8_t { none, returned, exited, failed };
-
 /// Called once when a task has ended, on the stack of whoever ended it. Must neither switch nor
 /// throw.
 class EndHook : public ListHook {
@@ -47,17 +54,26 @@ class EndHook : public ListHook {
 
 enum class TaskState : std::uint8_t {
     fresh,    // made, not started
+    delayed,  // starts when its time has come
     ready,    // in the ready ring, whether or not it has run before
     running,  // the one that runs now
     parked,   // waits; `waits` says on what
     done,
 };
 
+/// What a greenlet runs, for names.
+struct CallableTypes {
+    const std::type_info* function;
+    const std::type_info* arguments;  // void(Arguments...)
+};
+
 /// All members belong to the hub; what derives from this gives the three functions. What a switch
 /// touches comes first, so that it lies in one cache line.
 struct Task : ListHook {  // the hook: every living task of the hub
-    explicit Task(const std::type_info& type) noexcept : callable{&type} {}
+    explicit Task(const CallableTypes& types) noexcept : callable{&types} {}
     virtual ~Task() = default;
+
+    static constexpr std::uint32_t no_ident = ~std::uint32_t{0};
 
     /// Runs the callable on the greenlet's own stack, keeps its value and drops the callable. What
     /// it throws is for the caller, who then drops the callable.
@@ -70,10 +86,14 @@ struct Task : ListHook {  // the hook: every living task of the hub
 
     void retain() noexcept { ++references; }
     void release() noexcept {
-        if (--references == 0) destroy();
+        if (--references > 0) return;
+        if (unobserved) [[unlikely]]
+            tell_unobserved();
+        destroy();
     }
     [[nodiscard]] bool done() const noexcept { return state == TaskState::done; }
     [[nodiscard]] std::string name() const;
+    void tell_unobserved() noexcept;
 
     void* context = nullptr;  // where the suspended stack goes on
     Task* next_ready = nullptr;
@@ -81,7 +101,7 @@ struct Task : ListHook {  // the hook: every living task of the hub
     TaskState state = TaskState::fresh;
     bool began = false;
     bool attention = false;  // an interrupt is pending: look before going on
-    Ending ending = Ending::none;
+    Outcome outcome = Outcome::pending;
     std::uint16_t shields = 0;
 
     std::uint32_t epoch = 0;  // counts wake-ups: a waker made for an earlier wait is harmless
@@ -94,13 +114,16 @@ struct Task : ListHook {  // the hook: every living task of the hub
 
     std::exception_ptr kill;                  // pending, delivered once
     green::TimeoutScope* timeouts = nullptr;  // the innermost open scope
-    std::exception_ptr failure;               // with Ending::failed
+    std::exception_ptr failure;               // with Outcome::failed
     IntrusiveList<EndHook> end_hooks;
     IntrusiveList<ListHook> joiners;  // WaitNodes, fired after the hooks have been told
 
     std::uint64_t id = 0;
-    const std::type_info* callable;
+    std::uint64_t spawner = 0;  // the id of the greenlet that made it
+    const CallableTypes* callable;
     const void* spawned_from = nullptr;       // a code address
+    std::uint32_t minimal_ident = no_ident;   // only when it was asked for
+    bool unobserved = false;                  // its failure was told to nobody yet
     std::unique_ptr<std::string> given_name;  // only when one was given
     void* fake_stack = nullptr;               // the address sanitizer's
 };
@@ -164,6 +187,8 @@ template <class T, class... Arguments>
 
 /// Puts a fresh task at the end of the ready ring; silent when it was started before.
 void start(Task& task) noexcept;
+/// The same when the time has come. Throws std::bad_alloc.
+void start_later(Task& task, TimePoint when);
 
 /// Interrupts the task with `reason` at its suspension point; one that never ran ends without
 /// running.
