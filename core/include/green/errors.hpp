@@ -47,6 +47,14 @@ class LoopExit : public std::runtime_error {
     using std::runtime_error::runtime_error;
 };
 
+/// What must end the program unless its main greenlet handles it: when it ends another greenlet, or
+/// leaves a hub callback, it is thrown into the main greenlet, at its suspension point, the same
+/// object. Derive from it. Who handles it there goes on with everything as it was.
+class FatalError : public std::runtime_error {
+ public:
+    using std::runtime_error::runtime_error;
+};
+
 /// The caller's mistake; the state of the object is as before.
 class UsageError : public std::logic_error {
  public:

@@ -52,7 +52,12 @@ void AnyGreenlet::kill_soon(std::exception_ptr reason) const {
     detail::kill(*task_, std::move(reason));
 }
 
-std::exception_ptr AnyGreenlet::exception() const noexcept { return task_->failure; }
+std::exception_ptr AnyGreenlet::exception() const noexcept {
+    task_->unobserved = false;
+    return task_->failure;
+}
+
+std::size_t AnyGreenlet::minimal_ident() const { return task_->hub->minimal_ident(*task_); }
 
 void AnyGreenlet::rethrow_failure() const {
     if (task_->outcome == Outcome::failed) std::rethrow_exception(exception());

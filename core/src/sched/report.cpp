@@ -44,6 +44,16 @@ std::vector<const void*> without_throwing(std::span<const void* const> frames) {
     return {frames.begin() + static_cast<std::ptrdiff_t>(first), frames.end()};
 }
 
+bool is_fatal(const std::exception_ptr& error) noexcept {
+    try {
+        std::rethrow_exception(error);
+    } catch (const FatalError&) {
+        return true;
+    } catch (...) {
+        return false;
+    }
+}
+
 void write_to_stderr(const ErrorReport& report) noexcept {
     try {
         const std::string text = "greensup: " + report.text();
@@ -77,6 +87,11 @@ std::string Hub::report_tasks() {
 }
 
 void Hub::report_error(const ErrorReport& report) noexcept {
+    if (is_fatal(report.error)) {
+        if (!main_.kill) main_.kill = report.error;
+        interrupt(main_);
+        return;
+    }
     if (on_error_) {
         try {
             on_error_(report);

@@ -1,0 +1,211 @@
+// What people are told when a greenlet fails.
+
+#include <algorithm>
+#include <stdexcept>
+#include <vector>
+
+#include <catch2/catch.hpp>
+
+#include <green/basic_greenlet.hpp>
+#include <green/greenlet.hpp>
+#include <green/hub.hpp>
+#include <green/trace.hpp>
+
+#include "sched/symbols.hpp"
+#include "support/run_green.hpp"
+
+using namespace std::chrono_literals;
+using tests::run_green;
+
+// Not static and not inlined, so that they have a name in the report.
+[[gnu::noinline]] void tests_report_deep_thrower(int depth) {
+    if (depth == 0) throw std::runtime_error("deep");
+    tests_report_deep_thrower(depth - 1);
+    asm volatile("");  // no tail call
+}
+[[gnu::noinline]] void tests_report_body(int depth, const std::string&) {
+    try {
+        tests_report_deep_thrower(1);
+    } catch (const std::runtime_error&) {  // a caught one leaves no trace
+    }
+    tests_report_deep_thrower(depth);
+    asm volatile("");
+}
+
+TEST_CASE("report: name, types of the arguments, where it was thrown and where it was spawned",
+          "[core][report]") {
+    run_green([] {
+        std::vector<green::ErrorReport> reports;
+        green::set_error_handler(
+            [&](const green::ErrorReport& report) { reports.push_back(report); });
+        green::spawn(tests_report_body, 3, std::string("x")).join();
+        green::set_error_handler({});
+        REQUIRE(reports.size() == 1);
+        const green::ErrorReport& report = reports[0];
+        CHECK(report.where.find("(int, std::") != std::string::npos);
+        CHECK(report.spawned_at != nullptr);
+#if defined(__x86_64__)
+        std::vector<std::string> frames;
+        for (const void* address : report.thrown_at)
+            frames.push_back(green::detail::code_address(address));
+        const auto at = [&](const char* function) {
+            return std::find_if(frames.begin(), frames.end(), [&](const std::string& frame) {
+                return frame.find(function) == 0;
+            });
+        };
+        // Nothing of throwing itself comes first, but the throw can stand in a part of the function
+        // that the compiler put elsewhere and that has no name.
+        REQUIRE(at("tests_report_deep_thrower") - frames.begin() <= 1);
+        CHECK(at("tests_report_body") < frames.end());
+#endif
+        const std::string text = report.text();
+        CHECK(text.find("failed: std::runtime_error: deep\n") != std::string::npos);
+        CHECK(text.find("spawned at ") != std::string::npos);
+    });
+}
+
+TEST_CASE("report: a failure without a throw of its own has no place", "[core][report]") {
+    run_green([] {
+        std::vector<green::ErrorReport> reports;
+        green::set_error_handler(
+            [&](const green::ErrorReport& report) { reports.push_back(report); });
+        green::spawn([] { throw std::runtime_error("first"); }).join();
+        green::deferred([] {}).kill(std::make_exception_ptr(std::runtime_error("second")));
+        green::set_error_handler({});
+        REQUIRE(reports.size() == 2);
+        CHECK(reports[1].thrown_at.empty());
+    });
+}
+
+TEST_CASE("report: the policy says which failures are told", "[core][report]") {
+    run_green([] {
+        const tests::Errors errors;
+        const auto failing = [] { throw std::runtime_error("boom"); };
+        green::set_error_policy(green::ErrorPolicy::unobserved);
+        {
+            auto observed = green::spawn(failing);
+            CHECK_THROWS_AS(observed.get(), std::runtime_error);
+            auto asked = green::spawn(failing);
+            asked.join();
+            CHECK(asked.exception() != nullptr);
+        }
+        CHECK(errors.count() == 0);
+        {
+            auto joined = green::spawn(failing);
+            joined.join();
+            CHECK(errors.count() == 0);
+        }
+        CHECK(errors.count() == 1);
+        green::spawn(failing);  // nobody holds it
+        green::yield();
+        CHECK(errors.count() == 2);
+        green::set_error_policy(green::ErrorPolicy::off);
+        green::spawn(failing).join();
+        CHECK(errors.count() == 2);
+        green::set_error_policy(green::ErrorPolicy::immediate);
+        auto held = green::spawn(failing);
+        held.join();
+        CHECK(errors.count() == 3);
+    });
+}
+
+TEST_CASE("report: the trace sees start, entry and end of each greenlet", "[core][trace]") {
+    run_green([] {
+        std::string seen;
+        std::uint64_t id = 0;
+        green::set_trace_hook([&](green::TraceEvent event, const green::AnyGreenlet& greenlet) {
+            if (greenlet.id() != id) return;
+            seen += event == green::TraceEvent::started ? 's'
+                    : event == green::TraceEvent::ended ? 'e'
+                                                        : '>';
+        });
+        auto greenlet = green::deferred([] { green::sleep(1ms); });
+        id = greenlet.id();
+        greenlet.start();
+        greenlet.join();
+        green::set_trace_hook({});
+        CHECK(seen == "s>>e");
+    });
+}
+
+TEST_CASE("greenlet: idents are the smallest that are free", "[core][greenlet]") {
+    run_green([] {
+        auto a = green::spawn([] { green::sleep(1h); });
+        auto b = green::spawn([] { green::sleep(1h); });
+        CHECK(a.minimal_ident() == 0);
+        CHECK(b.minimal_ident() == 1);
+        CHECK(a.minimal_ident() == 0);
+        a.kill();
+        auto c = green::spawn([] { green::sleep(1h); });
+        CHECK(c.minimal_ident() == 0);
+        b.kill();
+        c.kill();
+    });
+}
+
+TEST_CASE("greenlet: knows who made it", "[core][greenlet]") {
+    run_green([] {
+        CHECK(green::current().id() == 0);
+        auto parent = green::spawn([] { return green::spawn([] {}); });
+        CHECK(parent.spawner() == 0);
+        CHECK(parent.get().spawner() == parent.id());
+    });
+}
+
+TEST_CASE("greenlet: spawn_later fires after its time, whoever has gone", "[core][greenlet]") {
+    run_green([] {
+        const auto start = green::now();
+        green::Duration ran_after{};
+        green::spawn([&] { green::spawn_later(20ms, [&] { ran_after = green::now() - start; }); });
+        green::sleep(10ms);
+        CHECK(green::hub_figures().greenlets == 1);
+        CHECK(ran_after == 0ms);
+        green::sleep(11ms);
+        CHECK(ran_after == 20ms);
+    });
+}
+
+namespace {
+
+struct Counter final : green::BasicGreenlet {
+    explicit Counter(int up_to) : last{up_to} {}
+    int last;
+    int count = 0;
+    bool saw_itself = false;
+
+ protected:
+    void run() override {
+        saw_itself = green::current().started();
+        while (count < last) {
+            ++count;
+            green::sleep(1ms);
+        }
+    }
+};
+
+}  // namespace
+
+TEST_CASE("greenlet: a derived class runs its own body and keeps its state", "[core][greenlet]") {
+    run_green([] {
+        auto counter = green::make_greenlet<Counter>(3);
+        CHECK_FALSE(counter.started());
+        counter.start();
+        CHECK(counter->count == 0);
+        CHECK(counter.join());
+        CHECK(counter->count == 3);
+        CHECK(counter->saw_itself);
+        CHECK(counter.successful());
+
+        auto killed = green::make_greenlet<Counter>(1000);
+        int links = 0;
+        const green::Link link = killed.link([&](const green::AnyGreenlet&) { ++links; });
+        killed.start();
+        green::sleep(5ms);
+        green::joinall({killed, counter}, 1ms);
+        killed.kill();
+        CHECK(killed->count == 6);
+        CHECK(killed.outcome() == green::Outcome::exited);
+        tests::settle();
+        CHECK(links == 1);
+    });
+}

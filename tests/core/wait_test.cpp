@@ -1,0 +1,159 @@
+#include <vector>
+
+#include <catch2/catch.hpp>
+
+#include <green/event.hpp>
+#include <green/greenlet.hpp>
+#include <green/socket.hpp>
+#include <green/timeout.hpp>
+#include <green/wait.hpp>
+
+#include "support/run_green.hpp"
+
+using namespace std::chrono_literals;
+using tests::run_green;
+using tests::settle;
+
+using Indices = std::vector<std::size_t>;
+
+TEST_CASE("wait: gives what is ready in the order in which it became so", "[core][wait]") {
+    run_green([] {
+        green::Event first;
+        green::Event second;
+        auto greenlet = green::spawn([&] {
+            second.set();
+            green::sleep(1ms);
+            first.set();
+        });
+        CHECK(green::wait({first, second, greenlet, green::after(1h)}, {.count = 3}) ==
+              Indices{1, 0, 2});
+    });
+}
+
+TEST_CASE("wait: nothing to wait for, or no time, returns at once", "[core][wait]") {
+    run_green([] {
+        CHECK(green::wait({}).empty());
+        green::Event never;
+        const auto before = green::hub_figures().switches;
+        CHECK(green::wait({never}, {.deadline = 0s}).empty());
+        CHECK(green::wait({never}, {.count = 0}).empty());
+        CHECK(green::hub_figures().switches == before);
+        CHECK(never.waiting() == 0);
+    });
+}
+
+TEST_CASE("wait: the same object may stand in it twice", "[core][wait]") {
+    run_green([] {
+        green::Event event;
+        green::spawn([&] { event.set(); });
+        CHECK(green::wait({event, event}) == Indices{0, 1});
+    });
+}
+
+TEST_CASE("wait: a set hears what happens while nobody waits in it", "[core][wait]") {
+    run_green([] {
+        green::Event a;
+        green::Event b;
+        green::WaitSet set{a, b};
+        b.set();
+        b.clear();
+        a.set();
+        CHECK(set.next() == 1U);
+        CHECK(set.add(b) == 2U);
+        CHECK(set.next() == 0U);
+        CHECK(set.remaining() == 1);
+        CHECK_FALSE(set.next(5ms).has_value());
+        b.set();
+        CHECK(set.next() == 2U);
+        CHECK_FALSE(set.next().has_value());
+    });
+}
+
+TEST_CASE("wait: a kill in a set loses nothing and leaves nothing", "[core][wait]") {
+    run_green([] {
+        green::Event event;
+        green::Event other;
+        std::optional<green::WaitSet> set;
+        set.emplace(std::initializer_list<green::AnyWaitable>{event, other});
+        auto waiter = green::spawn([&] { (void)set->next(); });
+        green::yield();
+        event.set();
+        waiter.kill();
+        CHECK(set->next() == 0U);
+        set.reset();
+        CHECK(other.waiting() == 0);
+    });
+}
+
+TEST_CASE("wait: a second greenlet in one set is refused", "[core][wait]") {
+    run_green([] {
+        green::Event event;
+        green::WaitSet set{event};
+        auto first = green::spawn([&] { return set.next(); });
+        green::yield();
+        CHECK_THROWS_AS(set.next(), green::ConcurrentUse);
+        event.set();
+        CHECK(first.get() == 0U);
+    });
+}
+
+TEST_CASE("wait: descriptors, ready already and ready later", "[core][wait]") {
+    tests::run_green_for_real([] {
+        auto [a, b] = green::Stream::pair();
+        CHECK(green::wait({green::readable(a.fd())}, {.deadline = 0s}).empty());
+        CHECK(green::wait({green::writable(a.fd()), green::readable(a.fd())}, {.count = 1}) ==
+              Indices{0});
+        auto writer = green::spawn([&b = b] { b.write_all("x"); });
+        CHECK(green::wait({green::readable(a.fd())}) == Indices{0});
+        CHECK(green::wait({green::readable(a.fd())}) == Indices{0});  // nothing was taken
+        char byte = 0;
+        CHECK(a.read_some({&byte, 1}) == 1);
+        CHECK(green::wait({green::readable(a.fd())}, {.deadline = 0s}).empty());
+        a.close();
+        CHECK_THROWS_AS(green::wait({green::readable(a.fd())}), std::system_error);
+        writer.join();
+    });
+}
+
+TEST_CASE("wait: a descriptor that is closed meanwhile counts as ready", "[core][wait]") {
+    tests::run_green_for_real([] {
+        auto [a, b] = green::Stream::pair();
+        auto closer = green::spawn([&a = a] { a.close(); });
+        CHECK(green::wait({green::readable(a.fd())}) == Indices{0});
+        closer.join();
+    });
+}
+
+TEST_CASE("wait: links to anything run once, in order, and can be taken back", "[core][link]") {
+    run_green([] {
+        std::vector<int> order;
+        green::Event event;
+        const green::Link one = green::link(event, [&] { order.push_back(1); });
+        {
+            const green::Link gone = green::link(event, [&] { order.push_back(0); });
+        }
+        green::rawlink(event, [&] { order.push_back(2); }).detach();
+        green::link(green::after(5ms), [&] { order.push_back(4); }).detach();
+        CHECK(event.waiting() == 2);
+        event.set();
+        const green::Link late = green::link(event, [&] { order.push_back(3); });
+        CHECK(order.empty());
+        settle();
+        event.clear();
+        event.set();
+        green::sleep(10ms);
+        CHECK(order == std::vector{1, 2, 3, 4});
+    });
+}
+
+TEST_CASE("wait: a raw link must not wait", "[core][link]") {
+    run_green([] {
+        const tests::Errors errors;
+        green::Event event;
+        const green::Link link = green::rawlink(event, [] { green::sleep(1ms); });
+        event.set();
+        settle();
+        REQUIRE(errors.count() == 1);
+        CHECK(errors.all[0].find("BlockingInHub") != std::string::npos);
+    });
+}
