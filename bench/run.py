@@ -67,10 +67,14 @@ class Runner:
             return None, f"{name} is not built"
         return [str(self.bin / name), *arguments], None
 
-    def run_once(self, command, name, cores):
+    def arguments(self, name, cores):
+        """What every program that measures is called with."""
+        words = [name, "--seconds", str(self.options.seconds), "--cores", f"{cores[0]},{cores[-1]}"]
+        return words + (["--at-most", str(self.options.at_most)] if self.options.at_most else [])
+
+    def run_once(self, command, cores):
         """One run in a process of its own: its result as a dict. Nothing it started outlives the call."""
-        seconds = self.options.seconds
-        limit = 15 + 20 * seconds
+        limit = 15 + 20 * self.options.seconds
 
         def in_child():
             libc.prctl(1, signal.SIGKILL)  # PR_SET_PDEATHSIG: it dies with us
@@ -85,7 +89,7 @@ class Runner:
             out, err = pathlib.Path(directory, "stdout"), pathlib.Path(directory, "stderr")
             with open(out, "wb") as stdout, open(err, "wb") as stderr:
                 child = subprocess.Popen(
-                    [*command, name, "--seconds", str(seconds), "--cores", f"{cores[0]},{cores[-1]}"],
+                    command,
                     stdin=subprocess.DEVNULL,
                     stdout=stdout,
                     stderr=stderr,
@@ -136,13 +140,14 @@ class Runner:
                 reason = f"needs {case['cores']} cores"
             if reason:
                 notes[side] = reason
-            else:
-                commands[side], series[side] = command, []
+                continue
+            series[side], arguments = [], self.arguments(name, cores)
+            commands[side] = [*command, *arguments]
         for turn in range(self.options.runs):
             for side in list(commands):
                 progress(f"{name}: {side} {turn + 1}/{self.options.runs}")
                 try:
-                    result = self.run_once(commands[side], name, cores)
+                    result = self.run_once(commands[side], cores)
                 except Failed as failure:
                     failures[side] = str(failure)
                     result = {"value": None}
@@ -199,7 +204,7 @@ def factor(value):
     return f"{value:,.0f}" if value >= 100 else f"{value:.3g}"
 
 
-def row_of(name, case, chosen, series, notes):
+def row_of(name, case, chosen, series, notes, at_most):
     medians = {side: statistics.median(values) for side, values in series.items()}
     row = {
         "case": name,
@@ -212,6 +217,7 @@ def row_of(name, case, chosen, series, notes):
     left_out = [side for side in case["sides"] if side not in chosen]
     words = [f"{side}: {text}" for side, text in notes.items()]
     words += ["left out by --sides: " + " ".join(left_out)] if left_out else []
+    words += [f"no measurement: run with --at-most {at_most}"] if at_most else []
     if words:
         row["note"] = "; ".join(words)
     return row
@@ -261,14 +267,15 @@ def arguments():
     parser.add_argument("--list", action="store_true", help="list the cases and their sides, run nothing")
     parser.add_argument("--runs", type=int, default=5, help="runs of each side (default 5)")
     parser.add_argument("--seconds", type=float, default=0.3, help="length of a run (default 0.3)")
+    parser.add_argument("--at-most", type=int, help="cut every number of greenlets, connections, timers to it (for tests)")
     parser.add_argument("--sides", help="only these, by comma: greensup, limit, peers (default: all)")
     parser.add_argument("--strict", action="store_true", help="fail also when a chosen side cannot run here")
     parser.add_argument("--no-nice", action="store_true", help="keep the priority (default: -15, where allowed)")
     parser.add_argument("--build", type=pathlib.Path, default=HERE.parent / "build" / "bench", help="build directory")
     parser.add_argument("--output", type=pathlib.Path, help="default: BUILD/results.json")
     options = parser.parse_args()
-    if options.runs < 1 or options.seconds <= 0:
-        parser.error("--runs and --seconds must be positive")
+    if options.runs < 1 or options.seconds <= 0 or options.at_most == 0:
+        parser.error("--runs, --seconds and --at-most must be positive")
     options.sides = options.sides.split(",") if options.sides else SIDES
     if unknown := set(options.sides) - set(SIDES):
         parser.error(f"no such side: {' '.join(sorted(unknown))} (there are {' '.join(SIDES)})")
@@ -298,7 +305,7 @@ def main():
     for name, case in cases.items():
         programs = {side: program for side, program in case["sides"].items() if side in options.sides}
         series, notes, failed = runner.measure(name, case, programs)
-        rows.append(row_of(name, case, programs, series, notes))
+        rows.append(row_of(name, case, programs, series, notes, options.at_most))
         raw[name] = series
         lines += table_of(rows[-1], programs, series)
         good = good and not failed and (not options.strict or len(series) == len(programs))

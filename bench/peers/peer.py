@@ -1,7 +1,9 @@
 """What bench/support/bench.hpp is to the C++ programs: arguments, calibrated measurement, the line printed."""
 import argparse
+import importlib
 import json
 import os
+import re
 import sys
 import time
 
@@ -10,9 +12,34 @@ class Unavailable(Exception):
     """This side cannot run the case here; the row gets null and the text."""
 
 
+def require(module, package):
+    """The module; without it the program ends here, with the note that the package is not installed."""
+    try:
+        return importlib.import_module(module)
+    except ImportError:
+        print(json.dumps({"value": None, "note": f"{package} is not installed"}))
+        sys.exit(0)
+
+
+def pin(options):
+    os.sched_setaffinity(0, options.cores[:1] or os.sched_getaffinity(0))
+
+
+def memory():
+    """Resident memory and page tables of this process, in bytes."""
+    with open("/proc/self/status", encoding="ascii") as status:
+        fields = dict(line.split(":", 1) for line in status)
+    return 1024 * sum(int(fields[key].split()[0]) for key in ("VmRSS", "VmPTE"))
+
+
+def timed(body):
+    """The operation that calls body(n), which has no use for the count of the case."""
+    return lambda options: ns_per_operation(options, body)
+
+
 def ns_per_operation(options, body):
     """body(n) does at least n operations and returns how many it has counted."""
-    os.sched_setaffinity(0, options.cores[:1] or os.sched_getaffinity(0))
+    pin(options)
 
     def timed(n):
         start = time.perf_counter_ns()
@@ -31,16 +58,31 @@ def ns_per_operation(options, body):
     return timed(max(int(wanted / each), 1))[1]
 
 
+def read_name(case):
+    """sleepers_100k_bytes is the operation sleepers_bytes with a count of 100 000; without one it is 0."""
+    count, words = 0, []
+    for word in case.split("_"):
+        if number := re.fullmatch(r"(\d+)([kM]?)", word):
+            count = int(number[1]) * {"": 1, "k": 1000, "M": 1_000_000}[number[2]]
+        else:
+            words.append(word)
+    return "_".join(words), count
+
+
 def run(operations):
+    """operations: name to a function of the options, which returns the figure of one run."""
     parser = argparse.ArgumentParser()
     parser.add_argument("case")
     parser.add_argument("--seconds", type=float, default=0.3)
     parser.add_argument("--cores", type=lambda text: [int(core) for core in text.split(",")], default=[])
+    parser.add_argument("--at-most", type=int, default=sys.maxsize)
     options = parser.parse_args()
+    operation, options.count = read_name(options.case)
+    options.count = min(options.count, options.at_most)
     try:
-        if options.case not in operations:
-            raise Unavailable(f"this program has no operation {options.case}")
-        print(json.dumps({"value": operations[options.case](options)}))
+        if operation not in operations:
+            raise Unavailable(f"this program has no operation {operation}")
+        print(json.dumps({"value": operations[operation](options)}))
     except Unavailable as reason:
         print(json.dumps({"value": None, "note": str(reason)}))
     sys.stdout.flush()

@@ -48,28 +48,45 @@ std::optional<std::size_t> size_of(std::string_view word) {
     return number<std::size_t>(word) * unit;
 }
 
+// "2", "100k", "1M"; nullopt for any other word.
+std::optional<std::size_t> count_of(std::string_view word) {
+    std::size_t unit = 1;
+    if (drop_suffix(word, "k"))
+        unit = 1000;
+    else if (drop_suffix(word, "M"))
+        unit = 1'000'000;
+    if (word.empty() || word.find_first_not_of("0123456789") != word.npos) return std::nullopt;
+    return number<std::size_t>(word) * unit;
+}
+
 void read_name(std::string_view name, Options& options) {
     if (!drop_suffix(name, "_1core")) drop_suffix(name, "_2core");
-    const auto underscore = name.rfind('_');
-    if (underscore != name.npos) {
-        if (const auto size = size_of(name.substr(underscore + 1))) {
+    while (!name.empty()) {
+        const std::string_view word = name.substr(0, name.find('_'));
+        name.remove_prefix(std::min(word.size() + 1, name.size()));
+        if (const auto size = size_of(word)) {
             options.payload = *size;
-            name = name.substr(0, underscore);
+        } else if (const auto count = count_of(word)) {
+            options.count = *count;
+        } else {
+            if (!options.operation.empty()) options.operation += '_';
+            options.operation += word;
         }
     }
-    options.operation = name;
 }
 
 Options read_arguments(int argc, char** argv) {
-    if (argc < 2 || argc % 2 != 0)
-        throw BadArguments("usage: PROGRAM CASE [--seconds S] [--cores A,B]");
     Options options;
+    if (argc < 2 || argc % 2 != 0)
+        throw BadArguments("usage: PROGRAM CASE [--seconds S] [--cores A,B] [--at-most N]");
     read_name(argv[1], options);
     for (int i = 2; i < argc; i += 2) {
         const std::string_view key = argv[i];
         const std::string_view value = argv[i + 1];
         if (key == "--seconds") {
             options.seconds = number<double>(value);
+        } else if (key == "--at-most") {
+            options.at_most = number<std::size_t>(value);
         } else if (key == "--cores") {
             const auto comma = std::min(value.find(','), value.size());
             options.consumer_core = number<int>(value.substr(0, comma));
@@ -79,6 +96,7 @@ Options read_arguments(int argc, char** argv) {
             throw BadArguments("unknown option " + std::string(key));
         }
     }
+    options.count = std::min(options.count, options.at_most);
     return options;
 }
 

@@ -1,29 +1,36 @@
 /// What the benchmark programs share: their arguments, a calibrated measurement, and the line they
 /// print.
 ///
-/// A program is called as `PROGRAM CASE [--seconds S] [--cores A,B]` and prints one line of JSON,
-/// {"value": X} in the unit that cases.toml gives for CASE, or {"value": null, "note": "why not"}.
-/// One call is one run; repeating, interleaving and medians are the business of run.py.
+/// A program is called as `PROGRAM CASE [--seconds S] [--cores A,B] [--at-most N]`
+/// and prints one line of JSON, {"value": X} in the unit that cases.toml gives for CASE, or
+/// {"value": null, "note": "why not"}. One call is one run; repeating, interleaving and medians are
+/// the business of run.py.
 #pragma once
 
 #include <cstddef>
 #include <cstdint>
 #include <functional>
 #include <initializer_list>
+#include <limits>
 #include <stdexcept>
 #include <string>
 #include <string_view>
 
 namespace bench {
 
-/// A case as the command line names it: `queue_put_get_ack_100B_2core` is the operation
-/// `queue_put_get_ack` with a payload of 100 bytes; names without these endings stay whole.
+/// A case as the command line names it. `queue_put_get_ack_100B_2core` is the operation
+/// `queue_put_get_ack` with a payload of 100 bytes, `sleepers_1M_wake` is `sleepers_wake` with a
+/// count of a million; every other word of a name belongs to its operation.
 struct Options {
     std::string operation;
+    std::size_t count = 0;    // 0 where the name has none; never more than at_most
     std::size_t payload = 0;  // bytes; 0 where the name has none
     double seconds = 0.3;     // how long the measured part shall take
     int consumer_core = -1;   // server, receiver, and everything with one process; -1: not pinned
     int producer_core = -1;   // client, sender
+    // Bounds every number of greenlets, connections and timers. A case that was cut by it is no
+    // measurement any more: it is for tests.
+    std::size_t at_most = std::numeric_limits<std::size_t>::max();
 };
 
 /// Throw it when this side cannot run the case here; the row gets null and the note.
