@@ -74,7 +74,7 @@ class Runner:
 
     def run_once(self, command, cores):
         """One run in a process of its own: its result as a dict. Nothing it started outlives the call."""
-        limit = 15 + 20 * self.options.seconds
+        limit = 60 + 20 * self.options.seconds  # a million sleepers take their time, more so when disturbed
 
         def in_child():
             libc.prctl(1, signal.SIGKILL)  # PR_SET_PDEATHSIG: it dies with us

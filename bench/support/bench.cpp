@@ -135,6 +135,12 @@ std::uint64_t now() {
            static_cast<std::uint64_t>(time.tv_nsec);
 }
 
+void wait_until(std::uint64_t time) {
+    const timespec until{static_cast<time_t>(time / 1'000'000'000U),
+                         static_cast<long>(time % 1'000'000'000U)};
+    while (::clock_nanosleep(CLOCK_MONOTONIC, TIMER_ABSTIME, &until, nullptr) == EINTR) continue;
+}
+
 void pin(int core) {
     if (core < 0) return;
     cpu_set_t set;

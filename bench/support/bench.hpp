@@ -50,6 +50,9 @@ int run(int argc, char** argv, std::initializer_list<Operation> operations);
 /// Nanoseconds on the monotonic clock.
 std::uint64_t now();
 
+/// Stops the calling thread until now() has come to this.
+void wait_until(std::uint64_t time);
+
 /// Ties the calling thread, and what it will start, to one core; -1 leaves it alone.
 void pin(int core);
 
