@@ -38,7 +38,7 @@ def load_cases(path):
         cases = tomllib.load(file)["cases"]
     for name, case in cases.items():
         good = (
-            set(case) == {"unit", "better", "cores", "sides"}
+            set(case) - {"load"} == {"unit", "better", "cores", "sides"}
             and case["better"] in ("lower", "higher")
             and case["cores"] in (1, 2)
             and set(case["sides"]) <= set(SIDES)
@@ -142,7 +142,10 @@ class Runner:
                 notes[side] = reason
                 continue
             series[side], arguments = [], self.arguments(name, cores)
-            commands[side] = [*command, *arguments]
+            if "load" in case:
+                commands[side] = [str(self.bin / case["load"]), *arguments, "--", *command]
+            else:
+                commands[side] = [*command, *arguments]
         for turn in range(self.options.runs):
             for side in list(commands):
                 progress(f"{name}: {side} {turn + 1}/{self.options.runs}")
@@ -182,7 +185,8 @@ class Runner:
 
 
 def steady(values):
-    return min(values) / statistics.median(values)
+    median = statistics.median(values)
+    return min(values) / median if median else 1
 
 
 def progress(text):

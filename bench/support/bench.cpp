@@ -76,13 +76,19 @@ void read_name(std::string_view name, Options& options) {
 }
 
 Options read_arguments(int argc, char** argv) {
+    std::vector<std::string> words{argv, argv + argc};
     Options options;
-    if (argc < 2 || argc % 2 != 0)
-        throw BadArguments("usage: PROGRAM CASE [--seconds S] [--cores A,B] [--at-most N]");
-    read_name(argv[1], options);
-    for (int i = 2; i < argc; i += 2) {
-        const std::string_view key = argv[i];
-        const std::string_view value = argv[i + 1];
+    if (const auto dashes = std::find(words.begin(), words.end(), "--"); dashes != words.end()) {
+        options.server.assign(dashes + 1, words.end());
+        words.erase(dashes, words.end());
+    }
+    if (words.size() < 2 || words.size() % 2 != 0)
+        throw BadArguments(
+            "usage: PROGRAM CASE [--seconds S] [--cores A,B] [--at-most N] [-- SERVER...]");
+    read_name(words[1], options);
+    for (std::size_t i = 2; i < words.size(); i += 2) {
+        const std::string_view key = words[i];
+        const std::string_view value = words[i + 1];
         if (key == "--seconds") {
             options.seconds = number<double>(value);
         } else if (key == "--at-most") {

@@ -1,7 +1,7 @@
 /// What the benchmark programs share: their arguments, a calibrated measurement, and the line they
 /// print.
 ///
-/// A program is called as `PROGRAM CASE [--seconds S] [--cores A,B] [--at-most N]`
+/// A program is called as `PROGRAM CASE [--seconds S] [--cores A,B] [--at-most N] [-- SERVER...]`
 /// and prints one line of JSON, {"value": X} in the unit that cases.toml gives for CASE, or
 /// {"value": null, "note": "why not"}. One call is one run; repeating, interleaving and medians are
 /// the business of run.py.
@@ -15,6 +15,7 @@
 #include <stdexcept>
 #include <string>
 #include <string_view>
+#include <vector>
 
 namespace bench {
 
@@ -31,6 +32,7 @@ struct Options {
     // Bounds every number of greenlets, connections and timers. A case that was cut by it is no
     // measurement any more: it is for tests.
     std::size_t at_most = std::numeric_limits<std::size_t>::max();
+    std::vector<std::string> server;  // the command of the side, where the case has a driver
 };
 
 /// Throw it when this side cannot run the case here; the row gets null and the note.
