@@ -103,41 +103,6 @@ TEST_CASE("queue: room promised to a putter that is killed goes to the next", "[
     });
 }
 
-TEST_CASE("queue: a closed one refuses puts, gives what is left, then says so", "[core][queue]") {
-    run_green([] {
-        const tests::Errors errors;
-        green::Queue<int> queue{1};
-        auto empty_handed = green::spawn([&] { return queue.get() + queue.get(); });
-        queue.put(1);
-        green::yield();
-        queue.put(5);
-        green::yield();
-        auto putter = green::spawn([&] {
-            queue.put(6);
-            queue.put(7);
-        });
-        green::yield();
-        queue.close();
-        CHECK_THROWS_AS(putter.get(), green::Closed);
-        CHECK_THROWS_AS(queue.put(8), green::Closed);
-        CHECK(empty_handed.get() == 6);
-        CHECK(queue.get() == 6);
-        CHECK_THROWS_AS(queue.get(), green::Closed);
-        CHECK_THROWS_AS(queue.try_get(), green::Closed);
-    });
-}
-
-TEST_CASE("queue: closing wakes getters of an empty one", "[core][queue]") {
-    run_green([] {
-        const tests::Errors errors;
-        green::Queue<int> queue;
-        auto getter = green::spawn([&] { return queue.get(); });
-        green::yield();
-        queue.close();
-        CHECK_THROWS_AS(getter.get(), green::Closed);
-    });
-}
-
 TEST_CASE("queue: hub callbacks may put and get without waiting", "[core][queue]") {
     run_green([] {
         green::Queue<int> queue{1};
@@ -162,4 +127,174 @@ TEST_CASE("queue: hub callbacks may put and get without waiting", "[core][queue]
 
 TEST_CASE("queue: no room is a mistake at construction", "[core][queue]") {
     CHECK_THROWS_AS(green::Queue<int>{0}, green::UsageError);
+    CHECK_THROWS_AS((green::Queue<int>{2, {1, 2, 3}}), green::UsageError);
+}
+
+TEST_CASE("queue: begins with the items it is given", "[core][queue]") {
+    run_green([] {
+        green::Queue<int> queue{3, {1, 2, 3}};
+        CHECK(queue.full());
+        CHECK(queue.get() == 1);
+        CHECK(queue.get() == 2);
+        CHECK(queue.get() == 3);
+    });
+}
+
+TEST_CASE("queue: keeps the order while its buffer grows and goes round", "[core][queue]") {
+    run_green([] {
+        green::Queue<std::unique_ptr<int>> queue;
+        int put = 0;
+        int got = 0;
+        bool in_order = true;
+        for (int round = 1; round < 50; ++round) {
+            for (int i = 0; i < round; ++i) queue.put(std::make_unique<int>(put++));
+            for (int i = 0; i < round / 2; ++i) in_order &= *queue.get() == got++;
+        }
+        CHECK(queue.size() == static_cast<std::size_t>(put - got));
+        while (const auto item = queue.try_get()) in_order &= **item == got++;
+        CHECK(in_order);
+        CHECK(got == put);
+    });
+}
+
+TEST_CASE("queue: items left in it are destroyed with it", "[core][queue]") {
+    run_green([] {
+        auto item = std::make_shared<int>(1);
+        {
+            green::Queue<std::shared_ptr<int>> queue;
+            for (int i = 0; i < 20; ++i) queue.put(item);
+            for (int i = 0; i < 5; ++i) CHECK(queue.get() == item);
+            CHECK(item.use_count() == 16);
+        }
+        CHECK(item.use_count() == 1);
+    });
+}
+
+TEST_CASE("queue: what killed getters were promised keeps its order", "[core][queue]") {
+    run_green([] {
+        green::Queue<int> queue;
+        auto first = green::spawn([&] { queue.get(); });
+        auto second = green::spawn([&] { queue.get(); });
+        green::yield();
+        for (int i = 1; i <= 3; ++i) queue.put(i);
+        first.kill_soon();
+        second.kill_soon();
+        settle();
+        CHECK(queue.size() == 3);
+        for (int i = 1; i <= 3; ++i) CHECK(queue.get() == i);
+    });
+}
+
+TEST_CASE("queue: who comes when an item is promised does not overtake", "[core][queue]") {
+    run_green([] {
+        green::Queue<int> queue;
+        auto waited = green::spawn([&] { return queue.get(); });
+        green::yield();
+        queue.put(1);
+        CHECK(queue.empty());
+        CHECK_FALSE(queue.try_get().has_value());
+        CHECK(queue.try_peek() == nullptr);
+        queue.put(2);
+        CHECK(queue.size() == 1);
+        CHECK(*queue.try_peek() == 2);
+        CHECK(queue.get() == 2);
+        CHECK(waited.get() == 1);
+    });
+}
+
+TEST_CASE("queue: a promised item takes up no room", "[core][queue]") {
+    run_green([] {
+        green::Queue<int> queue{1};
+        auto getter = green::spawn([&] { return queue.get(); });
+        green::yield();
+        CHECK(queue.try_put(1));
+        CHECK_FALSE(queue.full());
+        CHECK(queue.try_put(2));
+        CHECK(queue.full());
+        CHECK_FALSE(queue.try_put(3));
+        CHECK(getter.get() == 1);
+        CHECK(queue.get() == 2);
+    });
+}
+
+TEST_CASE("queue: an item that comes back may be one too many for a while", "[core][queue]") {
+    run_green([] {
+        green::Queue<int> queue{1};
+        auto getter = green::spawn([&] { queue.get(); });
+        green::yield();
+        queue.put(1);
+        queue.put(2);
+        auto putter = green::spawn([&] { queue.put(3); });
+        getter.kill_soon();
+        settle();
+        CHECK(queue.size() == 2);
+        CHECK_FALSE(putter.ready());
+        CHECK(queue.get() == 1);
+        settle();
+        CHECK_FALSE(putter.ready());
+        CHECK(queue.get() == 2);
+        CHECK(queue.get() == 3);
+    });
+}
+
+TEST_CASE("queue: room is for the putter that has waited, not for who comes", "[core][queue]") {
+    run_green([] {
+        green::Queue<int> queue{1};
+        queue.put(1);
+        auto putter = green::spawn([&] { queue.put(2); });
+        green::yield();
+        CHECK(queue.get() == 1);
+        CHECK(queue.full());
+        CHECK_FALSE(queue.try_put(9));
+        settle();
+        CHECK(putter.ready());
+        CHECK(queue.get() == 2);
+    });
+}
+
+TEST_CASE("queue: more capacity wakes putters, less leaves what is there", "[core][queue]") {
+    run_green([] {
+        green::Queue<int> queue{1};
+        queue.put(0);
+        std::vector<int> done;
+        for (int i = 1; i <= 3; ++i) {
+            green::spawn([&, i] {
+                queue.put(i);
+                done.push_back(i);
+            });
+        }
+        settle();
+        queue.set_capacity(3);
+        CHECK(queue.capacity() == 3);
+        settle();
+        CHECK(done == std::vector{1, 2});
+        CHECK(queue.waiting_putters() == 1);
+
+        queue.set_capacity(1);
+        CHECK(queue.size() == 3);
+        CHECK(queue.get() == 0);
+        CHECK(queue.get() == 1);
+        settle();
+        CHECK(done == std::vector{1, 2});
+        CHECK(queue.get() == 2);
+        settle();
+        CHECK(done == std::vector{1, 2, 3});
+        CHECK(queue.get() == 3);
+        CHECK_THROWS_AS(queue.set_capacity(0), green::UsageError);
+        CHECK(queue.capacity() == 1);
+    });
+}
+
+TEST_CASE("queue: next gives nothing at the end or when its time is over", "[core][queue]") {
+    run_green([] {
+        green::Queue<int> queue;
+        CHECK_FALSE(queue.next(5ms).has_value());
+        queue.put(1);
+        CHECK(queue.next() == 1);
+        auto waits = green::spawn([&] { return queue.next().has_value(); });
+        green::yield();
+        queue.close();
+        CHECK_FALSE(waits.get());
+        CHECK_FALSE(queue.next().has_value());
+    });
 }

@@ -11,6 +11,7 @@
 #include <green/link.hpp>
 #include <green/lock.hpp>
 #include <green/log.hpp>
+#include <green/operation.hpp>
 #include <green/process.hpp>
 #include <green/queue.hpp>
 #include <green/select.hpp>

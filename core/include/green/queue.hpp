@@ -1,185 +1,127 @@
 #pragma once
+// Items from greenlet to greenlet of one hub: in the order of their puts, the newest first, or the
+// lowest first.
 
+#include <concepts>
 #include <cstddef>
-#include <deque>
-#include <limits>
-#include <optional>
-#include <type_traits>
+#include <functional>
 #include <utility>
+#include <vector>
 
 #include <green/deadline.hpp>
+#include <green/detail/gets.hpp>
 #include <green/detail/park.hpp>
+#include <green/detail/queue_core.hpp>
+#include <green/detail/ring.hpp>
+#include <green/detail/stores.hpp>
 #include <green/errors.hpp>
+#include <green/operation.hpp>
 
 namespace green {
 
-/// Items from greenlet to greenlet of one hub, first in, first out; getters and putters are each
-/// served in the order in which they came.
+/// Items from greenlet to greenlet of one hub. `Store` says which item is the next; getters and
+/// putters that wait are each served in the order in which they came.
 ///
 ///  * An item is moved out of its putter only when there is room for it: a put that returns false
-///  or throws leaves it
-///    with the caller.
-///  * An item is moved straight into the getter that has waited longest. If that one leaves by an
-///  interrupt instead,
-///    the item goes back to the front: nothing is lost and nothing is overtaken.
-template <class T>
-class Queue {
-    static_assert(std::is_nothrow_move_constructible_v<T>,
-                  "an item that cannot be moved safely could be lost");
+///    or throws leaves it with the caller.
+///  * An item is promised to the getter that has waited longest, and moved when that one runs. If
+///    it leaves by an interrupt instead, the item never left the queue: nothing is lost and nothing
+///    is overtaken.
+///  * Who need not wait is served at once. A getter leaves to those woken before it what they were
+///    promised; a put may come in before those of putters that were woken and did not run yet.
+///  * Those who peek see an item before a getter that was woken with them takes it away.
+template <class T, class Store>
+class BasicQueue : public detail::QueueCore<Store>, public detail::Gets<BasicQueue<T, Store>, T> {
+    using Core = detail::QueueCore<Store>;
+    using Gets = detail::Gets<BasicQueue, T>;
+    friend Gets;
 
  public:
-    static constexpr std::size_t unbounded = std::numeric_limits<std::size_t>::max();
+    using typename Core::Getter;
+    using typename Core::Putter;
+    using typename Core::Ready;
 
-    explicit Queue(std::size_t capacity = unbounded) : capacity_{capacity} {
-        if (capacity == 0) throw UsageError("a Queue needs room for at least one item");
+    /// Throws UsageError when `capacity` is 0.
+    explicit BasicQueue(std::size_t capacity = Core::unbounded) : Core{capacity} {}
+    /// Begins with these items, as if they had been put. Throws UsageError when they are too many.
+    BasicQueue(std::size_t capacity, std::vector<T> items) : Core{capacity} {
+        for (T& item : items) {
+            if (!try_put(std::move(item))) throw UsageError("more items than a queue has room for");
+        }
     }
-    Queue(const Queue&) = delete;
-    Queue& operator=(const Queue&) = delete;
 
-    /// Appends an item, waiting for room. Switches, unless there is room.
+    /// Puts an item, waiting for room. Switches, unless there is room.
     /// Returns false once `deadline` has passed. Throws Closed. Moves from `item` only on success.
     bool put(T&& item, Deadline deadline = Deadline::never()) {
-        if (try_put(std::move(item))) return true;
-        Putter putter{*this};
-        if (!detail::park(putter, deadline)) return false;
-        if (closed_) {
-            return_room();
-            throw Closed("put into a closed Queue");
-        }
-        --promised_;
-        append(std::move(item));
-        return true;
+        return try_put(std::move(item)) || put_when_room(item, deadline);
     }
-    bool put(const T& item, Deadline deadline = Deadline::never()) {
+    bool put(const T& item,
+             Deadline deadline = Deadline::never()) requires std::copy_constructible<T> {
         return put(T(item), deadline);
     }
-
-    /// Appends the item if there is room. Never switches; safe in hub callbacks. Throws Closed.
+    /// Puts the item if there is room. Never switches; safe in hub callbacks. Throws Closed.
     bool try_put(T&& item) {
-        if (closed_) throw Closed("put into a closed Queue");
-        if (!has_room()) return false;
-        append(std::move(item));
+        if (this->closed()) throw Closed("put into a closed queue");
+        if (!this->has_room()) return false;
+        this->add(std::move(item));
         return true;
     }
 
-    /// Takes the oldest item, waiting until there is one. Switches, unless there is.
-    /// Throws Closed when the queue is closed and empty.
-    T get() { return std::move(*take(Deadline::never())); }
-    /// As get(); throws a Timeout of its own once `deadline` has passed.
-    T get(Deadline deadline) {
-        std::optional<T> item = take(deadline);
-        if (!item) throw Timeout{0};
-        return std::move(*item);
+    /// Looks at the next item, waiting until there is one, and leaves it where it is. Switches,
+    /// unless there is one.
+    /// The item is the queue's, and may be gone when the caller has waited for anything, or has got
+    /// or put an item. Throws Closed when it is closed and empty, a Timeout of its own once
+    /// `deadline` has passed.
+    const T& peek(Deadline deadline = Deadline::never()) {
+        const T* item = look(deadline);
+        if (item == nullptr) throw Timeout{0};
+        return *item;
     }
-    /// The oldest item if one comes within `limit`. Throws Closed.
-    std::optional<T> get_for(Duration limit) { return take(limit); }
-    /// The oldest item if there is one. Never switches; safe in hub callbacks. Throws Closed.
-    std::optional<T> try_get() {
-        if (items_.empty()) {
-            if (closed_) throw Closed("get from a closed Queue");
-            return std::nullopt;
-        }
-        std::optional<T> item{std::move(items_.front())};
-        items_.pop_front();
-        offer_room();
+    /// As peek(); nullptr when no item came within `limit`.
+    const T* peek_for(Duration limit) { return look(limit); }
+    /// As peek(); nullptr when there is no item. Never switches; safe in hub callbacks.
+    const T* try_peek() {
+        const T* item = this->next_item();
+        if (item == nullptr && this->over()) throw Closed("peek into a closed queue");
         return item;
     }
 
-    /// Refuses further puts and wakes all who wait: putters get Closed at once, getters what is
-    /// left, then Closed.
-    void close() noexcept {
-        closed_ = true;
-        // Each gives its room back when it finds the queue closed.
-        while (putters_.fire_one()) ++promised_;
-        getters_.fire_all();
-    }
-
-    [[nodiscard]] std::size_t size() const noexcept { return items_.size(); }
-    [[nodiscard]] bool empty() const noexcept { return items_.empty(); }
-    [[nodiscard]] bool closed() const noexcept { return closed_; }
-    [[nodiscard]] std::size_t waiting_getters() const noexcept { return getters_.size(); }
-    [[nodiscard]] std::size_t waiting_putters() const noexcept { return putters_.size(); }
-
  private:
-    class Getter final : public detail::WaitNode {
-     public:
-        explicit Getter(Queue& queue) noexcept : WaitNode{detail::Reach::inside}, queue_{&queue} {}
-        bool arm() override {
-            if (!queue_->items_.empty() || queue_->closed_) return true;
-            queue_->getters_.push_back(*this);
-            return false;
-        }
-        void abandon() noexcept override {
-            if (item) queue_->put_back(std::move(*item));
-        }
-        void describe(std::string& into) const override { into += "a queue's get"; }
-
-        std::optional<T> item;
-
-     private:
-        Queue* queue_;
-    };
-
-    // A fired putter has been promised the room of one item.
-    class Putter final : public detail::WaitNode {
-     public:
-        explicit Putter(Queue& queue) noexcept : WaitNode{detail::Reach::inside}, queue_{&queue} {}
-        bool arm() override {
-            if (queue_->closed_ || queue_->has_room()) {
-                ++queue_->promised_;
-                return true;
-            }
-            queue_->putters_.push_back(*this);
-            return false;
-        }
-        void abandon() noexcept override { queue_->return_room(); }
-        void describe(std::string& into) const override { into += "a queue's put"; }
-
-     private:
-        Queue* queue_;
-    };
-
-    [[nodiscard]] bool has_room() const noexcept { return items_.size() + promised_ < capacity_; }
-
-    std::optional<T> take(Deadline deadline) {
-        if (!items_.empty() || closed_) return try_get();
-        Getter getter{*this};
-        if (!detail::park(getter, deadline)) return std::nullopt;
-        return getter.item ? std::move(getter.item) : try_get();
+    // What waits stays out of line, so that what need not wait is short.
+    [[gnu::noinline]] bool put_when_room(T& item, Deadline deadline) {
+        Putter putter{*this, item};
+        if (!detail::park(putter, deadline)) return false;
+        putter.take();
+        return true;
     }
-    void append(T&& item) {
-        Getter* getter = getters_.first_open();
-        if (getter == nullptr) {
-            items_.push_back(std::move(item));
-            return;
+    const T* look(Deadline deadline) {
+        const T* item = try_peek();
+        while (item == nullptr) {
+            typename Core::Peeker peeker{*this};
+            if (!detail::park(peeker, deadline)) break;
+            item = this->seen_item();  // gone again when somebody came who did not wait
+            if (item == nullptr && this->over()) throw Closed("peek into a closed queue");
         }
-        getter->item.emplace(std::move(item));
-        getter->fire();
-        offer_room();
+        return item;
     }
-    void put_back(T&& item) noexcept {
-        Getter* getter = getters_.first_open();
-        if (getter == nullptr) {
-            items_.push_front(std::move(item));
-            return;
-        }
-        getter->item.emplace(std::move(item));
-        getter->fire();
-    }
-    void offer_room() noexcept {
-        if (has_room() && putters_.fire_one()) ++promised_;
-    }
-    void return_room() noexcept {
-        --promised_;
-        offer_room();
-    }
-
-    std::size_t capacity_;
-    std::size_t promised_ = 0;
-    bool closed_ = false;
-    std::deque<T> items_;
-    detail::WaitList<Getter> getters_;
-    detail::WaitList<Putter> putters_;
 };
+
+/// First in, first out.
+template <class T>
+using Fifo = detail::Ring<T>;
+/// Last in, first out: a getter takes the newest item there is when it runs.
+template <class T>
+using Lifo = detail::Pile<T>;
+/// Lowest first, equal ones in the order in which they came: a getter takes the lowest item there
+/// is when it runs. `Compare` must not throw.
+template <class T, class Compare = std::less<T>>
+using LowestFirst = detail::Heap<T, Compare>;
+
+template <class T>
+using Queue = BasicQueue<T, Fifo<T>>;
+template <class T>
+using LifoQueue = BasicQueue<T, Lifo<T>>;
+template <class T, class Compare = std::less<T>>
+using PriorityQueue = BasicQueue<T, LowestFirst<T, Compare>>;
 
 }  // namespace green
