@@ -8,6 +8,7 @@
 #include <green/greenlet.hpp>
 #include <green/group.hpp>
 #include <green/hub.hpp>
+#include <green/joinable_queue.hpp>
 #include <green/link.hpp>
 #include <green/lock.hpp>
 #include <green/log.hpp>
