@@ -2,6 +2,7 @@
 // Everything that a program of greenlets needs.
 
 #include <green/basic_greenlet.hpp>
+#include <green/channel.hpp>
 #include <green/deadline.hpp>
 #include <green/errors.hpp>
 #include <green/event.hpp>

@@ -139,12 +139,16 @@ class WaitList {
     [[nodiscard]] Node& front() noexcept { return list_.front(); }
     [[nodiscard]] std::size_t size() const noexcept { return list_.size(); }
     void push_back(Node& node) noexcept { list_.push_back(node); }
+    /// For one that stood here before, and lost its place by no fault of its own.
+    void push_front(Node& node) noexcept { list_.push_front(node); }
     /// The first that something can be handed to, or nullptr. Those whose wait was ended by
-    /// something else leave the list.
+    /// something else leave the list. Those that the greenlet which runs now is arming stay: they
+    /// are the last, so nobody stands behind them.
     [[nodiscard]] Node* first_open() noexcept {
         while (!list_.empty()) {
             Node& node = list_.front();
             if (node.open()) return &node;
+            if (node.arming()) return nullptr;
             node.unlink();
         }
         return nullptr;
