@@ -1,8 +1,18 @@
+#include <array>
+#include <cstdio>
+#include <memory>
+#include <stdexcept>
+#include <string>
+#include <thread>
+#include <vector>
+
 #include <catch2/catch.hpp>
 
 #include <green/event.hpp>
 #include <green/greenlet.hpp>
+#include <green/process.hpp>
 
+#include "support/roles.hpp"
 #include "support/run_green.hpp"
 
 using namespace std::chrono_literals;
@@ -100,3 +110,105 @@ TEST_CASE("async result: an error is rethrown by get and not by wait", "[core][e
         CHECK_THROWS_AS(result.get(), std::runtime_error);
     });
 }
+
+TEST_CASE("event: its node fires when the flag is set, and at once when it is", "[core][event]") {
+    run_green([] {
+        green::Event first;
+        green::Event second;
+        auto chooser = green::spawn([&] {
+            green::Event::Ready a{first};
+            green::Event::Ready b{second};
+            const std::array<green::detail::WaitNode*, 2> both{&a, &b};
+            CHECK(green::detail::park(both, green::Deadline::never()));
+            return a.fired() ? 1 : 2;
+        });
+        green::yield();
+        second.set();
+        CHECK(chooser.get() == 2);
+        CHECK(first.waiting() == 0);
+        green::Event::Ready node{second};
+        CHECK(green::detail::park(node, green::Deadline::passed()));
+    });
+}
+
+TEST_CASE("event: who waits when it is destroyed gets an error", "[core][event]") {
+    run_green([] {
+        const tests::Errors errors;
+        auto event = std::make_unique<green::Event>();
+        auto waiter = green::spawn([&] { event->wait(); });
+        auto told = green::spawn([&] { return event->wait(1s); });
+        green::yield();
+        event.reset();
+        settle();
+        CHECK_THROWS_AS(waiter.get(), green::Closed);
+        CHECK_THROWS_AS(told.get(), green::Closed);
+        CHECK(errors.count() == 2);
+
+        event = std::make_unique<green::Event>();
+        auto woken = green::spawn([&] { return event->wait(); });
+        green::yield();
+        event->set();
+        event.reset();  // it was set before it went
+        CHECK(woken.get());
+    });
+}
+
+TEST_CASE("async result: of nothing but the fact", "[core][event]") {
+    run_green([] {
+        green::AsyncResult<void> done;
+        auto waiter = green::spawn([&] { done.get(); });
+        CHECK_THROWS_AS(done.get(10ms), green::Timeout);
+        CHECK_FALSE(done.ready());
+        CHECK(done.set());
+        CHECK_FALSE(done.set());
+        CHECK_FALSE(done.set_exception(std::make_exception_ptr(1)));
+        waiter.get();
+        done.get(green::Deadline::passed());
+
+        green::AsyncResult<void> failed;
+        CHECK(failed.set_exception(std::make_exception_ptr(std::runtime_error("boom"))));
+        CHECK_FALSE(failed.set());
+        CHECK(failed.wait());
+        CHECK_THROWS_AS(failed.get(), std::runtime_error);
+    });
+}
+
+TEST_CASE("async result: its node fires for a value and for an error", "[core][event]") {
+    run_green([] {
+        green::AsyncResult<std::unique_ptr<int>> value;
+        green::AsyncResult<void> error;
+        auto both = green::spawn([&] {
+            green::AsyncResult<std::unique_ptr<int>>::Ready a{value};
+            green::AsyncResult<void>::Ready b{error};
+            return green::detail::park(a, green::Deadline::never()) &&
+                   green::detail::park(b, green::Deadline::never());
+        });
+        green::yield();
+        CHECK_THAT(green::hub_report(), Catch::Contains("waits on a result"));
+        value.set(std::make_unique<int>(7));
+        green::yield();
+        error.set_exception(std::make_exception_ptr(1));
+        CHECK(both.get());
+        CHECK(*value.get() == 7);
+    });
+}
+
+#ifndef NDEBUG
+// The wait is one hub's, the call another thread's.
+GREEN_TEST_ROLE(foreign_thread_sets_event) {
+    green::Event event;
+    green::spawn([&] { event.wait(); });
+    green::yield();
+    std::fclose(stderr);
+    std::thread{[&] { event.set(); }}.join();
+    return 0;
+}
+
+TEST_CASE("event: a thread that sets another's event is stopped in debug builds", "[core][event]") {
+    tests::run_green_for_real([] {
+        auto child =
+            green::Process::start({.argv = {tests::self(), "--role=foreign_thread_sets_event"}});
+        CHECK(child.join()->text().find("SIGABRT") != std::string::npos);
+    });
+}
+#endif

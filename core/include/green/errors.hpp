@@ -73,7 +73,8 @@ class ConcurrentUse final : public UsageError {
     using UsageError::UsageError;
 };
 
-/// The object was closed; nothing more comes out of it or goes into it.
+/// The object was closed, or destroyed while somebody waited for it; nothing more comes out of it
+/// or goes into it.
 class Closed : public std::runtime_error {
  public:
     using std::runtime_error::runtime_error;

@@ -14,7 +14,7 @@ template <std::size_t Extent>
         while (armed > 0) nodes[--armed]->disarm();
     };
     for (WaitNode* node : nodes) {
-        node->fired_ = false;
+        node->begin();
         node->waker_ = Waker{me};
     }
     try {
@@ -77,9 +77,12 @@ template <std::size_t Extent>
         }
     }
     bool fired = false;
+    bool lost = false;
     for (WaitNode* node : nodes) {
         if (node->fired()) {
             fired = true;
+        } else if (node->lost()) {
+            lost = true;
         } else {
             node->disarm();
         }
@@ -94,6 +97,7 @@ template <std::size_t Extent>
             throw;
         }
     }
+    if (lost && !fired) throw Closed("what was waited for was destroyed");
     return fired;
 }
 

@@ -1,4 +1,5 @@
 #include <array>
+#include <cassert>
 #include <new>
 #include <utility>
 
@@ -109,6 +110,7 @@ void kill(Task& task, std::exception_ptr reason) { task.hub->kill(task, std::mov
 Task& current_task() { return Hub::current().running(); }
 
 void Waker::wake() const noexcept {
+    assert(task_->hub == Hub::current_or_null() && "an object of another thread's hub was used");
     if (task_->state != TaskState::parked || task_->epoch != epoch_) return;
     ++task_->epoch;
     task_->hub->make_ready(*task_);

@@ -6,7 +6,8 @@
 //  P2  arm() registers the node with its source, or answers true: already satisfied, nothing
 //      registered.
 //  P3  A source that has something for the node calls fire() once and forgets the node.
-//  P4  disarm() is called for every armed node that has not fired, before park() returns or throws.
+//  P4  disarm() is called for every armed node that has neither fired nor lost its source, before
+//      park() returns or throws.
 //  P5  A source hands something only to a node that is open(): one whose wait was not ended by
 //      another node, by its deadline or by an interrupt. So of several nodes exactly one fires, and
 //      only that one is handed anything.
@@ -14,6 +15,9 @@
 //      handed goes to the next one. Nothing is lost with a killed waiter.
 //  P7  fire() never switches: it marks the waiter ready. Callers keep running until their own next
 //      suspension point.
+//  P8  A source that goes tells the nodes that still stand in its WaitList: their waits throw
+//      Closed. One that it has passed over stands there no more, and leaves it alone in disarm():
+//      it may be gone by then. One that has fired is not told: abandon() needs the source.
 
 #include <concepts>
 #include <cstddef>
@@ -60,7 +64,7 @@ class WaitNode;
 /// Takes what fires instead of a parked greenlet: for nodes that stay armed between waits.
 class Collector {
  public:
-    /// Must neither switch nor throw.
+    /// Either it fired or it lost its source. Must neither switch nor throw.
     virtual void collect(WaitNode& node) noexcept = 0;
 
  protected:
@@ -79,15 +83,19 @@ class WaitNode : public ListHook {
     /// Nothing happens when its wait was ended by something else before.
     void fire() noexcept {
         unlink();
-        if (collector_ != nullptr) {
-            fired_ = true;
-            collector_->collect(*this);
-        } else if (waker_.open()) {
-            fired_ = true;
-            waker_.wake();
-        }
+        if (!open()) return;
+        fired_ = true;
+        tell();
+    }
+    /// In place of fire(), when the source goes (P8).
+    void lose_source() noexcept {
+        unlink();
+        lost_ = true;
+        tell();
     }
     [[nodiscard]] bool fired() const noexcept { return fired_; }
+    /// Its source went before it fired.
+    [[nodiscard]] bool lost() const noexcept { return lost_; }
     /// Something can be handed to it (P5).
     [[nodiscard]] bool open() const noexcept { return collector_ != nullptr || waker_.open(); }
     /// It belongs to the greenlet that runs now, which is about to wait: a rendezvous must not be
@@ -98,7 +106,7 @@ class WaitNode : public ListHook {
     /// Arms it for a collector, which disarms it in the end unless it fired.
     /// Returns true when it is satisfied already; then it counts as fired.
     bool arm_for(Collector& collector) {
-        fired_ = false;
+        begin();
         collector_ = &collector;
         return fired_ = arm();
     }
@@ -111,11 +119,21 @@ class WaitNode : public ListHook {
 
  private:
     friend class Hub;
+    void begin() noexcept { fired_ = lost_ = false; }
+    void tell() noexcept {
+        if (collector_ != nullptr) {
+            collector_->collect(*this);
+        } else {
+            waker_.wake();
+        }
+    }
+
     Waker waker_;
     Collector* collector_ = nullptr;
     std::uint32_t tag_ = 0;
     Reach reach_;
     bool fired_ = false;
+    bool lost_ = false;
 };
 
 /// Something that can be waited for beside others: it has a nested type Ready, a WaitNode that is
@@ -126,17 +144,24 @@ concept HasReady = std::derived_from<typename W::Ready, WaitNode> &&
 
 /// Sleeps until one of the nodes fires or the deadline passes.
 /// Switches, unless a node is satisfied at once or the deadline has passed already.
-/// Returns false when the deadline passed and no node fired. Throws what arm() throws, and
-/// BlockingInHub in a hub callback. All nodes are disarmed afterwards.
+/// Returns false when the deadline passed and no node fired. Throws what arm() throws, Closed when
+/// a source went and no node fired, and BlockingInHub in a hub callback. All nodes are disarmed
+/// afterwards.
 bool park(std::span<WaitNode* const> nodes, Deadline deadline);
 bool park(WaitNode& node, Deadline deadline);
 
-/// A list of waiters, first come first served.
+/// A list of waiters, first come first served. Node may be incomplete where a source is declared.
 template <class Node>
 class WaitList {
  public:
+    WaitList() noexcept = default;
+    WaitList(const WaitList&) = delete;
+    WaitList& operator=(const WaitList&) = delete;
+    ~WaitList() {
+        while (!list_.empty()) list_.front().lose_source();
+    }
     [[nodiscard]] bool empty() const noexcept { return list_.empty(); }
-    [[nodiscard]] Node& front() noexcept { return list_.front(); }
+    [[nodiscard]] Node& front() noexcept { return static_cast<Node&>(list_.front()); }
     [[nodiscard]] std::size_t size() const noexcept { return list_.size(); }
     void push_back(Node& node) noexcept { list_.push_back(node); }
     /// For one that stood here before, and lost its place by no fault of its own.
@@ -146,7 +171,7 @@ class WaitList {
     /// are the last, so nobody stands behind them.
     [[nodiscard]] Node* first_open() noexcept {
         while (!list_.empty()) {
-            Node& node = list_.front();
+            Node& node = front();
             if (node.open()) return &node;
             if (node.arming()) return nullptr;
             node.unlink();
@@ -164,7 +189,7 @@ class WaitList {
     }
 
  private:
-    IntrusiveList<Node> list_;
+    IntrusiveList<WaitNode> list_;
 };
 
 /// The plainest node: stands in a list until somebody fires it.
