@@ -13,10 +13,12 @@
 #include <green/link.hpp>
 #include <green/lock.hpp>
 #include <green/log.hpp>
+#include <green/mutex.hpp>
 #include <green/operation.hpp>
 #include <green/process.hpp>
 #include <green/queue.hpp>
 #include <green/select.hpp>
+#include <green/shared_mutex.hpp>
 #include <green/signals.hpp>
 #include <green/socket.hpp>
 #include <green/thread_pool.hpp>

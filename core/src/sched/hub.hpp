@@ -121,6 +121,8 @@ class Hub final : private ReactorSink {
     void post(std::function<void()> function);
 
     [[nodiscard]] std::string report_tasks();
+    /// Of one that may have ended, and whose memory may be another's by now.
+    [[nodiscard]] std::string name_of(const Task* task, std::uint64_t id);
     void set_error_handler(ErrorHandler handler) { on_error_ = std::move(handler); }
     void set_error_policy(ErrorPolicy policy) noexcept { error_policy_ = policy; }
     void report_error(const ErrorReport& report) noexcept;

@@ -86,6 +86,15 @@ std::string Hub::report_tasks() {
     return report;
 }
 
+std::string Hub::name_of(const Task* task, std::uint64_t id) {
+    const Task* found = task == &hub_ ? &hub_ : nullptr;
+    tasks_.for_each([&](Task& living) {
+        if (&living == task && living.id == id) found = &living;
+    });
+    return found != nullptr ? found->name()
+                            : "greenlet " + std::to_string(id) + ", which has ended";
+}
+
 void Hub::report_error(const ErrorReport& report) noexcept {
     if (is_fatal(report.error)) {
         if (!main_.kill) main_.kill = report.error;
