@@ -11,6 +11,7 @@
 #include <green/group.hpp>
 #include <green/hub.hpp>
 #include <green/joinable_queue.hpp>
+#include <green/latch.hpp>
 #include <green/link.hpp>
 #include <green/lock.hpp>
 #include <green/log.hpp>

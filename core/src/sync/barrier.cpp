@@ -1,0 +1,63 @@
+#include <string>
+#include <utility>
+
+#include <green/greenlet.hpp>
+#include <green/latch.hpp>
+
+namespace green {
+
+class Barrier::Waiter final : public detail::WaitNode {
+ public:
+    explicit Waiter(Barrier& barrier) noexcept
+        : WaitNode{detail::Reach::inside}, barrier_{&barrier} {}
+    bool arm() override {
+        if (barrier_->arrive()) return true;
+        barrier_->waiters_.push_back(*this);
+        return false;
+    }
+    void disarm() noexcept override {
+        unlink();
+        ++barrier_->missing_;
+    }
+    void describe(std::string& into) const override {
+        into += "a barrier, " + std::to_string(barrier_->missing_) + " missing";
+    }
+
+ private:
+    Barrier* barrier_;
+};
+
+Barrier::Barrier(std::size_t parties, std::function<void()> completion)
+    : parties_{detail::checked_count(parties, "parties")},
+      missing_{parties},
+      completion_{std::move(completion)} {
+    if (parties == 0) throw UsageError("a Barrier needs at least one party");
+}
+
+bool Barrier::arrive() {
+    if (parties_ == 0) throw UsageError("all parties have left the Barrier");
+    if (missing_ > 1) {
+        --missing_;
+        return false;
+    }
+    if (completion_) {
+        const NoSwitch fence{"the completion of a Barrier"};
+        completion_();
+    }
+    missing_ = parties_;
+    waiters_.fire_all();
+    return true;
+}
+
+bool Barrier::arrive_and_wait(Deadline deadline) {
+    Waiter node{*this};
+    return detail::park(node, deadline);
+}
+
+void Barrier::arrive_and_drop() {
+    const bool all = arrive();
+    --parties_;
+    if (all) --missing_;
+}
+
+}  // namespace green
