@@ -13,6 +13,7 @@
 #include <green/joinable_queue.hpp>
 #include <green/latch.hpp>
 #include <green/link.hpp>
+#include <green/local.hpp>
 #include <green/lock.hpp>
 #include <green/log.hpp>
 #include <green/mutex.hpp>

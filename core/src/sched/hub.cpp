@@ -5,6 +5,8 @@
 #include <cxxabi.h>
 #include <utility>
 
+#include <green/detail/local.hpp>
+
 #include "loop/ev_reactor.hpp"
 #include "os/signal_board.hpp"
 #include "sched/switching.hpp"
@@ -48,12 +50,14 @@ Hub::Hub(std::unique_ptr<Reactor> reactor, HubConfig config)
 Hub::~Hub() {
     if (running_ != &main_) {
         // exit() was called on a greenlet's stack: we stand on memory that the pool would unmap.
+        free_locals(main_);
+        free_locals(hub_);
         (void)stacks_.release();
         (void)overflow_.release();
         this_threads = outer_;
         return;
     }
-    if (const std::size_t survivors = kill_all()) {
+    if (const std::size_t survivors = end_all()) {
         std::fprintf(
             stderr,
             "greensup: %zu greenlets would not end with their hub; their destructors do not run\n",
@@ -203,12 +207,14 @@ void Hub::run_one(Task& task) noexcept {
     }
     if (outcome != Outcome::returned) {
         ++task.shields;  // as run() does
+        free_locals(task);
         task.drop_callable();
     }
     finish(task, outcome, std::move(failure));
 }
 
 void Hub::finish(Task& task, Outcome outcome, std::exception_ptr failure) noexcept {
+    free_locals(task);  // those that were made when the callable was dropped
     const bool in_ring = task.state == TaskState::ready;  // then whoever pops it releases it
     task.outcome = outcome;
     task.state = TaskState::done;

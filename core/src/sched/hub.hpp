@@ -136,6 +136,8 @@ class Hub final : private ReactorSink {
     [[nodiscard]] HubFigures figures() const noexcept;
     /// Ends every greenlet by GreenletExit and returns how many of them would not end.
     std::size_t kill_all() noexcept;
+    /// The same, and then frees what main and the hub have in locals.
+    std::size_t end_all() noexcept;
 
  private:
     static constexpr unsigned budget_served = 256;

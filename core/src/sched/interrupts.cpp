@@ -1,8 +1,9 @@
 // Kills and timeouts: how they are noted in a task, and when they appear in it.
 
-#include <atomic>
 #include <utility>
 
+#include <green/detail/identity.hpp>
+#include <green/detail/local.hpp>
 #include <green/greenlet.hpp>
 #include <green/timeout.hpp>
 
@@ -95,24 +96,19 @@ std::size_t Hub::kill_all() noexcept {
     return tasks_.size() - 1;
 }
 
-}  // namespace detail
-
-namespace {
-
-/// No two scopes of the process share one: an error can carry a Timeout to another thread. A thread
-/// takes them in blocks, so that they cost no locked instruction each.
-std::uint64_t next_identity() noexcept {
-    constexpr std::uint64_t block = 1 << 20;
-    static std::atomic<std::uint64_t> blocks{0};
-    thread_local std::uint64_t next = 0;
-    if (next % block == 0) next = (blocks.fetch_add(1, std::memory_order_relaxed)) * block + 1;
-    return next++;
+std::size_t Hub::end_all() noexcept {
+    for (;;) {
+        const std::size_t survivors = kill_all();
+        if (main_.locals == nullptr && hub_.locals == nullptr) return survivors;
+        free_locals(main_);  // whose destructors may start greenlets
+        free_locals(hub_);
+    }
 }
 
-}  // namespace
+}  // namespace detail
 
 TimeoutScope::TimeoutScope(Deadline deadline)
-    : identity_{next_identity()}, task_{&detail::current_task()}, outer_{task_->timeouts} {
+    : identity_{detail::next_identity()}, task_{&detail::current_task()}, outer_{task_->timeouts} {
     start(deadline);
     task_->timeouts = this;
 }

@@ -8,6 +8,7 @@
 #include <type_traits>
 #include <utility>
 
+#include <green/detail/local.hpp>
 #include <green/detail/task.hpp>
 
 namespace green::detail {
@@ -38,7 +39,9 @@ struct CallTask final : ValueTask<T> {
         } else {
             this->value.emplace(std::apply(invoke, *call));
         }
-        ++this->shields;  // destructors of what the callable captured must not be interrupted
+        // The newest first, as at the end of a block, and none of it must be interrupted.
+        ++this->shields;
+        free_locals(*this);
         call.reset();
     }
     void drop_callable() noexcept override { call.reset(); }

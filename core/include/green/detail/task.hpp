@@ -11,6 +11,7 @@
 #include <utility>
 
 #include <green/deadline.hpp>
+#include <green/detail/counted.hpp>
 #include <green/detail/intrusive.hpp>
 #include <green/errors.hpp>
 
@@ -31,6 +32,7 @@ enum class Outcome : std::uint8_t {
 namespace green::detail {
 
 class Hub;
+class LocalCell;
 class WaitNode;
 struct Stack;
 struct Task;
@@ -118,6 +120,8 @@ struct Task : ListHook {  // the hook: every living task of the hub
     IntrusiveList<EndHook> end_hooks;
     IntrusiveList<ListHook> joiners;  // WaitNodes, fired after the hooks have been told
 
+    LocalCell* locals = nullptr;  // the newest of its values, see local.hpp
+
     std::uint64_t id = 0;
     std::uint64_t spawner = 0;  // the id of the greenlet that made it
     const CallableTypes* callable;
@@ -130,36 +134,7 @@ struct Task : ListHook {  // the hook: every living task of the hub
 
 /// Shared ownership of a task, within its thread.
 template <class T>
-class TaskPtr {
- public:
-    TaskPtr() noexcept = default;
-    /// Takes over the reference that the caller holds.
-    explicit TaskPtr(T* task) noexcept : task_{task} {}
-    TaskPtr(const TaskPtr& other) noexcept : task_{other.task_} {
-        if (task_ != nullptr) task_->retain();
-    }
-    TaskPtr(TaskPtr&& other) noexcept : task_{std::exchange(other.task_, nullptr)} {}
-    template <class U>
-    requires std::is_base_of_v<T, U> TaskPtr(const TaskPtr<U>& other)
-    noexcept : task_{other.get()} {  // NOLINT(google-explicit-constructor): a view
-        if (task_ != nullptr) task_->retain();
-    }
-    TaskPtr& operator=(TaskPtr other) noexcept {
-        std::swap(task_, other.task_);
-        return *this;
-    }
-    ~TaskPtr() {
-        if (task_ != nullptr) task_->release();
-    }
-
-    [[nodiscard]] T* get() const noexcept { return task_; }
-    T& operator*() const noexcept { return *task_; }
-    T* operator->() const noexcept { return task_; }
-    explicit operator bool() const noexcept { return task_ != nullptr; }
-
- private:
-    T* task_ = nullptr;
-};
+using TaskPtr = CountedPtr<T>;
 
 /// The code address it is called from.
 [[nodiscard]] const void* here() noexcept;
