@@ -4,6 +4,7 @@
 #include <green/basic_greenlet.hpp>
 #include <green/channel.hpp>
 #include <green/condition.hpp>
+#include <green/context.hpp>
 #include <green/deadline.hpp>
 #include <green/errors.hpp>
 #include <green/event.hpp>

@@ -51,7 +51,8 @@ class AnyGreenlet {
     void kill_soon(std::exception_ptr reason) const;
 
     /// Runs the function in a greenlet of its own once this one has ended, whichever way; soon, if
-    /// it has ended already. Functions run in the order in which they were linked. Never switches.
+    /// it has ended already. Functions run in the order in which they were linked, each under the
+    /// context in which it was. Never switches.
     [[nodiscard]] Link link(std::function<void(const AnyGreenlet&)> function) const;
     /// The same for a function that must not wait: a waiting call in it throws BlockingInHub.
     [[nodiscard]] Link rawlink(std::function<void(const AnyGreenlet&)> function) const;

@@ -75,6 +75,7 @@ void Hub::enroll(Task& task, const void* spawned_from) noexcept {
     task.id = next_id_++;
     task.spawner = running_->id;
     task.spawned_from = spawned_from;
+    task.inherited = running_->inherited;
 }
 
 void Hub::start(Task& task) noexcept {
@@ -198,7 +199,7 @@ void Hub::run_one(Task& task) noexcept {
     Outcome outcome = Outcome::returned;
     std::exception_ptr failure;
     try {
-        call_watched([](void* its) { static_cast<Task*>(its)->run(); }, &task);
+        call_watched(task.inherited ? &run_in_context : &run_plainly, &task);
     } catch (const GreenletExit&) {
         outcome = Outcome::exited;
     } catch (...) {
@@ -214,7 +215,10 @@ void Hub::run_one(Task& task) noexcept {
 }
 
 void Hub::finish(Task& task, Outcome outcome, std::exception_ptr failure) noexcept {
-    free_locals(task);  // those that were made when the callable was dropped
+    if (task.inherited || task.locals != nullptr) [[unlikely]] {
+        task.inherited = {};
+        free_locals(task);  // those that were made when the callable was dropped
+    }
     const bool in_ring = task.state == TaskState::ready;  // then whoever pops it releases it
     task.outcome = outcome;
     task.state = TaskState::done;

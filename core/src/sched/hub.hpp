@@ -157,6 +157,8 @@ class Hub final : private ReactorSink {
     static void* hub_entry() noexcept;
     Task& run_greenlets(Stack& stack) noexcept;
     void run_one(Task& task) noexcept;
+    static void run_plainly(void* task) { static_cast<Task*>(task)->run(); }
+    static void run_in_context(void* task);
     void finish(Task& task, Outcome outcome, std::exception_ptr failure) noexcept;
 
     [[nodiscard]] bool budget_left() noexcept { return --look_in_ > 0 || renew_budget(); }

@@ -13,6 +13,7 @@ struct Link::Call {
     std::function<void()> plain;
     std::function<void(const AnyGreenlet&)> with_greenlet;
     bool may_wait = true;
+    detail::ContextPtr context = detail::current_task().inherited;  // of the one who made the link
     bool taken_back = false;
 };
 
@@ -24,11 +25,11 @@ struct Link::Node final : detail::Collector {
     Node(const Node&) = delete;
     Node& operator=(const Node&) = delete;
     ~Node() {
-        if (!node->fired()) node->disarm();
+        if (!node->fired() && !node->lost()) node->disarm();
     }
 
     void collect(detail::WaitNode&) noexcept override {
-        run();
+        if (!node->lost()) run();
         if (detached) delete this;
     }
     void run() noexcept {
@@ -36,13 +37,17 @@ struct Link::Node final : detail::Collector {
             if (greenlet != nullptr) {
                 greenlet->retain();
                 const AnyGreenlet handle{detail::TaskPtr<detail::Task>{greenlet}};
-                spawn([its = call, handle] { invoke(*its, handle); });
+                start(deferred([its = call, handle] { invoke(*its, handle); }));
             } else {
-                spawn([its = call] { invoke(*its); });
+                start(deferred([its = call] { invoke(*its); }));
             }
         } catch (...) {  // no memory for the greenlet
             detail::Hub::current().report_error("a link", std::current_exception());
         }
+    }
+    void start(AnyGreenlet runner) noexcept {
+        runner.task().inherited = call->context;
+        runner.start();
     }
     template <class... Arguments>
     static void invoke(const Call& its, const Arguments&... arguments) {
@@ -79,7 +84,7 @@ Link Link::make(std::unique_ptr<Node> node) {
 
 void Link::detach() noexcept {
     if (!node_) return;
-    if (node_->node->fired()) {
+    if (node_->node->fired() || node_->node->lost()) {
         node_.reset();
     } else {
         node_->detached = true;

@@ -49,7 +49,7 @@ WaitSet::WaitSet(std::span<const AnyWaitable> objects) {
 
 WaitSet::~WaitSet() {
     for (const auto& node : nodes_) {
-        if (node && !node->fired()) node->disarm();
+        if (node && !node->fired() && !node->lost()) node->disarm();
     }
 }
 
@@ -82,9 +82,11 @@ std::optional<std::size_t> WaitSet::next(Deadline deadline) {
     }
     detail::WaitNode& first = ready_.front();
     const std::size_t index = first.tag();
+    const bool lost = first.lost();
     outside_ -= first.reach() == detail::Reach::outside;
     --remaining_;
     nodes_[index].reset();
+    if (lost) throw Closed("what a WaitSet watched was destroyed");
     return index;
 }
 

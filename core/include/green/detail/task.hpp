@@ -11,6 +11,7 @@
 #include <utility>
 
 #include <green/deadline.hpp>
+#include <green/detail/context_map.hpp>
 #include <green/detail/counted.hpp>
 #include <green/detail/intrusive.hpp>
 #include <green/errors.hpp>
@@ -121,6 +122,7 @@ struct Task : ListHook {  // the hook: every living task of the hub
     IntrusiveList<ListHook> joiners;  // WaitNodes, fired after the hooks have been told
 
     LocalCell* locals = nullptr;  // the newest of its values, see local.hpp
+    ContextPtr inherited;         // what it runs under, see context.hpp
 
     std::uint64_t id = 0;
     std::uint64_t spawner = 0;  // the id of the greenlet that made it
