@@ -4,6 +4,7 @@
 #include <string>
 #include <utility>
 
+#include <green/context.hpp>
 #include <green/greenlet.hpp>
 #include <green/ipc/frame_stream.hpp>
 #include <green/lock.hpp>
@@ -148,6 +149,8 @@ bool FrameStream::State::leave(Outgoing frame) {
     if (!frame.begun()) return false;
     if (!fd.is_open()) return true;
     unfinished.emplace(std::move(frame));
+    // The frame is the stream's now: no deadline of the one who left may cut it.
+    const Context::Scope nobodys{Context{}};
     spawn([self = shared_from_this()] {
         self->writing.acquire();
         const Turn turn{self->writing};

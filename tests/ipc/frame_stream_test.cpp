@@ -195,6 +195,23 @@ TEST_CASE("frames: a putter killed in mid-frame, for whatever reason, leaves the
     });
 }
 
+TEST_CASE("frames: a deadline under which a putter left does not cut the frame it began",
+          "[ipc][frame]") {
+    run_green_for_real([] {
+        const tests::Errors errors;
+        auto [left, right] = ipc::frame_pair();
+        const std::string big = pattern(4 << 20, 1);
+        {
+            const green::DeadlineScope limit{1ms};
+            CHECK_THROWS_AS(left.put(bytes_of(big)), green::Timeout);
+            CHECK_THROWS_AS(green::spawn([] { green::sleep(1h); }).get(), green::Timeout);
+        }
+        CHECK(text_of(*right.get()) == big);
+        CHECK(left.put(bytes_of("next")));
+        CHECK(text_of(*right.get()) == "next");
+    });
+}
+
 TEST_CASE("frames: killed and timed-out putters and getters never lose step", "[ipc][frame]") {
     const auto seed = tests::seed();
     INFO("GREENSUP_SEED=" << seed);

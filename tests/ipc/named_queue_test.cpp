@@ -69,6 +69,25 @@ TEST_CASE("named queue: a message that outgrows its place is brought back in one
     });
 }
 
+TEST_CASE("named queue: a deadline of the first who waits is none for those who wait later",
+          "[ipc][queue]") {
+    run_green_for_real([] {
+        const tests::Errors errors;
+        ipc::LocalQueue local{"texts"};
+        ipc::Queue<Document> producer{ipc::RawQueue{local.grant()}};
+        ipc::Queue<Document> consumer{ipc::RawQueue{local.grant()}};
+        {
+            const green::DeadlineScope limit{1ms};
+            CHECK_THROWS_AS(consumer.get(), green::Timeout);
+            CHECK_THROWS_AS(green::spawn([] { green::sleep(1h); }).get(), green::Timeout);
+        }
+        auto later = green::spawn([&] { return name_of(consumer.get()); });
+        tests::settle();
+        put(producer, "late");
+        CHECK(later.get() == "late");
+    });
+}
+
 TEST_CASE("named queue: a message above the limit is refused and leaves no trace", "[ipc][queue]") {
     run_green_for_real([] {
         ipc::LocalQueue local{"texts", {16, 1 << 20, 10'000}};

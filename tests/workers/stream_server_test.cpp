@@ -72,6 +72,22 @@ TEST_CASE("stream server: it echoes to many clients at once", "[workers][net]") 
     });
 }
 
+TEST_CASE("stream server: a deadline on its start is none on its service", "[workers][net]") {
+    tests::run_green_for_real([] {
+        const tests::Errors errors;
+        StreamServer server{anywhere, [](Stream peer) {
+                                CHECK(ambient_deadline().is_never());
+                                pong(std::move(peer));
+                            }};
+        {
+            const DeadlineScope limit{1ms};
+            server.start();
+            CHECK_THROWS_AS(spawn([] { sleep(1h); }).get(), Timeout);
+        }
+        CHECK(ask(server.endpoint()) == "PONG");
+    });
+}
+
 TEST_CASE("stream server: it pauses, goes on and stops", "[workers][net]") {
     tests::run_green_for_real([] {
         StreamServer server{anywhere, pong};

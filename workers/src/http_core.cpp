@@ -4,6 +4,7 @@
 #include <ctime>
 #include <utility>
 
+#include <green/context.hpp>
 #include <green/hub.hpp>
 #include <green/log.hpp>
 
@@ -109,6 +110,7 @@ HttpCore::HttpCore(Listener listener, HttpServer::Handler handler, const HttpLim
 }
 
 void HttpCore::start() {
+    const Context::Scope unlimited{Context::current().without_deadline()};
     if (sender_.empty()) sender_.spawn([this] { send_held(); }).set_name("http sender");
     server_.start();
 }

@@ -4,6 +4,7 @@
 #include <system_error>
 #include <utility>
 
+#include <green/context.hpp>
 #include <green/log.hpp>
 #include <green/server.hpp>
 
@@ -34,6 +35,8 @@ StreamServer::StreamServer(Listener listener, Handler handler)
 
 void StreamServer::start() {
     if (closed_.is_set() || !listener_.is_open() || !acceptor_.empty()) return;
+    // It serves on when the time that its start was given is over.
+    const Context::Scope unlimited{Context::current().without_deadline()};
     acceptor_.spawn([this] { accept_all(); }).set_name("acceptor");
 }
 

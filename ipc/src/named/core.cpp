@@ -3,6 +3,7 @@
 #include <unistd.h>
 #include <utility>
 
+#include <green/context.hpp>
 #include <green/errors.hpp>
 #include <green/sys.hpp>
 
@@ -135,6 +136,8 @@ void QueueCore::listen() {
     const int doorbell = member_.doorbell();
     if (doorbell < 0) throw UsageError("queue " + name_ + ": too many processes wait for it");
     bell_ = Fd{static_cast<int>(sys::must(sys::dup(doorbell), "dup"))};
+    // It listens for all who will wait here, not only, and not only as long as, for the first.
+    const Context::Scope nobodys{Context{}};
     listener_ = spawn([this] { hear(); });
     listener_->set_name("queue " + name_);
 }
