@@ -11,9 +11,16 @@ namespace green::detail {
 
 FdEntry& FdTable::entry(int fd) {
     const auto index = static_cast<std::size_t>(fd);
-    if (index >= entries_.size()) entries_.resize(index + 1);
-    if (!entries_[index]) entries_[index] = std::make_unique<FdEntry>();
-    return *entries_[index];
+    if (index / page_size >= pages_.size()) pages_.resize(index / page_size + 1);
+    std::unique_ptr<Page>& page = pages_[index / page_size];
+    if (!page) page = std::make_unique<Page>();
+    return (*page)[index % page_size];
+}
+
+FdEntry* FdTable::find(int fd) noexcept {
+    const auto index = static_cast<std::size_t>(fd);
+    if (index / page_size >= pages_.size() || !pages_[index / page_size]) return nullptr;
+    return &(*pages_[index / page_size])[index % page_size];
 }
 
 void FdTable::open(int fd) {
@@ -25,9 +32,9 @@ void FdTable::open(int fd) {
 }
 
 void FdTable::close(int fd) noexcept {
-    const auto index = static_cast<std::size_t>(fd);
-    if (index >= entries_.size() || !entries_[index] || !entries_[index]->open) return;
-    FdEntry& it = *entries_[index];
+    FdEntry* const found = find(fd);
+    if (found == nullptr || !found->open) return;
+    FdEntry& it = *found;
     if (it.watched) reactor_->unwatch(fd);
     it.open = it.watched = false;
     ++it.generation;  // reports that are on their way speak of the past
@@ -45,10 +52,9 @@ void FdTable::watch(int fd, FdEntry& it) {
 }
 
 void FdTable::on_ready(int fd, std::uint32_t generation, Readiness readiness) noexcept {
-    const auto index = static_cast<std::size_t>(fd);
-    if (index >= entries_.size() || !entries_[index]) return;
-    FdEntry& it = *entries_[index];
-    if (it.generation != generation) return;
+    FdEntry* const found = find(fd);
+    if (found == nullptr || found->generation != generation) return;
+    FdEntry& it = *found;
     it.hung_up |= readiness.hung_up;
     const bool ready[] = {readiness.readable, readiness.writable};
     for (std::size_t i = 0; i < 2; ++i) {

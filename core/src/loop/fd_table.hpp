@@ -1,6 +1,8 @@
 #pragma once
 // What a hub knows of each descriptor: whether it may be worth trying, and who waits for it.
 
+#include <array>
+#include <cstddef>
 #include <cstdint>
 #include <memory>
 #include <vector>
@@ -28,8 +30,14 @@ class FdTable {
     void on_ready(int fd, std::uint32_t generation, Readiness readiness) noexcept;
 
  private:
+    // In pages, made when first touched: an entry never moves, and the high numbers of a simulation
+    // cost the list of pages, not a table.
+    static constexpr std::size_t page_size = 256;
+    using Page = std::array<FdEntry, page_size>;
+    [[nodiscard]] FdEntry* find(int fd) noexcept;
+
     Reactor* reactor_;
-    std::vector<std::unique_ptr<FdEntry>> entries_;
+    std::vector<std::unique_ptr<Page>> pages_;
 };
 
 }  // namespace green::detail
