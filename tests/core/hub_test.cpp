@@ -52,6 +52,27 @@ TEST_CASE("hub: when nothing can wake anybody main gets LoopExit with who waits 
     });
 }
 
+TEST_CASE("hub: in a virtual world waiting for a descriptor that nobody moves is a deadlock too",
+          "[core][hub]") {
+    run_green([](tests::VirtualReactor& world) {
+        constexpr int fd = 100;
+        gd::FdTable& table = gd::Hub::current().fds();
+        table.open(fd);
+        const auto wait = [] {
+            gd::FdNode node{fd, gd::Direction::read};
+            node.blocked();
+            (void)gd::park(node, green::Deadline::never());
+        };
+        CHECK_THROWS_AS(wait(), green::LoopExit);
+        // What is still to come is waited for, and time goes on until then.
+        const green::TimePoint start = green::now();
+        world.at(start + 1h, [&] { world.make_ready(fd, {true, false}); });
+        wait();
+        CHECK(green::now() == start + 1h);
+        table.close(fd);
+    });
+}
+
 TEST_CASE("hub: a callback that waits is told so and the hub goes on", "[core][hub]") {
     run_green([] {
         const tests::Errors errors;

@@ -4,9 +4,11 @@
 #include <functional>
 
 #include "sched/hub.hpp"
-#include "support/virtual_reactor.hpp"
+#include "sim/virtual_reactor.hpp"
 
 namespace tests {
+
+using green::detail::VirtualReactor;
 
 /// Runs the body on a hub of its own with a virtual clock, as its main greenlet. Afterwards nothing
 /// may be left: greenlets, stacks, timers, waits, watched descriptors, signals.

@@ -113,12 +113,9 @@ class EvReactor final : public Reactor {
             sys::epoll_wait(epoll_, batch_.data(), static_cast<int>(batch_.size()), 0);
         for (std::intptr_t i = 0; i < got.value; ++i) {
             const epoll_event& event = batch_[static_cast<std::size_t>(i)];
-            const bool broken = (event.events & (EPOLLHUP | EPOLLERR)) != 0;
             sink_->on_ready(static_cast<int>(event.data.u64 & 0xffff'ffff),
                             static_cast<std::uint32_t>(event.data.u64 >> 32),
-                            {broken || (event.events & (EPOLLIN | EPOLLRDHUP)) != 0,
-                             broken || (event.events & EPOLLOUT) != 0,
-                             broken || (event.events & EPOLLRDHUP) != 0});
+                            readiness_of(event.events));
         }
     }
 

@@ -1,8 +1,9 @@
 #pragma once
 // What a hub knows of the outside world, and all it knows. Two implementations: libev's, and the
-// tests' virtual one.
+// virtual one of simulations.
 
 #include <cstdint>
+#include <sys/epoll.h>
 
 #include <green/deadline.hpp>
 
@@ -15,6 +16,13 @@ struct Readiness {
     bool writable = false;
     bool hung_up = false;  // the peer will send no more
 };
+
+/// What the bits of epoll (and poll) say.
+[[nodiscard]] constexpr Readiness readiness_of(std::uint32_t events) noexcept {
+    const bool broken = (events & (EPOLLHUP | EPOLLERR)) != 0;
+    return {broken || (events & (EPOLLIN | EPOLLRDHUP)) != 0, broken || (events & EPOLLOUT) != 0,
+            broken || (events & EPOLLRDHUP) != 0};
+}
 
 /// Who is told. Called from inside wait(), on the hub's stack; must neither switch nor throw.
 class ReactorSink {
@@ -51,6 +59,9 @@ class Reactor {
     /// Waits for something to report, at the most until `until`, reports it and returns. A time
     /// that has passed means: look, do not wait.
     virtual void wait(TimePoint until) noexcept = 0;
+
+    /// Whether anything can still come of waiting, time aside: in the real world, always.
+    [[nodiscard]] virtual bool may_report() noexcept { return true; }
 
     /// Ends a present or the next wait() with on_notify(). From any thread, and the only such call.
     virtual void notify() noexcept = 0;

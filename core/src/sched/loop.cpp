@@ -39,7 +39,10 @@ void Hub::turn() noexcept {
     look_in_ = 1;
 }
 
-bool Hub::deadlocked() noexcept { return outside_waits_ == 0 && timers_.keeping_alive() == 0; }
+bool Hub::deadlocked() noexcept {
+    if (timers_.keeping_alive() == 0 && outside_waits_ == 0) return true;
+    return timers_.size() == 0 && !reactor_->may_report();
+}
 
 void Hub::end_deadlock() noexcept {
     std::string text =
