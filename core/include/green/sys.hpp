@@ -1,6 +1,7 @@
 #pragma once
 // The one door to the operating system. Every system call greensup makes is in this list, so that a
-// test can make any of them fail (see Injector), and so that EINTR is handled in one place.
+// test can make any of them fail (see Injector), so that a simulation can stand in for the kernel
+// (see World), and so that EINTR is handled in one place.
 //
 // Nothing here throws and nothing here switches. The errno of a failure is in the Outcome, read
 // before anybody can switch away.
@@ -9,7 +10,9 @@
 #include <cstdint>
 #include <ctime>
 #include <fcntl.h>
+#include <optional>
 #include <poll.h>
+#include <span>
 #include <string>
 #include <string_view>
 #include <sys/epoll.h>
@@ -106,6 +109,53 @@ class Injector {
 /// Puts an injector in the door (nullptr: none) and returns the one before. Borrows it until
 /// replaced.
 Injector* set_injector(Injector* injector) noexcept;
+
+/// Another kernel behind the door, for the calls of one thread: it makes all sockets, pipes and
+/// eventfds, and is asked about the descriptors that it owns, after the injector. What is not in
+/// this list stays with the real kernel, to which the numbers mean nothing: EBADF.
+/// Each function is as the one of its name below. `parts` are what one call moves.
+class World {
+ public:
+    virtual ~World() = default;
+
+    /// The number is one of its own, open or not.
+    [[nodiscard]] virtual bool owns(int fd) const noexcept = 0;
+
+    virtual Outcome socket(int domain, int type, int protocol) noexcept = 0;
+    virtual Outcome socketpair(int domain, int type, int (&ends)[2]) noexcept = 0;
+    virtual Outcome pipe2(int (&ends)[2], int flags) noexcept = 0;
+    virtual Outcome eventfd(unsigned int value, int flags) noexcept = 0;
+    virtual Outcome dup(int fd) noexcept = 0;
+    virtual Outcome close(int fd) noexcept = 0;
+
+    virtual Outcome read(int fd, std::span<const iovec> parts) noexcept = 0;
+    virtual Outcome write(int fd, std::span<const iovec> parts) noexcept = 0;
+    virtual Outcome recvmsg(int fd, msghdr& message, int flags) noexcept = 0;
+    virtual Outcome sendmsg(int fd, const msghdr& message, int flags) noexcept = 0;
+    virtual Outcome fcntl(int fd, int command, long argument) noexcept = 0;
+    virtual Outcome fstat(int fd, struct stat& into) noexcept = 0;
+
+    virtual Outcome bind(int fd, const sockaddr* address, socklen_t size) noexcept = 0;
+    virtual Outcome listen(int fd, int backlog) noexcept = 0;
+    virtual Outcome accept4(int fd, sockaddr* peer, socklen_t* size) noexcept = 0;
+    virtual Outcome connect(int fd, const sockaddr* address, socklen_t size) noexcept = 0;
+    virtual Outcome shutdown(int fd, int how) noexcept = 0;
+    virtual Outcome getsockopt(int fd, int level, int option, void* value,
+                               socklen_t& size) noexcept = 0;
+    virtual Outcome setsockopt(int fd, int level, int option, const void* value,
+                               socklen_t size) noexcept = 0;
+    virtual Outcome getsockname(int fd, sockaddr* address, socklen_t& size) noexcept = 0;
+    virtual Outcome getpeername(int fd, sockaddr* address, socklen_t& size) noexcept = 0;
+
+    // Nothing: not a matter of this world, but of the real one.
+    virtual std::optional<Outcome> open(const char* path, int flags) noexcept = 0;
+    virtual std::optional<Outcome> unlink(const char* path) noexcept = 0;
+    virtual std::optional<Outcome> poll(std::span<pollfd> fds, int milliseconds) noexcept = 0;
+};
+
+/// Puts a world behind the door for this thread (nullptr: the real one) and returns the one before.
+/// Borrows it until replaced.
+World* set_world(World* world) noexcept;
 
 // Descriptors. All that make one make it close-on-exec; sockets, pipes and eventfds are
 // non-blocking too, unless the name of the parameter says otherwise.
