@@ -143,8 +143,15 @@ void Stream::write_parts(std::span<const std::string_view> parts, Deadline deadl
     Remainder rest{parts};
     std::size_t written = 0;
     FdOperation operation{fd_, Direction::write, deadline};
+    const auto may_write = [&] {
+        try {
+            return operation.go();
+        } catch (const std::system_error& error) {  // closed by another greenlet
+            throw WriteError{error.code().value(), written, "writing"};
+        }
+    };
     while (!rest.empty()) {
-        if (!operation.go()) throw WriteError{ETIMEDOUT, written, "writing"};
+        if (!may_write()) throw WriteError{ETIMEDOUT, written, "writing"};
         const sys::Outcome sent = rest.send_some(operation.number());
         if (sent.ok()) {
             written += sent.as_size();
