@@ -13,9 +13,11 @@
 #include "loop/fd_table.hpp"
 #include "sched/hub.hpp"
 #include "support/run_green.hpp"
+#include "support/worlds.hpp"
 
 using namespace green;
 using namespace std::chrono_literals;
+using tests::in_every_world;
 using tests::settle;
 
 namespace {
@@ -46,99 +48,113 @@ int error_of(const auto& call) {
 }  // namespace
 
 TEST_CASE("fd: moving hands the number over, and the last owner closes it", "[core][net]") {
-    Pipe pipe;
-    const int number = pipe.reader.number();
-    Fd other = std::move(pipe.reader);
-    CHECK_FALSE(pipe.reader.is_open());
-    CHECK(other.number() == number);
-    other = Fd{};
-    CHECK(sys::fcntl(number, F_GETFD).error == EBADF);
-    other.close();  // twice is silent
-    CHECK(other.number() == -1);
+    in_every_world([&] {
+        Pipe pipe;
+        const int number = pipe.reader.number();
+        Fd other = std::move(pipe.reader);
+        CHECK_FALSE(pipe.reader.is_open());
+        CHECK(other.number() == number);
+        other = Fd{};
+        CHECK(sys::fcntl(number, F_GETFD).error == EBADF);
+        other.close();  // twice is silent
+        CHECK(other.number() == -1);
+    });
 }
 
 TEST_CASE("fd: waiting for reading ends when a byte comes, and again only for the next",
           "[core][net]") {
-    Pipe pipe;
-    CHECK_FALSE(pipe.reader.wait_readable(Deadline::passed()));
-    auto waiter = spawn([&] { return pipe.reader.wait_readable(); });
-    settle();
-    CHECK_FALSE(waiter.ready());
-    pipe.put("x");
-    CHECK(waiter.get());
-    CHECK(pipe.reader.wait_readable(Deadline::passed()));  // still there
-    char byte;
-    CHECK(sys::read(pipe.reader.number(), &byte, 1).value == 1);
-    CHECK_FALSE(pipe.reader.wait_readable(1ms));
-    pipe.writer.close();
-    CHECK(pipe.reader.wait_readable());  // the end is readable
+    in_every_world([&] {
+        Pipe pipe;
+        CHECK_FALSE(pipe.reader.wait_readable(Deadline::passed()));
+        auto waiter = spawn([&] { return pipe.reader.wait_readable(); });
+        settle();
+        CHECK_FALSE(waiter.ready());
+        pipe.put("x");
+        CHECK(waiter.get());
+        CHECK(pipe.reader.wait_readable(Deadline::passed()));  // still there
+        char byte;
+        CHECK(sys::read(pipe.reader.number(), &byte, 1).value == 1);
+        CHECK_FALSE(pipe.reader.wait_readable(1ms));
+        pipe.writer.close();
+        CHECK(pipe.reader.wait_readable());  // the end is readable
+    });
 }
 
 TEST_CASE("fd: waiting for writing ends when there is room", "[core][net]") {
-    Pipe pipe;
-    CHECK(pipe.writer.wait_writable());
-    const std::string block(4096, 'b');
-    while (sys::write(pipe.writer.number(), block.data(), block.size()).ok()) {
-    }
-    auto waiter = spawn([&] { return pipe.writer.wait_writable(); });
-    settle();
-    CHECK_FALSE(waiter.ready());
-    std::string sink(65536, ' ');
-    while (sys::read(pipe.reader.number(), sink.data(), sink.size()).value > 0) {
-    }
-    CHECK(waiter.get());
+    in_every_world([&] {
+        Pipe pipe;
+        CHECK(pipe.writer.wait_writable());
+        const std::string block(4096, 'b');
+        while (sys::write(pipe.writer.number(), block.data(), block.size()).ok()) {
+        }
+        auto waiter = spawn([&] { return pipe.writer.wait_writable(); });
+        settle();
+        CHECK_FALSE(waiter.ready());
+        std::string sink(65536, ' ');
+        while (sys::read(pipe.reader.number(), sink.data(), sink.size()).value > 0) {
+        }
+        CHECK(waiter.get());
+    });
 }
 
 TEST_CASE("fd: closing wakes its waiters with EBADF, also when the number is in use again",
           "[core][net]") {
-    Pipe pipe;
-    const int number = pipe.reader.number();
-    auto waiter = spawn([&] { return error_of([&] { (void)pipe.reader.wait_readable(); }); });
-    settle();
-    pipe.reader.close();
-    Pipe next;  // takes the number
-    REQUIRE((next.reader.number() == number || next.writer.number() == number));
-    next.put("not for the first one");
-    CHECK(waiter.get() == EBADF);
-    CHECK(error_of([&] { (void)pipe.reader.wait_readable(); }) == EBADF);
+    in_every_world([&] {
+        Pipe pipe;
+        const int number = pipe.reader.number();
+        auto waiter = spawn([&] { return error_of([&] { (void)pipe.reader.wait_readable(); }); });
+        settle();
+        pipe.reader.close();
+        Pipe next;  // takes the number
+        REQUIRE((next.reader.number() == number || next.writer.number() == number));
+        next.put("not for the first one");
+        CHECK(waiter.get() == EBADF);
+        CHECK(error_of([&] { (void)pipe.reader.wait_readable(); }) == EBADF);
+    });
 }
 
 TEST_CASE("fd: release keeps it open and wakes its waiters with EBADF", "[core][net]") {
-    Pipe pipe;
-    auto waiter = spawn([&] { return error_of([&] { (void)pipe.reader.wait_readable(); }); });
-    settle();
-    Fd again{pipe.reader.release()};
-    CHECK(waiter.get() == EBADF);
-    pipe.put("x");
-    CHECK(again.wait_readable(1s));
+    in_every_world([&] {
+        Pipe pipe;
+        auto waiter = spawn([&] { return error_of([&] { (void)pipe.reader.wait_readable(); }); });
+        settle();
+        Fd again{pipe.reader.release()};
+        CHECK(waiter.get() == EBADF);
+        pipe.put("x");
+        CHECK(again.wait_readable(1s));
+    });
 }
 
 TEST_CASE("fd: a second waiter in one direction is refused and the first is undisturbed",
           "[core][net]") {
-    Pipe pipe;
-    auto first = spawn([&] { return pipe.reader.wait_readable(); });
-    settle();
-    CHECK_THROWS_AS(pipe.reader.wait_readable(), ConcurrentUse);
-    CHECK_THROWS_AS(pipe.reader.wait_readable(Deadline::passed()), ConcurrentUse);
-    CHECK_FALSE(first.ready());
-    pipe.put("x");
-    CHECK(first.get());
+    in_every_world([&] {
+        Pipe pipe;
+        auto first = spawn([&] { return pipe.reader.wait_readable(); });
+        settle();
+        CHECK_THROWS_AS(pipe.reader.wait_readable(), ConcurrentUse);
+        CHECK_THROWS_AS(pipe.reader.wait_readable(Deadline::passed()), ConcurrentUse);
+        CHECK_FALSE(first.ready());
+        pipe.put("x");
+        CHECK(first.get());
+    });
 }
 
 TEST_CASE("fd: a kill while waiting leaves no trace and the descriptor usable", "[core][net]") {
-    Pipe pipe;
-    settle();
-    const HubFigures before = hub_figures();
-    auto waiter = spawn([&] { return pipe.reader.wait_readable(1h); });
-    settle();
-    CHECK(hub_figures().outside == before.outside + 1);
-    waiter.kill();
-    const HubFigures after = hub_figures();
-    CHECK(after.outside == before.outside);
-    CHECK(after.timers == before.timers);
-    CHECK(after.greenlets == before.greenlets);
-    pipe.put("x");
-    CHECK(pipe.reader.wait_readable(1s));
+    in_every_world([&] {
+        Pipe pipe;
+        settle();
+        const HubFigures before = hub_figures();
+        auto waiter = spawn([&] { return pipe.reader.wait_readable(1h); });
+        settle();
+        CHECK(hub_figures().outside == before.outside + 1);
+        waiter.kill();
+        const HubFigures after = hub_figures();
+        CHECK(after.outside == before.outside);
+        CHECK(after.timers == before.timers);
+        CHECK(after.greenlets == before.greenlets);
+        pipe.put("x");
+        CHECK(pipe.reader.wait_readable(1s));
+    });
 }
 
 TEST_CASE("fd: a failing epoll_ctl is an error of the wait, and the next wait works",

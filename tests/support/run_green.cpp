@@ -1,10 +1,9 @@
 #include "support/run_green.hpp"
 
-#include <cstdlib>
-
 #include <catch2/catch.hpp>
 
 #include <green/greenlet.hpp>
+#include <green/simulation.hpp>
 
 #include "loop/ev_reactor.hpp"
 
@@ -53,9 +52,6 @@ Errors::Errors() {
 }
 Errors::~Errors() { green::set_error_handler({}); }
 
-std::uint64_t seed() {
-    const char* given = std::getenv("GREENSUP_SEED");
-    return given != nullptr ? std::strtoull(given, nullptr, 0) : 20'261'120;
-}
+std::uint64_t seed() { return green::Simulation::seed_from_environment(20'261'120); }
 
 }  // namespace tests

@@ -1,0 +1,103 @@
+#include "sim/socket.hpp"
+
+#include <algorithm>
+#include <cstring>
+#include <netinet/tcp.h>
+#include <stdexcept>
+#include <unistd.h>
+
+#include "sim/kernel.hpp"
+
+namespace green::sim {
+namespace {
+
+/// As the kernel does: what does not fit is cut off.
+sys::Outcome give(const void* from, std::size_t size, void* into, socklen_t& room) noexcept {
+    room = static_cast<socklen_t>(std::min<std::size_t>(room, size));
+    std::memcpy(into, from, room);
+    return done();
+}
+
+sys::Outcome give_int(int from, void* into, socklen_t& room) noexcept {
+    return give(&from, sizeof from, into, room);
+}
+
+}  // namespace
+
+sys::Outcome Socket::get_option(int level, int option, void* value, socklen_t& size) {
+    if (level == SOL_SOCKET) {
+        switch (option) {
+            case SO_ERROR:
+                return give_int(take_error(), value, size);
+            case SO_ACCEPTCONN:
+                return give_int(listens() ? 1 : 0, value, size);
+            case SO_DOMAIN:
+                return give_int(family_, value, size);
+            case SO_TYPE:
+                return give_int(SOCK_STREAM, value, size);
+            case SO_PROTOCOL:
+                return give_int(family_ == AF_UNIX ? 0 : IPPROTO_TCP, value, size);
+            case SO_LINGER:
+                return give(&linger_, sizeof linger_, value, size);
+            case SO_PEERCRED: {
+                if (family_ != AF_UNIX) break;
+                const ucred peer{::getpid(), ::getuid(), ::getgid()};  // everybody is this process
+                return give(&peer, sizeof peer, value, size);
+            }
+            case SO_KEEPALIVE:
+            case SO_REUSEADDR:
+            case SO_REUSEPORT:
+                return give_int(option_set(level, option) ? 1 : 0, value, size);
+            default:
+                break;
+        }
+    }
+    if (level == IPPROTO_TCP && family_ == AF_UNIX) return failed(EOPNOTSUPP);
+    if (level == IPPROTO_TCP && option == TCP_NODELAY) {
+        return give_int(option_set(level, option) ? 1 : 0, value, size);
+    }
+    const auto found = options_.find({level, option});
+    return found == options_.end() ? failed(ENOPROTOOPT) : give_int(found->second, value, size);
+}
+
+sys::Outcome Socket::set_option(int level, int option, const void* value, socklen_t size) {
+    if (level == IPPROTO_TCP && family_ == AF_UNIX) return failed(EOPNOTSUPP);
+    if (level == SOL_SOCKET && option == SO_LINGER) {
+        if (size < sizeof linger_) return failed(EINVAL);
+        std::memcpy(&linger_, value, sizeof linger_);
+        return done();
+    }
+    int number = 0;
+    if (size < sizeof number) return failed(EINVAL);
+    std::memcpy(&number, value, sizeof number);
+    options_[{level, option}] = number;
+    return done();
+}
+
+bool Socket::option_set(int level, int option) const {
+    const auto found = options_.find({level, option});
+    return found != options_.end() && found->second != 0;
+}
+
+void Socket::inherit_options(const Socket& from) {
+    linger_ = from.linger_;
+    options_ = from.options_;
+}
+
+std::optional<Endpoint> address_of(int family, const sockaddr* address, socklen_t size) {
+    if (address == nullptr || size < sizeof(sa_family_t) || address->sa_family != family) {
+        return std::nullopt;
+    }
+    try {
+        return Endpoint::from(address, size);
+    } catch (const std::invalid_argument&) {  // cut short
+        return std::nullopt;
+    }
+}
+
+void store(const Endpoint& address, sockaddr* into, socklen_t& size) noexcept {
+    std::memcpy(into, address.address(), std::min(size, address.size()));
+    size = address.size();
+}
+
+}  // namespace green::sim

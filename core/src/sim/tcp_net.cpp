@@ -1,0 +1,168 @@
+#include "sim/tcp_net.hpp"
+
+#include <algorithm>
+#include <cstring>
+#include <netinet/in.h>
+
+#include "sim/kernel.hpp"
+#include "sim/tcp_connection.hpp"
+#include "sim/tcp_socket.hpp"
+
+namespace green::sim {
+namespace {
+
+constexpr std::uint16_t first_ephemeral = 32'768;  // as Linux has it
+constexpr std::uint16_t last_ephemeral = 60'999;
+
+template <class Change>
+Endpoint changed_v4(const Endpoint& endpoint, Change change) {
+    sockaddr_in address{};
+    std::memcpy(&address, endpoint.address(), sizeof address);
+    change(address);
+    return Endpoint::from(reinterpret_cast<const sockaddr*>(&address), sizeof address);
+}
+
+template <class Change>
+Endpoint changed_v6(const Endpoint& endpoint, Change change) {
+    sockaddr_in6 address{};
+    std::memcpy(&address, endpoint.address(), sizeof address);
+    change(address);
+    return Endpoint::from(reinterpret_cast<const sockaddr*>(&address), sizeof address);
+}
+
+}  // namespace
+
+bool is_wildcard(const Endpoint& endpoint) noexcept {
+    if (endpoint.family() == AF_INET) {
+        sockaddr_in address{};
+        std::memcpy(&address, endpoint.address(), sizeof address);
+        return address.sin_addr.s_addr == htonl(INADDR_ANY);
+    }
+    sockaddr_in6 address{};
+    std::memcpy(&address, endpoint.address(), sizeof address);
+    return std::memcmp(&address.sin6_addr, &in6addr_any, sizeof in6addr_any) == 0;
+}
+
+Endpoint with_port(const Endpoint& endpoint, std::uint16_t port) {
+    if (endpoint.family() == AF_INET) {
+        return changed_v4(endpoint, [&](sockaddr_in& to) { to.sin_port = htons(port); });
+    }
+    return changed_v6(endpoint, [&](sockaddr_in6& to) { to.sin6_port = htons(port); });
+}
+
+Endpoint destination(const Endpoint& endpoint) {
+    if (!is_wildcard(endpoint)) return endpoint;
+    if (endpoint.family() == AF_INET) {
+        return changed_v4(endpoint,
+                          [](sockaddr_in& to) { to.sin_addr.s_addr = htonl(INADDR_LOOPBACK); });
+    }
+    return changed_v6(endpoint, [](sockaddr_in6& to) { to.sin6_addr = in6addr_loopback; });
+}
+
+// --- addresses ---
+
+std::uint16_t TcpNet::free_port() {
+    for (int tried = 0; tried <= last_ephemeral - first_ephemeral; ++tried) {
+        last_port_ = last_port_ >= last_ephemeral ? first_ephemeral
+                                                  : static_cast<std::uint16_t>(last_port_ + 1);
+        if (!ports_.contains(last_port_)) return last_port_;
+    }
+    return 0;
+}
+
+std::optional<Endpoint> TcpNet::hold(TcpSocket& socket, const Endpoint& wanted) {
+    Endpoint at = wanted;
+    if (at.port() == 0) {
+        const std::uint16_t port = free_port();
+        if (port == 0) return std::nullopt;
+        at = with_port(at, port);
+    }
+    std::vector<TcpSocket*>& holders = ports_[at.port()];
+    const bool taken = std::any_of(holders.begin(), holders.end(), [&](const TcpSocket* other) {
+        const Endpoint held = other->local();
+        return held.family() == at.family() && (held == at || is_wildcard(held) || is_wildcard(at));
+    });
+    if (taken) return std::nullopt;
+    holders.push_back(&socket);
+    return at;
+}
+
+void TcpNet::let_go(const TcpSocket& socket, const Endpoint& held) noexcept {
+    const auto found = ports_.find(held.port());
+    if (found == ports_.end()) return;
+    std::erase(found->second, &socket);
+    if (found->second.empty()) ports_.erase(found);
+}
+
+std::shared_ptr<TcpSocket> TcpNet::listener_at(const Endpoint& address) const {
+    const auto found = ports_.find(address.port());
+    if (found == ports_.end()) return nullptr;
+    for (TcpSocket* socket : found->second) {
+        const Endpoint held = socket->local();
+        const bool meant =
+            held == address || (held.family() == address.family() && is_wildcard(held));
+        if (meant && socket->listens()) return socket->shared_from_this();
+    }
+    return nullptr;
+}
+
+// --- connections ---
+
+void TcpNet::add(const std::shared_ptr<TcpConnection>& connection) {
+    if (connections_.size() >= sweep_at_) {
+        std::erase_if(connections_, [](const auto& one) { return one.expired(); });
+        sweep_at_ = 2 * connections_.size() + 64;
+    }
+    connections_.push_back(connection);
+}
+
+std::vector<std::shared_ptr<TcpConnection>> TcpNet::connections() {
+    std::vector<std::shared_ptr<TcpConnection>> living;
+    for (const auto& one : connections_) {
+        if (auto connection = one.lock()) living.push_back(std::move(connection));
+    }
+    return living;
+}
+
+Duration TcpNet::delay(const TcpConnection& connection) {
+    Duration least = kernel_.conditions().least_delay;
+    Duration most = kernel_.conditions().most_delay;
+    for (const Delay& delay : delays_) {
+        if (!connection.concerned(delay.where)) continue;
+        least = delay.least;
+        most = delay.most;
+    }
+    return kernel_.random().between(least, most);
+}
+
+bool TcpNet::is_cut(const TcpConnection& connection) const {
+    return std::any_of(cuts_.begin(), cuts_.end(),
+                       [&](const Endpoint& where) { return connection.concerned(where); });
+}
+
+void TcpNet::set_delay(const Endpoint& where, Duration least, Duration most) {
+    std::erase_if(delays_, [&](const Delay& delay) { return delay.where == where; });
+    delays_.push_back({where, std::max(Duration{0}, least), std::max(Duration{0}, most)});
+}
+
+void TcpNet::cut(const Endpoint& where) {
+    cuts_.push_back(where);
+    apply_cuts();
+}
+
+void TcpNet::heal(const Endpoint& where) {
+    std::erase(cuts_, where);
+    apply_cuts();
+}
+
+void TcpNet::apply_cuts() {
+    for (const auto& connection : connections()) connection->hold(is_cut(*connection));
+}
+
+void TcpNet::reset(const Endpoint& where) {
+    for (const auto& connection : connections()) {
+        if (connection->concerned(where)) connection->tear();
+    }
+}
+
+}  // namespace green::sim
