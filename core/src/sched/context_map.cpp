@@ -48,7 +48,8 @@ ContextPtr with_deadline(const ContextMap* base, Deadline deadline) {
     return ContextPtr{map.release()};
 }
 
-void Hub::run_in_context(Task& task) {
+void Hub::run_in_context(void* its) {
+    auto& task = *static_cast<Task*>(its);
     if (task.inherited->deadline.is_never()) {
         task.run();
         return;
