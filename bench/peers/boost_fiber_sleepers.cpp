@@ -16,6 +16,8 @@
 
 namespace {
 
+constexpr std::size_t stack_size = std::size_t{16} << 10;
+
 class Sleepers {
  public:
     explicit Sleepers(std::size_t count) : count_{count} { fibers_.reserve(count); }
@@ -32,7 +34,7 @@ class Sleepers {
         const Clock::time_point wake_up{std::chrono::nanoseconds(until)};
         for (std::size_t i = 0; i < count_; ++i)  // each runs at once, up to its sleep
             fibers_.emplace_back(boost::fibers::launch::dispatch, std::allocator_arg,
-                                 boost::fibers::fixedsize_stack{16 * 1024}, [this, wake_up] {
+                                 boost::fibers::fixedsize_stack{stack_size}, [this, wake_up] {
                                      // Not a plain sleep: nothing could end that.
                                      std::unique_lock<boost::fibers::mutex> lock{mutex_};
                                      ended_.wait_until(lock, wake_up, [this] { return over_; });

@@ -1,7 +1,8 @@
 // greensup's side of the tcp cases: a server that returns what it receives, one greenlet for each
 // connection.
 #include <array>
-#include <exception>
+#include <cstddef>
+#include <span>
 
 #include <green/green.hpp>
 

@@ -48,7 +48,7 @@ int main(int argc, char** argv) {
                                   {{"sleepers_bytes", bench::sleepers_bytes<Sleepers>},
                                    {"sleepers_spawn", bench::sleepers_spawn<Sleepers>},
                                    {"sleepers_wake", bench::sleepers_wake<Sleepers>}});
-    std::fflush(stdout);
+    (void)std::fflush(stdout);
     // Those that still sleep would be killed by their hub, one after the other.
     std::_Exit(status);
 }

@@ -3,11 +3,13 @@
 #include <arpa/inet.h>
 #include <array>
 #include <cerrno>
+#include <charconv>
 #include <cstdio>
 #include <fcntl.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
 #include <signal.h>
+#include <string_view>
 #include <sys/prctl.h>
 #include <sys/socket.h>
 #include <sys/wait.h>
@@ -32,12 +34,13 @@ int must(int result, const char* call) {
         pin(core);
         must(::dup2(output, STDOUT_FILENO), "dup2");
         std::vector<char*> words;
+        words.reserve(command.size() + 1);
         for (const auto& word : command) words.push_back(const_cast<char*>(word.c_str()));
         words.push_back(nullptr);
         ::execv(words[0], words.data());
         throw std::system_error(errno, std::generic_category(), command[0]);
     } catch (const std::exception& error) {
-        std::fprintf(stderr, "server: %s\n", error.what());
+        (void)std::fprintf(stderr, "server: %s\n", error.what());
     }
     ::_exit(1);
 }
@@ -65,7 +68,12 @@ Server::Server(const std::vector<std::string>& command, int core) {
     ::close(output[1]);
     const std::string line = first_line(output[0]);
     ::close(output[0]);
-    if (std::sscanf(line.c_str(), "port %hu", &port_) == 1) return;
+    constexpr std::string_view says_port = "port ";
+    if (line.starts_with(says_port)) {
+        const auto [end, error] =
+            std::from_chars(line.data() + says_port.size(), line.data() + line.size(), port_);
+        if (error == std::errc{} && end == line.data() + line.size()) return;
+    }
     stop();
     if (line.empty()) throw std::runtime_error("the server ended before it listened");
     throw Unavailable(line);
@@ -80,7 +88,7 @@ void Server::stop() noexcept {
 
 void tell_port(std::uint16_t port) {
     std::printf("port %u\n", unsigned{port});
-    std::fflush(stdout);
+    (void)std::fflush(stdout);
 }
 
 int listen_and_tell() {
