@@ -43,8 +43,8 @@ class BasicGreenlet {
     friend struct detail::ObjectTask;
 };
 
-/// A handle of such an object: everything that a handle of a greenlet can do, and the object itself,
-/// which lives as long as a handle does or the greenlet runs.
+/// A handle of such an object: everything that a handle of a greenlet can do, and the object
+/// itself, which lives as long as a handle does or the greenlet runs.
 template <class T>
 class GreenletObject : public AnyGreenlet {
  public:

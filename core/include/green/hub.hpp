@@ -2,6 +2,7 @@
 // The hub of a thread, as far as users see it. It appears when somebody first waits; there is
 // nothing to start.
 
+#include <chrono>
 #include <cstddef>
 #include <cstdint>
 #include <exception>
@@ -15,6 +16,20 @@ namespace green {
 namespace detail {
 class Hub;
 }
+
+/// What a thread can choose before its hub appears.
+struct HubOptions {
+    /// Address space for each greenlet's stack with its guard; memory is used as far as the stack
+    /// is. A page of the kernel's own tables serves 2 MiB of it: programs with a million greenlets
+    /// choose 64 KiB or less.
+    std::size_t stack_size = 256 * 1024;
+    /// The hub looks outside after so many switches or after so much time, whichever comes first;
+    /// the clock is asked on every 32nd switch.
+    unsigned budget_switches = 1024;
+    std::chrono::steady_clock::duration budget_time = std::chrono::microseconds(100);
+};
+/// For the hub of this thread. Throws UsageError when it is there already.
+void configure_hub(const HubOptions& options);
 
 /// Figures of this thread's hub.
 struct HubFigures {

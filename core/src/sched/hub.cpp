@@ -14,8 +14,13 @@
 namespace green::detail {
 Hub& Hub::make_for_thread() {
     thread_local std::unique_ptr<Hub> hub;  // goes with the thread
-    hub = std::make_unique<Hub>(make_ev_reactor());
+    hub = std::make_unique<Hub>(make_ev_reactor(), config_for_thread);
     return *hub;
+}
+
+void Hub::configure(const HubConfig& config) {
+    if (this_threads != nullptr) throw UsageError("this thread has its hub already");
+    config_for_thread = config;
 }
 
 const CallableTypes Hub::PlainTask::types{&typeid(PlainTask), &typeid(void())};
@@ -80,11 +85,22 @@ void Hub::enroll(Task& task, const void* spawned_from) noexcept {
 
 void Hub::start(Task& task) noexcept {
     if (task.state != TaskState::fresh) return;
-    task.retain();  // until it is done (H4)
-    tasks_.push_back(task);
+    hold(task);
     make_ready(task);
     if (traced_) [[unlikely]]
         trace(TraceEvent::started, task);
+}
+
+/// Until it is done (H4).
+void Hub::hold(Task& task) noexcept {
+    task.retain();
+    tasks_.push_back(task);
+    ++task_count_;
+}
+void Hub::let_go(Task& task) noexcept {
+    task.unlink();
+    --task_count_;
+    task.release();
 }
 
 void Hub::start_later(Task& task, TimePoint when) {
@@ -101,17 +117,17 @@ void Hub::start_later(Task& task, TimePoint when) {
             Task& task = *self->starts;
             delete self;  // also takes the hook out of the task
             task.state = TaskState::fresh;
-            task.unlink();
+            task.retain();
+            task.hub->let_go(task);  // start() takes hold of it again
             task.hub->start(task);
-            task.release();  // start() has taken its own reference
+            task.release();
         }
         Task* starts;
     };
     auto delay = std::make_unique<Delay>(task);
     timers_.start(*delay, when, &Delay::fire);
     task.end_hooks.push_back(*delay.release());
-    task.retain();  // as start() does
-    tasks_.push_back(task);
+    hold(task);
     task.state = TaskState::delayed;
 }
 
@@ -238,10 +254,9 @@ void Hub::finish(Task& task, Outcome outcome, std::exception_ptr failure) noexce
         hook.ended(task);
     }
     while (!task.joiners.empty()) static_cast<WaitNode&>(task.joiners.front()).fire();
-    if (task.linked()) {  // was started
-        task.unlink();
-        if (!in_ring) task.release();
-    }
+    if (!task.linked()) return;  // was never started
+    if (in_ring) task.retain();
+    let_go(task);
 }
 
 }  // namespace green::detail

@@ -61,13 +61,7 @@ class ReadyRing {
     Task* tail_ = nullptr;
 };
 
-struct HubConfig {
-    std::size_t stack_size = 256 * 1024;
-    // The hub looks outside after so many switches or after so much time, whichever comes first.
-    // The clock costs as much as two switches and is asked on every 32nd only.
-    unsigned budget_switches = 1024;
-    std::chrono::steady_clock::duration budget_time = std::chrono::microseconds(100);
-};
+using HubConfig = HubOptions;
 
 class Hub final : private ReactorSink {
  public:
@@ -81,6 +75,7 @@ class Hub final : private ReactorSink {
         return this_threads != nullptr ? *this_threads : make_for_thread();
     }
     [[nodiscard]] static Hub* current_or_null() noexcept { return this_threads; }
+    static void configure(const HubConfig& config);
 
     [[nodiscard]] Task& running() noexcept { return *running_; }
     [[nodiscard]] TimePoint now() noexcept { return reactor_->now(); }
@@ -151,6 +146,7 @@ class Hub final : private ReactorSink {
     };
 
     [[nodiscard]] static Hub& make_for_thread();
+    static inline thread_local HubConfig config_for_thread;
     static inline constinit thread_local Hub* this_threads = nullptr;
 
     static void* greenlet_entry() noexcept;
@@ -159,6 +155,8 @@ class Hub final : private ReactorSink {
     void run_one(Task& task) noexcept;
     static void run_plainly(void* task) { static_cast<Task*>(task)->run(); }
     static void run_in_context(void* task);
+    void hold(Task& task) noexcept;
+    void let_go(Task& task) noexcept;
     void finish(Task& task, Outcome outcome, std::exception_ptr failure) noexcept;
 
     [[nodiscard]] bool budget_left() noexcept { return --look_in_ > 0 || renew_budget(); }
@@ -219,6 +217,7 @@ class Hub final : private ReactorSink {
     WaitList<ListNode> idle_;
 
     IntrusiveList<Task> tasks_;
+    std::size_t task_count_ = 0;  // without main
     std::uint64_t next_id_ = 1;
     std::uint64_t switches_ = 0;
     ErrorHandler on_error_;

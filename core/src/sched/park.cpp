@@ -39,7 +39,7 @@ template <std::size_t Extent>
     for (WaitNode* node : nodes) outside += node->reach() == Reach::outside;
     outside_waits_ += outside;
     me.waits = nodes.data();
-    me.wait_count = nodes.size();
+    me.wait_count = static_cast<std::uint32_t>(nodes.size());
     me.since = turn_time_;
     me.state = TaskState::parked;
     switch_away();

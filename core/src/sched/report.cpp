@@ -142,7 +142,7 @@ void Hub::trace(TraceEvent event, Task& task) noexcept {
 }
 
 HubFigures Hub::figures() const noexcept {
-    return {tasks_.size() - 1, stacks_->taken() - 1, timers_.size(), outside_waits_, switches_};
+    return {task_count_, stacks_->taken() - 1, timers_.size(), outside_waits_, switches_};
 }
 
 }  // namespace detail
@@ -167,6 +167,7 @@ std::string ErrorReport::text() const {
     return text;
 }
 
+void configure_hub(const HubOptions& options) { detail::Hub::configure(options); }
 HubFigures hub_figures() { return detail::Hub::current().figures(); }
 std::string hub_report() { return detail::Hub::current().report_tasks(); }
 void set_error_handler(ErrorHandler handler) {

@@ -24,12 +24,12 @@ class BlockCache {
         }
     }
     void* take(std::size_t size) {
-        const std::size_t index = (size + line - 1) / line;
+        const std::size_t index = (size + step - 1) / step;
         if (index < classes && shelves_[index].first != nullptr) return shelves_[index].pop();
-        return make(index < classes ? index * line : size);
+        return make(index < classes ? index * step : size);
     }
     void give_back(void* block, std::size_t size) noexcept {
-        const std::size_t index = (size + line - 1) / line;
+        const std::size_t index = (size + step - 1) / step;
         if (GREEN_ADDRESS_SANITIZER || index >= classes || shelves_[index].count == most_kept) {
             drop(block);
         } else {
@@ -37,11 +37,11 @@ class BlockCache {
         }
     }
 
-    static void* make(std::size_t size) { return ::operator new (size, std::align_val_t{line}); }
-    static void drop(void* block) noexcept { ::operator delete (block, std::align_val_t{line}); }
+    static void* make(std::size_t size) { return ::operator new(size); }
+    static void drop(void* block) noexcept { ::operator delete(block); }
 
  private:
-    static constexpr std::size_t line = 64;
+    static constexpr std::size_t step = 64;
     static constexpr std::size_t classes = 16;
     static constexpr std::size_t most_kept = 16 * 1024;
 

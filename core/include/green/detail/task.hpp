@@ -71,7 +71,7 @@ struct CallableTypes {
 };
 
 /// All members belong to the hub; what derives from this gives the three functions. What a switch
-/// touches comes first, so that it lies in one cache line.
+/// touches comes first. With a small callable it fits into 256 bytes.
 struct Task : ListHook {  // the hook: every living task of the hub
     explicit Task(const CallableTypes& types) noexcept : callable{&types} {}
     virtual ~Task() = default;
@@ -106,13 +106,15 @@ struct Task : ListHook {  // the hook: every living task of the hub
     bool attention = false;  // an interrupt is pending: look before going on
     Outcome outcome = Outcome::pending;
     std::uint16_t shields = 0;
+    bool unobserved = false;  // its failure was told to nobody yet
 
     std::uint32_t epoch = 0;  // counts wake-ups: a waker made for an earlier wait is harmless
     std::uint32_t references = 1;
     Hub* hub = nullptr;
     Stack* stack = nullptr;
     WaitNode* const* waits = nullptr;  // what it is parked on
-    std::size_t wait_count = 0;
+    std::uint32_t wait_count = 0;
+    std::uint32_t minimal_ident = no_ident;  // only when it was asked for
     TimePoint since{};
 
     std::exception_ptr kill;                  // pending, delivered once
@@ -128,8 +130,6 @@ struct Task : ListHook {  // the hook: every living task of the hub
     std::uint64_t spawner = 0;  // the id of the greenlet that made it
     const CallableTypes* callable;
     const void* spawned_from = nullptr;       // a code address
-    std::uint32_t minimal_ident = no_ident;   // only when it was asked for
-    bool unobserved = false;                  // its failure was told to nobody yet
     std::unique_ptr<std::string> given_name;  // only when one was given
     void* fake_stack = nullptr;               // the address sanitizer's
 };
@@ -141,7 +141,7 @@ using TaskPtr = CountedPtr<T>;
 /// The code address it is called from.
 [[nodiscard]] const void* here() noexcept;
 
-/// Memory for a task, aligned to a cache line, from the pool of this thread. Throws std::bad_alloc.
+/// Memory for a task, from the pool of this thread. Throws std::bad_alloc.
 [[nodiscard]] void* allocate_block(std::size_t size);
 void free_block(void* block, std::size_t size) noexcept;
 
