@@ -13,23 +13,6 @@ using namespace std::chrono_literals;
 using tests::run_green;
 using tests::settle;
 
-TEST_CASE("C027: waiting on things already ready", "[conformance]") {
-    run_green([] {
-        green::Event event;
-        event.set();
-        green::Event::Ready set{event};
-        CHECK(green::detail::park(set, green::Deadline::never()));
-        CHECK(green::detail::park(set, green::Deadline::never()));
-
-        green::Semaphore semaphore{1};
-        green::Semaphore::Ready free{semaphore};
-        CHECK(green::detail::park(free, green::Deadline::never()));
-        CHECK(semaphore.wait_available() == 1u);
-        CHECK(semaphore.permits() == 1);
-        CHECK(semaphore.waiting() == 0);
-    });
-}
-
 TEST_CASE("C061: lock basics", "[conformance]") {
     run_green([] {
         green::Semaphore none{0};

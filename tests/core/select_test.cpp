@@ -8,6 +8,7 @@
 #include <green/event.hpp>
 #include <green/greenlet.hpp>
 #include <green/lock.hpp>
+#include <green/operation.hpp>
 #include <green/queue.hpp>
 #include <green/select.hpp>
 #include <green/timeout.hpp>

@@ -53,7 +53,7 @@ class Channel : public detail::Gets<Channel<T>, T> {
     bool put(T&& item, Deadline deadline = Deadline::never()) {
         Putter putter{*this, item};
         do {
-            if (!putter.wait(deadline)) return false;
+            if (!detail::park(putter, deadline)) return false;
         } while (!putter.taken());
         return true;
     }
@@ -200,7 +200,7 @@ class Channel<T>::Putter final : public detail::WaitNode {
     /// waits. Switches, unless the item has been taken. Throws Closed when it fired because the
     /// channel was closed; the item was not moved then.
     void take() {
-        while (!taken()) wait(Deadline::never());
+        while (!taken()) detail::park(*this, Deadline::never());
     }
 
     bool arm() override {
@@ -218,6 +218,7 @@ class Channel<T>::Putter final : public detail::WaitNode {
         channel_->tell_lookers();
         return false;
     }
+    [[nodiscard]] bool beyond_recall() const noexcept override { return stage_ == Stage::taken; }
     void describe(std::string& into) const override { into += "a channel's put"; }
 
  private:
@@ -243,17 +244,6 @@ class Channel<T>::Putter final : public detail::WaitNode {
         return std::move(*item_);
     }
 
-    /// Returns whether it fired. A kill that comes after the item was taken is put off.
-    bool wait(Deadline deadline) {
-        try {
-            return detail::park(*this, deadline);
-        } catch (...) {
-            if (stage_ != Stage::taken) throw;
-            const Shield shield;
-            detail::kill(detail::current_task(), std::current_exception());
-            return true;
-        }
-    }
     /// To be asked when it has fired: false when it has lost its getter and must wait again.
     bool taken() {
         if (stage_ == Stage::paired) {

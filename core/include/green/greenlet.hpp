@@ -42,8 +42,9 @@ class AnyGreenlet {
     /// Interrupts it at its suspension point, then waits until it has ended. Switches, unless it
     /// has ended or never ran: one that was never switched to ends without running an instruction.
     /// Returns false once `deadline` has passed: it caught the interrupt and lives on.
-    /// Killing the current greenlet throws here. `reason` becomes its outcome; GreenletExit is a
-    /// success.
+    /// Killing the current greenlet throws here, or, under a Shield, at the first suspension point
+    /// after it. `reason` becomes its outcome; GreenletExit is a success, and what a null one
+    /// means.
     bool kill(Deadline deadline = Deadline::never()) const;
     bool kill(std::exception_ptr reason, Deadline deadline = Deadline::never()) const;
     /// The same without waiting.
@@ -228,6 +229,8 @@ requires std::invocable<std::decay_t<Function>, std::decay_t<Arguments>...>
 void yield();
 /// Sleeps for a time, measured from now; zero or less is yield(). Switches.
 void sleep(Duration duration);
+/// Sleeps until a moment of green::now()'s clock; yield() when it has passed. Switches.
+void sleep_until(TimePoint when);
 /// Sleeps until nothing else is ready to run. Switches.
 void idle();
 
@@ -257,6 +260,7 @@ inline std::vector<AnyGreenlet> joinall(std::initializer_list<AnyGreenlet> green
 }
 
 /// Kills all, then waits for them. Returns the survivors once `deadline` has passed. Switches.
+/// The current greenlet, if it is among them, is killed last.
 std::vector<AnyGreenlet> killall(std::span<const AnyGreenlet> greenlets,
                                  Deadline deadline = Deadline::never());
 inline std::vector<AnyGreenlet> killall(std::initializer_list<AnyGreenlet> greenlets,

@@ -2,6 +2,7 @@
 // Meeting places: a Latch opens once, a Barrier again and again.
 
 #include <cstddef>
+#include <cstdint>
 #include <functional>
 
 #include <green/deadline.hpp>
@@ -83,6 +84,7 @@ class Barrier {
 
     std::size_t parties_;
     std::size_t missing_;
+    std::uint64_t trips_ = 0;  // how often all have arrived
     std::function<void()> completion_;
     detail::WaitList<Waiter> waiters_;
 };

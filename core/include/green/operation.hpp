@@ -21,4 +21,21 @@ template <class Sink>
     return typename Sink::Putter{sink, item};
 }
 
+/// An operation that takes a permit of a semaphore: it is held when node() has fired. One that does
+/// not fire leaves no trace. Borrows `semaphore`.
+template <class Semaphore>
+class Acquisition {
+ public:
+    explicit Acquisition(Semaphore& semaphore) noexcept : node_{semaphore} {}
+    [[nodiscard]] detail::WaitNode& node() noexcept { return node_; }
+    void take() noexcept {}
+
+ private:
+    typename Semaphore::Acquire node_;
+};
+template <class Semaphore>
+[[nodiscard]] auto acquire(Semaphore& semaphore) noexcept -> Acquisition<Semaphore> {
+    return Acquisition<Semaphore>{semaphore};
+}
+
 }  // namespace green

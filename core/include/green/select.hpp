@@ -12,6 +12,7 @@
 
 #include <green/deadline.hpp>
 #include <green/detail/park.hpp>
+#include <green/operation.hpp>
 
 namespace green {
 

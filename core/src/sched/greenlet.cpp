@@ -45,11 +45,12 @@ bool AnyGreenlet::join(Deadline deadline) const {
 bool AnyGreenlet::kill(Deadline deadline) const { return kill(exit_reason(), deadline); }
 bool AnyGreenlet::kill(std::exception_ptr reason, Deadline deadline) const {
     kill_soon(std::move(reason));
-    return join(deadline);
+    // Under a shield it does not throw yet, and nobody can wait for his own end.
+    return task_.get() != &detail::current_task() && join(deadline);
 }
 void AnyGreenlet::kill_soon() const { kill_soon(exit_reason()); }
 void AnyGreenlet::kill_soon(std::exception_ptr reason) const {
-    detail::kill(*task_, std::move(reason));
+    detail::kill(*task_, reason ? std::move(reason) : exit_reason());
 }
 
 std::exception_ptr AnyGreenlet::exception() const noexcept {
@@ -66,14 +67,21 @@ void AnyGreenlet::rethrow_failure() const {
 
 void yield() { detail::Hub::current().yield(); }
 
-void sleep(Duration duration) {
-    if (duration <= Duration::zero()) {
+namespace {
+
+void sleep_to(Deadline deadline) {
+    if (deadline == Deadline::passed()) {
         yield();
         return;
     }
-    After::Ready node{after(duration)};
+    After::Ready node{After{deadline}};
     detail::park(node, Deadline::never());
 }
+
+}  // namespace
+
+void sleep(Duration duration) { sleep_to(duration); }
+void sleep_until(TimePoint when) { sleep_to(Deadline::at(when)); }
 
 void idle() { detail::Hub::current().wait_idle(); }
 
@@ -98,10 +106,19 @@ std::vector<AnyGreenlet> joinall(std::span<const AnyGreenlet> greenlets, JoinOpt
 }
 
 std::vector<AnyGreenlet> killall(std::span<const AnyGreenlet> greenlets, Deadline deadline) {
-    for (const AnyGreenlet& greenlet : greenlets) greenlet.kill_soon();
+    const AnyGreenlet me = current();
+    bool me_too = false;
+    for (const AnyGreenlet& greenlet : greenlets) {
+        if (greenlet == me) {
+            me_too = true;
+        } else {
+            greenlet.kill_soon();
+        }
+    }
+    if (me_too) me.kill_soon();  // the last, since it throws here
     std::vector<AnyGreenlet> survivors;
     for (const AnyGreenlet& greenlet : greenlets) {
-        if (!greenlet.join(deadline)) survivors.push_back(greenlet);
+        if (greenlet == me || !greenlet.join(deadline)) survivors.push_back(greenlet);
     }
     return survivors;
 }

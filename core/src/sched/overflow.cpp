@@ -5,6 +5,7 @@
 #include <cstring>
 #include <new>
 #include <unistd.h>
+#include <utility>
 
 #include <green/sys.hpp>
 
@@ -69,7 +70,7 @@ bool install() noexcept {
 OverflowWatch::OverflowWatch(const StackPool& pool) noexcept {
     static const bool installed = install();
     (void)installed;
-    watched = &pool;
+    outer_ = std::exchange(watched, &pool);
     stack_t present{};
     if (::sigaltstack(nullptr, &present) == 0 && (present.ss_flags & SS_DISABLE) == 0) return;
     alternate_.reset(new (std::nothrow) char[alternate_size]);
@@ -81,7 +82,7 @@ OverflowWatch::OverflowWatch(const StackPool& pool) noexcept {
 }
 
 OverflowWatch::~OverflowWatch() {
-    watched = nullptr;
+    watched = outer_;
     if (!alternate_) return;
     stack_t none{};
     none.ss_flags = SS_DISABLE;

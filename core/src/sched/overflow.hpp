@@ -17,6 +17,7 @@ class OverflowWatch {
     ~OverflowWatch();
 
  private:
+    const StackPool* outer_;             // of a hub that this one stands before, for a while
     std::unique_ptr<char[]> alternate_;  // a signal stack, where the thread had none
 };
 

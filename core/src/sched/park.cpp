@@ -78,16 +78,19 @@ template <std::size_t Extent>
     }
     bool fired = false;
     bool lost = false;
+    bool beyond_recall = false;
     for (WaitNode* node : nodes) {
         if (node->fired()) {
             fired = true;
+            if (me.attention) [[unlikely]]
+                beyond_recall = node->beyond_recall();
         } else if (node->lost()) {
             lost = true;
         } else {
             node->disarm();
         }
     }
-    if (me.attention) [[unlikely]] {
+    if (me.attention && !beyond_recall) [[unlikely]] {
         try {
             deliver(fired);
         } catch (...) {

@@ -96,8 +96,8 @@ std::string Hub::name_of(const Task* task, std::uint64_t id) {
 }
 
 void Hub::report_error(const ErrorReport& report) noexcept {
-    if (is_fatal(report.error)) {
-        if (!main_.kill) main_.kill = report.error;
+    if (is_fatal(report.error) && !main_.kill) {  // a second one at once is reported as others are
+        main_.kill = report.error;
         interrupt(main_);
         return;
     }
@@ -124,7 +124,7 @@ ErrorReport Hub::report_of(Task& task) {
 }
 
 void Hub::report_failure(Task& task) noexcept {
-    if (error_policy_ == ErrorPolicy::immediate) {
+    if (error_policy_ == ErrorPolicy::immediate || is_fatal(task.failure)) {
         try {
             report_error(report_of(task));
         } catch (...) {  // no memory for the report

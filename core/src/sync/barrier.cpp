@@ -11,20 +11,24 @@ class Barrier::Waiter final : public detail::WaitNode {
     explicit Waiter(Barrier& barrier) noexcept
         : WaitNode{detail::Reach::inside}, barrier_{&barrier} {}
     bool arm() override {
+        trip_ = barrier_->trips_;
         if (barrier_->arrive()) return true;
         barrier_->waiters_.push_back(*this);
         return false;
     }
     void disarm() noexcept override {
         unlink();
-        ++barrier_->missing_;
+        if (!passed()) ++barrier_->missing_;
     }
+    /// All have arrived since, also when the wait was ended by something else just before.
+    [[nodiscard]] bool passed() const noexcept { return barrier_->trips_ != trip_; }
     void describe(std::string& into) const override {
         into += "a barrier, " + std::to_string(barrier_->missing_) + " missing";
     }
 
  private:
     Barrier* barrier_;
+    std::uint64_t trip_ = 0;
 };
 
 Barrier::Barrier(std::size_t parties, std::function<void()> completion)
@@ -45,13 +49,14 @@ bool Barrier::arrive() {
         completion_();
     }
     missing_ = parties_;
+    ++trips_;
     waiters_.fire_all();
     return true;
 }
 
 bool Barrier::arrive_and_wait(Deadline deadline) {
     Waiter node{*this};
-    return detail::park(node, deadline);
+    return detail::park(node, deadline) || node.passed();
 }
 
 void Barrier::arrive_and_drop() {

@@ -83,6 +83,7 @@ class IntrusiveList {
     /// Puts them in order: before(a, b) says that a must come first. Stable; allocates nothing.
     template <class Before>
     void sort(Before before) noexcept {
+        if (is_sorted(before)) return;
         // Sorted runs of 1, 2, 4, ... elements wait in bins for another of their size, as the
         // digits of a binary counter wait for a carry. Only next_ is kept meanwhile.
         ListHook* bins[64] = {};
@@ -120,6 +121,15 @@ class IntrusiveList {
     }
 
  private:
+    template <class Before>
+    [[nodiscard]] bool is_sorted(Before& before) const noexcept {
+        if (empty()) return true;
+        for (const ListHook* hook = head_.next_; hook->next_ != &head_; hook = hook->next_) {
+            if (before(static_cast<const T&>(*hook->next_), static_cast<const T&>(*hook)))
+                return false;
+        }
+        return true;
+    }
     /// Of two sorted chains, the elements of `a` being the earlier ones of equals.
     template <class Before>
     static ListHook* merged(ListHook* a, ListHook* b, Before& before) noexcept {

@@ -77,6 +77,9 @@ class WaitNode : public ListHook {
     virtual bool arm() = 0;
     virtual void disarm() noexcept { unlink(); }
     virtual void abandon() noexcept {}
+    /// For one that has fired: what it waited for cannot be undone any more, so that an interrupt
+    /// must wait until the next suspension point instead.
+    [[nodiscard]] virtual bool beyond_recall() const noexcept { return false; }
     /// What is waited on, for reports: "event", "fd 7 readable".
     virtual void describe(std::string& into) const = 0;
 
