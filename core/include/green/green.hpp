@@ -25,7 +25,9 @@
 #include <green/shared_mutex.hpp>
 #include <green/signals.hpp>
 #include <green/socket.hpp>
+#include <green/thread_event.hpp>
 #include <green/thread_pool.hpp>
+#include <green/thread_queue.hpp>
 #include <green/timeout.hpp>
 #include <green/trace.hpp>
 #include <green/wait.hpp>

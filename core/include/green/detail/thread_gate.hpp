@@ -1,0 +1,93 @@
+#pragma once
+// Waiting for something that threads share. A greenlet waits in its hub; a thread without a hub
+// blocks.
+//
+//  G1  Everything in a gate is guarded by its owner's mutex.
+//  G2  A permit goes to the one who has waited longest, of whatever thread. While it is on its way
+//      to a greenlet, nobody else can take it.
+//  G3  Who leaves instead of passing, by an interrupt or a deadline, or because another node of the
+//      same wait was first, gives the permit to the next one.
+//  G4  Hubs are told with the mutex held, about waiters that have not left: a greenlet leaves with
+//      the mutex held too, and before its hub goes.
+
+#include <condition_variable>
+#include <cstddef>
+#include <cstdint>
+#include <memory>
+#include <mutex>
+#include <string>
+
+#include <green/deadline.hpp>
+#include <green/detail/intrusive.hpp>
+#include <green/detail/park.hpp>
+
+namespace green::detail {
+
+/// Lets as many pass as it has permits, or everybody while it is open.
+class ThreadGate {
+ public:
+    /// `what` is for reports, and a constant.
+    ThreadGate(std::mutex& owners, std::ptrdiff_t permits, const char* what) noexcept
+        : mutex_{&owners}, permits_{permits}, what_{what} {}
+    ThreadGate(const ThreadGate&) = delete;
+    ThreadGate& operator=(const ThreadGate&) = delete;
+
+    /// Takes a permit, waiting for one, unless the gate is or becomes open. Switches in a thread
+    /// that has a hub, blocks one that has none. `lock` holds the owner's mutex, but not while this
+    /// waits, nor when it throws. Returns false once `deadline` has passed.
+    [[nodiscard]] bool pass(std::unique_lock<std::mutex>& lock, Deadline deadline);
+
+    // With the mutex held:
+
+    [[nodiscard]] bool try_pass() noexcept;
+    /// Adds permits, or takes some away, also such as are not there yet.
+    void admit(std::ptrdiff_t permits = 1) noexcept;
+    /// All who wait pass, and whoever comes until shut().
+    void open() noexcept;
+    void shut() noexcept { open_ = false; }
+    [[nodiscard]] bool is_open() const noexcept { return open_; }
+    [[nodiscard]] std::size_t waiting() const noexcept { return waiters_.size(); }
+
+ private:
+    struct HubWaiter;
+    struct ThreadWaiter;
+
+ public:
+    /// One wait of a greenlet.
+    class Node : public WaitNode {
+     public:
+        explicit Node(ThreadGate& gate) noexcept : WaitNode{Reach::outside}, gate_{&gate} {}
+        bool arm() override;
+        void disarm() noexcept override { leave(); }
+        void abandon() noexcept override { leave(); }
+        void describe(std::string& into) const override { into += gate_->what_; }
+
+     private:
+        void leave() noexcept;
+
+        ThreadGate* gate_;
+        std::shared_ptr<HubWaiter> waiter_;
+    };
+
+ private:
+    enum class Grant : std::uint8_t { none, permit, open };
+
+    struct Waiter : ListHook {
+        virtual void wake() noexcept = 0;
+        Grant grant = Grant::none;
+
+     protected:
+        Waiter() = default;
+        ~Waiter() = default;
+    };
+
+    void grant(Grant grant) noexcept;
+
+    std::mutex* mutex_;
+    std::ptrdiff_t permits_;
+    const char* what_;
+    bool open_ = false;
+    IntrusiveList<Waiter> waiters_;
+};
+
+}  // namespace green::detail

@@ -1,0 +1,119 @@
+#pragma once
+// Events and results from thread to thread. They cost a lock each time, and a wake-up of the other
+// hub where somebody waits; within one hub, Event and AsyncResult cost next to nothing.
+
+#include <concepts>
+#include <exception>
+#include <mutex>
+#include <optional>
+#include <utility>
+
+#include <green/deadline.hpp>
+#include <green/detail/thread_gate.hpp>
+#include <green/errors.hpp>
+
+namespace green {
+
+/// A flag that any thread sets and any thread waits for: a greenlet in its hub, a thread without a
+/// hub by blocking. Whose wait has returned may destroy it, also while set() is still returning.
+class ThreadEvent {
+ public:
+    [[nodiscard]] bool is_set() const noexcept {
+        const std::lock_guard lock{mutex_};
+        return gate_.is_open();
+    }
+    /// Sets the flag and wakes all who wait. Never switches.
+    void set() noexcept {
+        const std::lock_guard lock{mutex_};
+        gate_.open();
+    }
+    /// Only later waits see it: those that set() woke return true all the same.
+    void clear() noexcept {
+        const std::lock_guard lock{mutex_};
+        gate_.shut();
+    }
+    /// Waits until the flag is set. Switches, unless it is.
+    /// Returns false once `deadline` has passed.
+    bool wait(Deadline deadline = Deadline::never()) {
+        std::unique_lock lock{mutex_};
+        return gate_.pass(lock, deadline);
+    }
+
+    /// One wait of a greenlet, together with others.
+    class Ready final : public detail::ThreadGate::Node {
+     public:
+        explicit Ready(ThreadEvent& event) noexcept : Node{event.gate_} {}
+    };
+
+ private:
+    mutable std::mutex mutex_;
+    detail::ThreadGate gate_{mutex_, 0, "an event of several threads"};
+};
+
+/// A value, or an error, that comes once, from any thread to any thread. The first to set it wins.
+/// Whose wait has returned may destroy it, as with ThreadEvent.
+template <class T>
+class ThreadAsyncResult {
+ public:
+    /// Returns false when it was set before. Never switches.
+    bool set(T value) {
+        const std::lock_guard lock{mutex_};
+        if (gate_.is_open()) return false;
+        value_.emplace(std::move(value));
+        gate_.open();
+        return true;
+    }
+    bool set_exception(std::exception_ptr error) noexcept {
+        const std::lock_guard lock{mutex_};
+        if (gate_.is_open()) return false;
+        error_ = std::move(error);
+        gate_.open();
+        return true;
+    }
+    [[nodiscard]] bool ready() const noexcept {
+        const std::lock_guard lock{mutex_};
+        return gate_.is_open();
+    }
+
+    /// Waits for it without raising its error. Switches, unless it is there.
+    /// Returns false once `deadline` has passed.
+    bool wait(Deadline deadline = Deadline::never()) {
+        std::unique_lock lock{mutex_};
+        return gate_.pass(lock, deadline);
+    }
+    /// Waits for the value, or rethrows the error, the same object each time. Switches, unless it
+    /// is there.
+    const T& get() {
+        wait();
+        if (error_) std::rethrow_exception(error_);
+        return *value_;
+    }
+    /// As get(); throws a Timeout of its own once `deadline` has passed.
+    const T& get(Deadline deadline) {
+        if (!wait(deadline)) throw Timeout{0};
+        return get();
+    }
+    /// The value if it comes within `limit`.
+    std::optional<T> get_for(Duration limit) requires std::copy_constructible<T> {
+        if (!wait(limit)) return std::nullopt;
+        return get();
+    }
+    /// The value if it is there. Never switches.
+    std::optional<T> try_get() requires std::copy_constructible<T> {
+        return ready() ? std::optional<T>{get()} : std::nullopt;
+    }
+
+    /// One wait of a greenlet, together with others.
+    class Ready final : public detail::ThreadGate::Node {
+     public:
+        explicit Ready(ThreadAsyncResult& result) noexcept : Node{result.gate_} {}
+    };
+
+ private:
+    mutable std::mutex mutex_;
+    detail::ThreadGate gate_{mutex_, 0, "a result of another thread"};
+    std::optional<T> value_;  // these two never change once the gate is open
+    std::exception_ptr error_;
+};
+
+}  // namespace green

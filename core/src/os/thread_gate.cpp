@@ -1,0 +1,98 @@
+#include <chrono>
+#include <utility>
+
+#include <green/detail/thread_gate.hpp>
+#include <green/hub.hpp>
+
+#include "sched/hub.hpp"
+
+namespace green::detail {
+
+/// Outlives the greenlet's wait while the news of it is on its way to the hub.
+struct ThreadGate::HubWaiter final : Waiter, std::enable_shared_from_this<HubWaiter> {
+    explicit HubWaiter(Node& its_node) : node{&its_node} {}
+
+    void wake() noexcept override {
+        hub.post([self = shared_from_this()] { self->arrive(); });
+    }
+    void arrive() noexcept {
+        // Where something else has ended the wait already, the node is about to leave, and gives
+        // back what it was granted.
+        if (node != nullptr && node->open()) std::exchange(node, nullptr)->fire();
+    }
+
+    HubRef hub;
+    Node* node;  // the hub's; nullptr when it has left
+};
+
+struct ThreadGate::ThreadWaiter final : Waiter {
+    void wake() noexcept override { granted.notify_one(); }
+
+    std::condition_variable granted;
+};
+
+bool ThreadGate::Node::arm() {
+    const std::lock_guard lock{*gate_->mutex_};
+    if (gate_->try_pass()) return true;
+    waiter_ = std::make_shared<HubWaiter>(*this);
+    gate_->waiters_.push_back(*waiter_);
+    return false;
+}
+
+void ThreadGate::Node::leave() noexcept {
+    const auto waiter = std::exchange(waiter_, nullptr);
+    if (!waiter) return;
+    waiter->node = nullptr;
+    const std::lock_guard lock{*gate_->mutex_};
+    waiter->unlink();
+    if (waiter->grant == Grant::permit) gate_->admit();
+}
+
+bool ThreadGate::try_pass() noexcept {
+    if (open_) return true;
+    if (permits_ <= 0) return false;
+    --permits_;
+    return true;
+}
+
+bool ThreadGate::pass(std::unique_lock<std::mutex>& lock, Deadline deadline) {
+    if (try_pass()) return true;
+    if (Hub::current_or_null() != nullptr) {
+        lock.unlock();
+        Node node{*this};
+        const bool passed = park(node, deadline);
+        lock.lock();
+        return passed;
+    }
+    if (deadline.has_passed()) return false;
+    ThreadWaiter me;
+    waiters_.push_back(me);
+    const auto granted = [&me] { return me.grant != Grant::none; };
+    if (deadline.is_never()) {
+        me.granted.wait(lock, granted);
+        return true;
+    }
+    return me.granted.wait_until(lock, deadline.when(), granted);  // leaves the list with `me`
+}
+
+void ThreadGate::grant(Grant grant) noexcept {
+    Waiter& first = waiters_.front();
+    first.unlink();
+    first.grant = grant;
+    first.wake();
+}
+
+void ThreadGate::admit(std::ptrdiff_t permits) noexcept {
+    permits_ += permits;
+    while (permits_ > 0 && !waiters_.empty()) {
+        --permits_;
+        grant(Grant::permit);
+    }
+}
+
+void ThreadGate::open() noexcept {
+    open_ = true;
+    while (!waiters_.empty()) grant(Grant::open);
+}
+
+}  // namespace green::detail

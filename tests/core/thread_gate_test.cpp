@@ -1,0 +1,143 @@
+#include <array>
+#include <memory>
+#include <mutex>
+#include <thread>
+
+#include <catch2/catch.hpp>
+
+#include <green/detail/thread_gate.hpp>
+#include <green/green.hpp>
+
+#include "support/gate.hpp"
+#include "support/run_green.hpp"
+
+using namespace green;
+using namespace std::chrono_literals;
+using detail::ThreadGate;
+using detail::WaitNode;
+using tests::run_green_for_real;
+using tests::settle;
+
+namespace {
+
+struct Owner {
+    std::mutex mutex;
+    ThreadGate gate{mutex, 0, "a test"};
+
+    void admit(int permits = 1) {
+        const std::lock_guard lock{mutex};
+        gate.admit(permits);
+    }
+    bool pass(Deadline deadline = Deadline::never()) {
+        std::unique_lock lock{mutex};
+        const bool passed = gate.pass(lock, deadline);
+        CHECK(lock.owns_lock());
+        return passed;
+    }
+    bool try_pass() {
+        const std::lock_guard lock{mutex};
+        return gate.try_pass();
+    }
+    std::size_t waiting() {
+        const std::lock_guard lock{mutex};
+        return gate.waiting();
+    }
+};
+
+}  // namespace
+
+TEST_CASE("thread gate: as many pass as there are permits, and a debt is paid first",
+          "[core][os]") {
+    run_green_for_real([] {
+        Owner owner;
+        CHECK_FALSE(owner.try_pass());
+        owner.admit(2);
+        CHECK(owner.pass());
+        CHECK(owner.try_pass());
+        CHECK_FALSE(owner.pass(Deadline::passed()));
+        owner.admit(-2);
+        auto waiter = spawn([&] { return owner.pass(); });
+        settle();
+        owner.admit(2);
+        settle();
+        CHECK_FALSE(waiter.ready());
+        owner.admit();
+        CHECK(waiter.get());
+        CHECK_FALSE(owner.try_pass());
+    });
+}
+
+TEST_CASE("thread gate: of several nodes of one wait one takes a permit, the others leave theirs",
+          "[core][os]") {
+    run_green_for_real([] {
+        Owner owners[2];
+        auto both = spawn([&] {
+            ThreadGate::Node first{owners[0].gate};
+            ThreadGate::Node second{owners[1].gate};
+            const std::array<WaitNode*, 2> nodes{&first, &second};
+            CHECK(detail::park(nodes, Deadline::never()));
+            return first.fired() + second.fired();
+        });
+        settle();
+        // Both are granted before the hub hears of either.
+        owners[1].admit();
+        owners[0].admit();
+        CHECK(both.get() == 1);
+        CHECK(owners[0].try_pass() + owners[1].try_pass() == 1);
+    });
+}
+
+TEST_CASE("thread gate: what is granted to one whose limit passes at the same time is not lost",
+          "[core][os]") {
+    run_green_for_real([] {
+        Owner owner;
+        int passed = 0;
+        constexpr int rounds = 200;
+        for (int i = 0; i < rounds; ++i) {
+            std::thread other{[&] { owner.admit(); }};
+            passed += owner.pass(std::chrono::microseconds(i % 50)) ? 1 : 0;
+            other.join();
+        }
+        while (owner.try_pass()) ++passed;
+        CHECK(passed == rounds);
+    });
+}
+
+TEST_CASE("thread gate: threads without a hub block, and leave when their limit passes",
+          "[core][os]") {
+    Owner owner;
+    std::thread leaves{[&] { CHECK_FALSE(owner.pass(1ms)); }};
+    leaves.join();
+    CHECK(owner.waiting() == 0);
+    std::thread stays{[&] { CHECK(owner.pass(20s)); }};
+    std::thread waits{[&] { CHECK(owner.pass()); }};
+    tests::until([&] { return owner.waiting() == 2; });
+    owner.admit();
+    owner.admit();
+    stays.join();
+    waits.join();
+    CHECK_FALSE(owner.try_pass());
+    CHECK(detail::Hub::current_or_null() == nullptr);
+}
+
+TEST_CASE("thread gate: a wait where none is possible throws and leaves nothing behind",
+          "[core][os]") {
+    run_green_for_real([] {
+        Owner owner;
+        const NoSwitch fence{"a test"};
+        CHECK_THROWS_AS(owner.pass(), BlockingInHub);
+        CHECK(owner.waiting() == 0);
+        owner.admit();
+        CHECK(owner.pass());  // needs no wait
+    });
+}
+
+TEST_CASE("thread gate: reports say what is waited for", "[core][os]") {
+    run_green_for_real([] {
+        Owner owner;
+        auto waiter = spawn([&] { owner.pass(); });
+        settle();
+        CHECK(hub_report().find("waits on a test") != std::string::npos);
+        waiter.kill();
+    });
+}
