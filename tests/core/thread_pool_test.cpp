@@ -2,10 +2,8 @@
 #include <atomic>
 #include <cerrno>
 #include <csignal>
-#include <future>
 #include <memory>
 #include <numeric>
-#include <semaphore>
 #include <stdexcept>
 #include <thread>
 #include <vector>
@@ -16,25 +14,13 @@
 #include <green/thread_pool.hpp>
 
 #include "support/faults.hpp"
+#include "support/gate.hpp"
 #include "support/run_green.hpp"
 
 using namespace green;
 using namespace std::chrono_literals;
+using tests::Gate;
 using tests::run_green_for_real;
-
-namespace {
-
-/// Keeps a thread busy until it is opened.
-struct Gate {
-    std::binary_semaphore entered{0};
-    std::binary_semaphore open{0};
-    void pass() {
-        entered.release();
-        open.acquire();
-    }
-};
-
-}  // namespace
 
 TEST_CASE("thread pool: apply gives the function's value, from another thread", "[core][os]") {
     run_green_for_real([] {
@@ -254,14 +240,138 @@ TEST_CASE("thread pool: hubs of several threads share one", "[core][os]") {
     for (int h = 0; h < 4; ++h) {
         hubs.emplace_back([&pool, &right, h] {
             const auto here = std::this_thread::get_id();
-            for (int i = 0; i < 100; ++i) {
-                const int value = pool.apply([=] { return h * 1000 + i; });
-                if (value == h * 1000 + i && here == std::this_thread::get_id()) ++right;
+            const auto call = [&] {
+                for (int i = 0; i < 100; ++i) {
+                    const int value = pool.apply([=] { return h * 1000 + i; });
+                    if (value == h * 1000 + i && here == std::this_thread::get_id()) ++right;
+                }
+            };
+            if (h == 0) {
+                call();  // a thread without a hub
+                CHECK(detail::Hub::current_or_null() == nullptr);
+            } else {
+                green::joinall({green::spawn(call), green::spawn(call)});
             }
         });
     }
     for (auto& hub : hubs) hub.join();
-    CHECK(right == 400);
+    CHECK(right == 700);
+}
+
+TEST_CASE("thread pool: a task gives its value in all the ways a greenlet does, to any thread",
+          "[core][os]") {
+    run_green_for_real([] {
+        ThreadPool pool{1};
+        Gate gate;
+        auto task = pool.spawn([&gate] {
+            gate.pass();
+            return std::string("value");
+        });
+        gate.entered.acquire();
+        CHECK_FALSE(task.ready());
+        CHECK_FALSE(task.try_get().has_value());
+        CHECK_FALSE(task.get_for(1ms).has_value());
+        std::string in_thread;
+        std::thread other{[&in_thread, task] { in_thread = task.get(); }};
+        gate.open.release();
+        CHECK(task.get_for(20s) == "value");
+        CHECK(task.try_get() == "value");
+        CHECK(task.get(Deadline::passed()) == "value");
+        other.join();
+        CHECK(in_thread == "value");
+        CHECK(task.take() == "value");
+    });
+}
+
+TEST_CASE("thread pool: a task can be waited for together with other things", "[core][os]") {
+    run_green_for_real([] {
+        ThreadPool pool{1};
+        Gate gate;
+        const auto task = pool.spawn([&gate] { gate.pass(); });
+        Event event;
+        const auto wait = [&] {
+            ThreadTask<void>::Ready ended{task};
+            detail::WaitList<detail::ListNode> nobody;
+            detail::ListNode other{nobody, "nothing"};
+            detail::WaitNode* const nodes[] = {&other, &ended};
+            detail::park(nodes, Deadline::never());
+            return ended.fired();
+        };
+        auto waiter = spawn(wait);
+        auto killed = spawn(wait);
+        tests::settle();
+        killed.kill();
+        gate.open.release();
+        CHECK(waiter.get());
+        CHECK(wait());  // at once
+    });
+}
+
+TEST_CASE("thread pool: apply in one of its own threads calls the function there", "[core][os]") {
+    run_green_for_real([] {
+        ThreadPool pool{1};
+        ThreadPool other{1};
+        CHECK(pool.apply([&] {
+            const auto here = std::this_thread::get_id();
+            CHECK(pool.apply([] { return std::this_thread::get_id(); }) == here);
+            CHECK(other.apply([] { return std::this_thread::get_id(); }) != here);
+            CHECK_THROWS_AS(pool.apply([]() -> int { throw 5; }), int);
+            return pool.apply([owned = std::make_unique<int>(3)] { return *owned; });
+        }) == 3);
+    });
+}
+
+TEST_CASE("thread pool: its functions get no hub, and are told why", "[core][os]") {
+    run_green_for_real([] {
+        ThreadPool pool{1, "files"};
+        GreenletLocal<int> local;
+        const auto refused = [&](auto function) {
+            CHECK_THROWS_WITH(pool.apply(function), Catch::Contains("the pool 'files'"));
+            CHECK(pool.apply([] { return detail::Hub::current_or_null() == nullptr; }));
+        };
+        refused([] { spawn([] {}); });
+        refused([] { (void)deferred([] {}); });
+        refused([] { sleep(1ms); });
+        refused([] { yield(); });
+        refused([] { Event{}.wait(); });
+        refused([&] { (void)local.get(); });
+        refused([] { const TimeoutScope limit{1s}; });
+        refused([] { HubRef{}.post([] {}); });
+        CHECK(pool.apply([&] { return !local.has_value() && ambient_deadline().is_never(); }));
+    });
+}
+
+TEST_CASE("thread pool: with the option its functions may, each thread in a hub of its own",
+          "[core][os]") {
+    run_green_for_real([] {
+        static std::atomic<int> freed{0};
+        struct Noted {
+            ~Noted() { ++freed; }
+        };
+        GreenletLocal<Noted> local;
+        freed = 0;
+        {
+            ThreadPool pool{{.max_threads = 1, .greenlets = true}};
+            CHECK(pool.apply([&] {
+                (void)local.get();
+                auto half = spawn([] {
+                    sleep(1ms);
+                    return 21;
+                });
+                return 2 * half.get();
+            }) == 42);
+            // What is left behind goes on with the next one, and ends with the thread.
+            pool.apply([] {
+                spawn([] {
+                    const Noted noted;
+                    sleep(1h);
+                });
+                yield();
+            });
+            CHECK(freed == 0);
+        }
+        CHECK(freed == 2);
+    });
 }
 
 TEST_CASE("thread pool: without a single thread spawn fails, and the next one succeeds",
@@ -274,6 +384,25 @@ TEST_CASE("thread pool: without a single thread spawn fails, and the next one su
         }
         CHECK(pool.queued() == 0);
         CHECK(pool.apply([] { return 2; }) == 2);
+    });
+}
+
+TEST_CASE("thread pool: with one thread instead of two it only takes longer", "[core][os]") {
+    run_green_for_real([] {
+        ThreadPool pool{{.max_threads = 2, .max_queue = 0}};
+        Gate gate;
+        auto first = pool.spawn([&gate] { gate.pass(); });
+        gate.entered.acquire();
+        std::optional<ThreadTask<int>> second;
+        {
+            const tests::FailNth failure{0, EAGAIN, sys::Call::sigprocmask};
+            second = pool.spawn([] { return 2; });
+            CHECK(failure.fired());
+            pool.set_max_threads(3);  // more cannot be had either
+        }
+        CHECK(pool.size() <= 2);
+        gate.open.release();
+        CHECK(second->get() == 2);
     });
 }
 

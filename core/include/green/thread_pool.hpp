@@ -1,118 +1,142 @@
 #pragma once
 // Native threads for calls that block: files, databases, foreign libraries.
 
-#include <concepts>
 #include <cstddef>
-#include <functional>
 #include <memory>
+#include <optional>
+#include <stop_token>
 #include <string>
 #include <type_traits>
 #include <utility>
 
 #include <green/deadline.hpp>
 #include <green/detail/thread_job.hpp>
-#include <green/errors.hpp>
+#include <green/thread_task.hpp>
 
 namespace green {
 
-/// What a function in a thread gives. Handles are copyable and belong to the thread, and the hub,
-/// in which spawn() was called; dropping the last one drops the result, the function runs on.
-template <class T>
-class ThreadTask {
- public:
-    using Reference = std::conditional_t<std::is_void_v<T>, void, std::add_lvalue_reference_t<T>>;
+namespace detail {
+class ThreadCrew;
+}
 
-    explicit ThreadTask(std::shared_ptr<detail::ThreadResult<T>> result)
-        : ticket_{std::make_shared<Ticket>(std::move(result))} {}
-
-    /// Waits until it has ended. Switches, unless it has. Returns false once `deadline` has passed.
-    bool join(Deadline deadline = Deadline::never()) const {
-        const auto held = ticket_;  // this handle may go while we wait
-        return held->result->wait(deadline);
-    }
-    /// Waits for its value. Switches, unless it has ended. Rethrows what the function threw.
-    Reference get() const {
-        const auto held = ticket_;
-        held->result->wait(Deadline::never());
-        if (held->result->error) std::rethrow_exception(held->result->error);
-        if constexpr (!std::is_void_v<T>) return *held->result->value;
-    }
-    /// As get(); throws a Timeout of its own once `deadline` has passed.
-    Reference get(Deadline deadline) const {
-        if (!join(deadline)) throw Timeout{0};
-        return get();
-    }
-    /// As get(), but moves the value out. Call it once.
-    T take() {
-        if constexpr (std::is_void_v<T>) {
-            get();
-        } else {
-            return std::move(get());
-        }
-    }
-    /// It has ended, and this hub has heard of it. Never switches.
-    [[nodiscard]] bool ready() const noexcept { return ticket_->result->done(); }
-
- private:
-    struct Ticket {
-        explicit Ticket(std::shared_ptr<detail::ThreadResult<T>> r) noexcept
-            : result{std::move(r)} {}
-        Ticket(const Ticket&) = delete;
-        Ticket& operator=(const Ticket&) = delete;
-        ~Ticket() { result->leave(); }
-        std::shared_ptr<detail::ThreadResult<T>> result;
-    };
-
-    std::shared_ptr<Ticket> ticket_;
+struct ThreadPoolOptions {
+    std::size_t max_threads = 10;
+    /// How many functions may wait beyond those that the threads run.
+    std::size_t max_queue = 1024;
+    /// After which a thread without work ends. Zero: at once.
+    Duration idle_time = std::chrono::seconds(5);
+    /// Functions may use greenlets: each thread makes a hub when one first does, which ends with
+    /// the thread. What a function leaves running goes on only while a later one waits there.
+    bool greenlets = false;
+    /// What `top -H` shows, 15 characters at the most.
+    std::string name = "pool";
 };
 
 /// Runs functions in native threads, in the order in which they came. Threads start when they are
-/// needed, have all signals blocked, and retire after some idle seconds. May be used from several
-/// threads; each waiter is woken in its own hub.
+/// needed, have all signals blocked, and retire when they are idle. May be used from any thread,
+/// with a hub or without: a greenlet waits in its hub, a thread without a hub blocks.
 ///
-/// A function that runs there must not touch greenlets, or anything else of a hub: pass it values,
-/// and take a value back. What it captures by reference has to outlive it, and a waiter that is
-/// killed does not wait for its end: hold a Shield, or capture by value.
+/// One pool for each kind of work that must not starve the others: threads() is for what is short;
+/// what can hang for long, such as a database or a foreign resolver, has a ThreadPool of its own,
+/// as large as the number of calls that shall hang at once.
+///
+/// A function that runs there must not use greenlets (they throw UsageError), unless the pool has
+/// the option: pass it values, and take a value back. What it captures by reference has to outlive
+/// it, and a waiter that is killed does not wait for its end: hold a Shield, or capture by value.
+/// It must not wait for another function of the same pool either, but by apply(): when all threads
+/// wait, none is left to work.
 class ThreadPool {
  public:
-    /// `name` is what `top -H` shows, 15 characters at the most.
-    explicit ThreadPool(std::size_t max_threads = 10, const std::string& name = "pool");
+    explicit ThreadPool(ThreadPoolOptions options);
+    explicit ThreadPool(std::size_t max_threads = ThreadPoolOptions{}.max_threads,
+                        std::string name = ThreadPoolOptions{}.name);
     ThreadPool(const ThreadPool&) = delete;
     ThreadPool& operator=(const ThreadPool&) = delete;
-    /// Drops what has not begun (its waiters get Closed) and blocks the thread until what runs has
-    /// ended.
+    /// As kill(), but blocks the thread until what runs has ended. kill() first, where other
+    /// greenlets should go on meanwhile.
     ~ThreadPool();
 
-    /// Runs the function in a thread. Never switches. The function is moved there, and destroyed
-    /// there when it has run. Throws std::system_error when not even one thread can be had.
-    template <class Function>
-    requires std::invocable<std::decay_t<Function>>
+    /// Runs the function in a thread. Switches while the pool is full; those who wait for room are
+    /// served in the order in which they came, whatever thread they are of. One of the pool's own
+    /// threads never waits for room, which it might be the one to make.
+    /// The function is moved when there is room for it, and destroyed where it has run.
+    /// Throws Closed, and std::system_error when not even one thread can be had.
+    template <detail::ThreadFunction Function>
     auto spawn(Function&& function) {
-        using T = std::decay_t<std::invoke_result_t<std::decay_t<Function>>>;
-        auto call = std::make_shared<detail::ThreadCall<T, std::decay_t<Function>>>(
-            std::forward<Function>(function));
-        submit(call);
-        return ThreadTask<T>{std::move(call)};
+        enter();
+        return admitted(std::forward<Function>(function));
     }
-    /// Runs the function in a thread and waits for its value, or rethrows. Switches.
-    template <class Function>
-    requires std::invocable<std::decay_t<Function>>
-    auto apply(Function&& function) { return spawn(std::forward<Function>(function)).take(); }
+    /// The same, or nothing when the pool is full. Never switches; safe in hub callbacks.
+    template <detail::ThreadFunction Function>
+    auto try_spawn(Function&& function)
+        -> std::optional<ThreadTask<detail::ThreadValue<Function>>> {
+        if (!try_enter()) return std::nullopt;
+        return admitted(std::forward<Function>(function));
+    }
+    /// Runs the function in a thread and waits for its value, or rethrows. Switches. A kill or a
+    /// timeout asks a function that takes a std::stop_token to stop. In one of the pool's own
+    /// threads it calls the function there.
+    template <detail::ThreadFunction Function>
+    auto apply(Function&& function) -> detail::ThreadValue<Function> {
+        if (const detail::ThreadJob* present = job_here()) {
+            std::decay_t<Function> own(std::forward<Function>(function));
+            return detail::call_in_thread(std::move(own), present->stop_token());
+        }
+        return spawn(std::forward<Function>(function)).take();
+    }
 
-    [[nodiscard]] std::size_t max_threads() const noexcept;
+    /// More threads let in who waits for room; fewer let threads end when they have done what they
+    /// do. Throws UsageError for 0.
+    void set_max_threads(std::size_t threads);
+    [[nodiscard]] std::size_t max_threads() const;
+    [[nodiscard]] std::size_t max_queue() const noexcept;
     /// Threads that live now.
     [[nodiscard]] std::size_t size() const;
     /// Functions that have not begun.
     [[nodiscard]] std::size_t queued() const;
+    /// Spawners that wait for room.
+    [[nodiscard]] std::size_t waiting() const;
+
+    /// Waits until nothing is queued or runs. Switches, unless that is so. Returns false once
+    /// `deadline` has passed.
+    bool join(Deadline deadline = Deadline::never()) const;
+    /// Refuses whatever comes, also from those who wait for room, and drops what has not begun:
+    /// both get Closed. Never waits.
+    void close() noexcept;
+    /// close(), asks what runs to stop, and join(). Switches while functions run.
+    bool kill(Deadline deadline = Deadline::never());
+
+    /// For tests: a crew that was made elsewhere.
+    explicit ThreadPool(std::shared_ptr<detail::ThreadCrew> crew) noexcept;
 
  private:
-    struct Crew;
+    void enter();
+    [[nodiscard]] bool try_enter();
+    void leave() noexcept;
     void submit(std::shared_ptr<detail::ThreadJob> job);
+    /// What this thread runs for this pool, or nullptr.
+    [[nodiscard]] const detail::ThreadJob* job_here() const noexcept;
 
-    std::unique_ptr<Crew> crew_;
+    template <class Function>
+    auto admitted(Function&& function) {
+        using T = detail::ThreadValue<Function>;
+        try {
+            auto call = std::make_shared<detail::ThreadCall<T, std::decay_t<Function>>>(
+                std::forward<Function>(function));
+            ThreadTask<T> task{call};
+            submit(std::move(call));
+            return task;
+        } catch (...) {
+            leave();
+            throw;
+        }
+    }
+
+    std::shared_ptr<detail::ThreadCrew> crew_;
 };
 
-/// The pool of this process, for all that has no pool of its own. What runs at exit is waited for.
+/// The pool of this process, for all that has no pool of its own. What runs at exit is asked to
+/// stop and waited for.
 ThreadPool& threads();
 
 }  // namespace green

@@ -12,7 +12,12 @@
 #include "sched/switching.hpp"
 
 namespace green::detail {
+void Hub::check_allowed() {
+    if (why_none != nullptr) throw UsageError(why_none);
+}
+
 Hub& Hub::make_for_thread() {
+    check_allowed();
     thread_local std::unique_ptr<Hub> hub;  // goes with the thread
     hub = std::make_unique<Hub>(make_ev_reactor(), config_for_thread);
     return *hub;

@@ -76,6 +76,11 @@ class Hub final : private ReactorSink {
     }
     [[nodiscard]] static Hub* current_or_null() noexcept { return this_threads; }
     static void configure(const HubConfig& config);
+    /// This thread gets no hub from now on: whoever would need one is told `why`, which is
+    /// borrowed.
+    static void forbid_for_thread(const char* why) noexcept { why_none = why; }
+    /// Throws UsageError where that is so.
+    static void check_allowed();
 
     [[nodiscard]] Task& running() noexcept { return *running_; }
     [[nodiscard]] TimePoint now() noexcept { return reactor_->now(); }
@@ -148,6 +153,7 @@ class Hub final : private ReactorSink {
     [[nodiscard]] static Hub& make_for_thread();
     static inline thread_local HubConfig config_for_thread;
     static inline constinit thread_local Hub* this_threads = nullptr;
+    static inline constinit thread_local const char* why_none = nullptr;
 
     static void* greenlet_entry() noexcept;
     static void* hub_entry() noexcept;

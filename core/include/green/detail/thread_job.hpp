@@ -1,25 +1,41 @@
 #pragma once
-// What the thread that works and the hub that waits have in common; gone with the later of them.
+// What the thread that works and those who wait for it have in common; gone with the last of them.
 
+#include <concepts>
 #include <exception>
 #include <functional>
-#include <memory>
 #include <mutex>
 #include <optional>
-#include <string>
+#include <stop_token>
 #include <type_traits>
 #include <utility>
 #include <variant>
 
 #include <green/deadline.hpp>
-#include <green/detail/park.hpp>
-#include <green/hub.hpp>
+#include <green/detail/thread_gate.hpp>
 
 namespace green::detail {
 
+template <class Function>
+concept Stoppable = std::invocable<std::decay_t<Function>, std::stop_token>;
+/// What a ThreadPool runs: a function without arguments, or one that takes a std::stop_token.
+template <class Function>
+concept ThreadFunction = Stoppable<Function> || std::invocable<std::decay_t<Function>>;
+
+template <ThreadFunction Function>
+decltype(auto) call_in_thread(Function&& function, const std::stop_token& stop) {
+    if constexpr (Stoppable<Function>) {
+        return std::invoke(std::forward<Function>(function), stop);
+    } else {
+        return std::invoke(std::forward<Function>(function));
+    }
+}
+template <class Function>
+using ThreadValue = std::decay_t<decltype(call_in_thread(std::declval<std::decay_t<Function>>(),
+                                                         std::declval<std::stop_token>()))>;
+
 class ThreadJob {
  public:
-    ThreadJob() : hub_{std::in_place} {}
     ThreadJob(const ThreadJob&) = delete;
     ThreadJob& operator=(const ThreadJob&) = delete;
     virtual ~ThreadJob() = default;
@@ -28,34 +44,26 @@ class ThreadJob {
     virtual void run() noexcept = 0;
     /// Instead of run(), when that will never be.
     virtual void refuse(std::exception_ptr why) noexcept = 0;
-    /// After either: tells the hub, if anybody is left there. From any thread.
-    static void finish(const std::shared_ptr<ThreadJob>& job) noexcept;
+    /// After either: tells all who wait.
+    void finish() noexcept;
 
-    /// In the hub: waits until it is finished. Switches, unless it is.
+    /// Switches, or blocks a thread that has no hub, unless it is finished.
     bool wait(Deadline deadline);
-    [[nodiscard]] bool done() const noexcept { return done_; }
-    /// In the hub: nobody is left there. From now on the hub may go.
-    void leave() noexcept;
+    [[nodiscard]] bool done() const noexcept;
+    /// For nodes that wait for it.
+    [[nodiscard]] ThreadGate& end() noexcept { return end_; }
+
+    /// Without a state when the function takes no token.
+    [[nodiscard]] std::stop_source& stop() noexcept { return stop_; }
+    [[nodiscard]] std::stop_token stop_token() const noexcept { return stop_.get_token(); }
+
+ protected:
+    explicit ThreadJob(std::stop_source stop) noexcept : stop_{std::move(stop)} {}
 
  private:
-    class Node final : public WaitNode {
-     public:
-        explicit Node(ThreadJob& job) noexcept : WaitNode{Reach::outside}, job_{&job} {}
-        bool arm() override {
-            if (job_->done_) return true;
-            job_->waiters_.push_back(*this);
-            return false;
-        }
-        void describe(std::string& into) const override { into += "a call in a thread"; }
-
-     private:
-        ThreadJob* job_;
-    };
-
-    std::mutex mutex_;           // for hub_: a thread that found it there may still be telling it
-    std::optional<HubRef> hub_;  // where the waiters are
-    bool done_ = false;          // the hub's, as are the waiters
-    WaitList<Node> waiters_;
+    std::stop_source stop_;
+    mutable std::mutex mutex_;
+    ThreadGate end_{mutex_, 0, "a call in a thread"};
 };
 
 template <class T>
@@ -63,21 +71,30 @@ class ThreadResult : public ThreadJob {
  public:
     void refuse(std::exception_ptr why) noexcept override { error = std::move(why); }
 
+    // The thread's until it has finished.
     std::optional<std::conditional_t<std::is_void_v<T>, std::monostate, T>> value;
     std::exception_ptr error;
+
+ protected:
+    using ThreadJob::ThreadJob;
 };
 
 template <class T, class Function>
 class ThreadCall final : public ThreadResult<T> {
  public:
-    explicit ThreadCall(Function function) : function_{std::move(function)} {}
+    template <class F>
+    explicit ThreadCall(F&& function)
+        : ThreadResult<T>{Stoppable<Function> ? std::stop_source{}
+                                              : std::stop_source{std::nostopstate}},
+          function_{std::in_place, std::forward<F>(function)} {}
 
     void run() noexcept override {
         try {
+            const std::stop_token stop = this->stop_token();
             if constexpr (std::is_void_v<T>) {
-                std::invoke(std::move(*function_));
+                call_in_thread(std::move(*function_), stop);
             } else {
-                this->value.emplace(std::invoke(std::move(*function_)));
+                this->value.emplace(call_in_thread(std::move(*function_), stop));
             }
         } catch (...) {
             this->error = std::current_exception();

@@ -1,0 +1,281 @@
+#include "os/thread_crew.hpp"
+
+#include <algorithm>
+#include <chrono>
+#include <csignal>
+#include <limits>
+#include <pthread.h>
+#include <utility>
+
+#include <green/sys.hpp>
+
+#include "os/signals_blocked.hpp"
+#include "sched/hub.hpp"
+
+namespace green::detail {
+
+void ThreadJob::finish() noexcept {
+    const std::lock_guard lock{mutex_};
+    end_.open();
+}
+
+bool ThreadJob::wait(Deadline deadline) {
+    std::unique_lock lock{mutex_};
+    return end_.pass(lock, deadline);
+}
+
+bool ThreadJob::done() const noexcept {
+    const std::lock_guard lock{mutex_};
+    return end_.is_open();
+}
+
+namespace {
+
+class RealIdleWait final : public IdleWait {
+ public:
+    void wait(std::condition_variable& work, std::unique_lock<std::mutex>& lock, Duration limit,
+              const std::function<bool()>& ready) override {
+        constexpr Duration longest = std::chrono::hours(24 * 365);  // more would overflow
+        (void)work.wait_for(lock, std::min(limit, longest), ready);
+    }
+};
+
+/// What the present thread is for. It runs for one crew all its life.
+struct Place {
+    const ThreadCrew* crew = nullptr;
+    const ThreadJob* job = nullptr;
+};
+constinit thread_local Place place;
+
+// What a thread itself does wrong must reach its handlers; everything else is for the hubs.
+void let_faults_through() noexcept {
+    sigset_t faults;
+    sigemptyset(&faults);
+    for (const int signal : {SIGSEGV, SIGBUS, SIGFPE, SIGILL, SIGTRAP, SIGSYS}) {
+        sigaddset(&faults, signal);
+    }
+    (void)sys::sigprocmask(SIG_UNBLOCK, &faults, nullptr);
+}
+
+std::ptrdiff_t room_for(std::size_t threads, std::size_t queue) {
+    if (threads == 0) throw UsageError("a ThreadPool needs at least one thread");
+    constexpr auto most = static_cast<std::size_t>(std::numeric_limits<std::ptrdiff_t>::max() / 4);
+    return static_cast<std::ptrdiff_t>(std::min(threads, most) + std::min(queue, most));
+}
+
+}  // namespace
+
+ThreadCrew::ThreadCrew(ThreadPoolOptions options, std::unique_ptr<IdleWait> idle_wait)
+    : options_{std::move(options)},
+      why_no_greenlets_{"greenlets in a thread of the pool '" + options_.name +
+                        "', which was made without ThreadPoolOptions::greenlets"},
+      idle_wait_{idle_wait ? std::move(idle_wait) : std::make_unique<RealIdleWait>()},
+      max_threads_{options_.max_threads},
+      room_{mutex_, room_for(options_.max_threads, options_.max_queue), "room in a thread pool"} {
+    nothing_left_.open();
+}
+
+// --- from the spawners' side ---
+
+void ThreadCrew::check_open() const {
+    if (closed_) throw Closed("the thread pool is closed");
+}
+
+void ThreadCrew::accept() noexcept {
+    if (accepted_++ == 0) nothing_left_.shut();
+}
+
+void ThreadCrew::enter() {
+    std::unique_lock lock{mutex_};
+    check_open();
+    if (place.crew == this) {
+        room_.admit(-1);
+    } else {
+        (void)room_.pass(lock, Deadline::never());
+        check_open();
+    }
+    accept();
+}
+
+bool ThreadCrew::try_enter() {
+    const std::lock_guard lock{mutex_};
+    check_open();
+    if (!room_.try_pass()) return false;
+    accept();
+    return true;
+}
+
+void ThreadCrew::ended(std::size_t count) noexcept {
+    accepted_ -= count;
+    room_.admit(static_cast<std::ptrdiff_t>(count));
+    if (accepted_ == 0) nothing_left_.open();
+}
+
+void ThreadCrew::leave() noexcept {
+    const std::lock_guard lock{mutex_};
+    ended(1);
+}
+
+void ThreadCrew::submit(Job job) {
+    join_retired();
+    const std::lock_guard lock{mutex_};
+    check_open();
+    queue_.push_back(std::move(job));
+    try {
+        start_workers();
+    } catch (...) {
+        // With fewer threads it takes longer; with none it would take for ever.
+        if (alive_.empty()) {
+            queue_.pop_back();
+            throw;
+        }
+    }
+    work_.notify_one();
+}
+
+void ThreadCrew::set_max_threads(std::size_t threads) {
+    const std::lock_guard lock{mutex_};
+    room_.admit(room_for(threads, options_.max_queue) - room_for(max_threads_, options_.max_queue));
+    max_threads_ = threads;
+    work_.notify_all();
+    try {
+        start_workers();
+    } catch (...) {  // those that cannot be had now are tried again with the next function
+    }
+}
+
+std::size_t ThreadCrew::max_threads() const {
+    const std::lock_guard lock{mutex_};
+    return max_threads_;
+}
+
+std::size_t ThreadCrew::size() const {
+    const std::lock_guard lock{mutex_};
+    return alive_.size();
+}
+
+std::size_t ThreadCrew::queued() const {
+    const std::lock_guard lock{mutex_};
+    return queue_.size();
+}
+
+std::size_t ThreadCrew::waiting() const {
+    const std::lock_guard lock{mutex_};
+    return room_.waiting();
+}
+
+bool ThreadCrew::join(Deadline deadline) {
+    std::unique_lock lock{mutex_};
+    return nothing_left_.pass(lock, deadline);
+}
+
+void ThreadCrew::close() noexcept {
+    std::deque<Job> dropped;
+    {
+        const std::lock_guard lock{mutex_};
+        closed_ = true;
+        dropped.swap(queue_);
+        room_.open();
+        work_.notify_all();
+    }
+    const auto why = std::make_exception_ptr(Closed("the thread pool was closed before it began"));
+    for (const Job& job : dropped) job->refuse(why);
+    const std::lock_guard lock{mutex_};
+    for (const Job& job : dropped) job->finish();
+    ended(dropped.size());
+}
+
+void ThreadCrew::request_stop() {
+    std::vector<Job> running;
+    {
+        const std::lock_guard lock{mutex_};
+        for (const Worker& worker : alive_) {
+            if (worker.job) running.push_back(worker.job);
+        }
+    }
+    for (const Job& job : running) job->stop().request_stop();
+}
+
+void ThreadCrew::end() noexcept {
+    close();
+    request_stop();
+    {
+        std::unique_lock lock{mutex_};
+        gone_.wait(lock, [this] { return alive_.empty(); });
+    }
+    join_retired();
+}
+
+// --- the threads ---
+
+void ThreadCrew::start_workers() {
+    while (queue_.size() > idle_ && alive_.size() < max_threads_) start_one();
+}
+
+void ThreadCrew::start_one() {
+    const SignalsBlocked inherited;
+    sys::must(inherited.outcome(), "sigprocmask");
+    const auto me = alive_.emplace(alive_.end());
+    try {
+        me->thread = std::thread([this, me] { live(me); });
+    } catch (...) {
+        alive_.erase(me);
+        throw;
+    }
+    ++idle_;
+}
+
+void ThreadCrew::live(Workers::iterator me) noexcept {
+    let_faults_through();
+    (void)::pthread_setname_np(::pthread_self(), options_.name.substr(0, 15).c_str());
+    place.crew = this;
+    if (!options_.greenlets) Hub::forbid_for_thread(why_no_greenlets_.c_str());
+    const auto ready = [this] { return closed_ || too_many() || !queue_.empty(); };
+
+    std::unique_lock lock{mutex_};
+    for (;;) {
+        idle_wait_->wait(work_, lock, options_.idle_time, ready);
+        if (queue_.empty() || too_many()) break;
+        work(me, lock);
+    }
+    --idle_;
+    retired_.splice(retired_.end(), alive_, me);
+    gone_.notify_all();
+}
+
+void ThreadCrew::work(Workers::iterator me, std::unique_lock<std::mutex>& lock) noexcept {
+    --idle_;
+    Job job = std::move(queue_.front());
+    queue_.pop_front();
+    me->job = job;
+    lock.unlock();
+
+    place.job = job.get();
+    job->run();
+    place.job = nullptr;
+
+    lock.lock();
+    me->job = nullptr;
+    job->finish();
+    ended(1);
+    ++idle_;
+    lock.unlock();
+    job = nullptr;  // with a value that nobody took
+    lock.lock();
+}
+
+void ThreadCrew::join_retired() noexcept {
+    if (place.crew == this) return;  // one of them, on its way out
+    Workers ended;
+    {
+        const std::lock_guard lock{mutex_};
+        ended.swap(retired_);
+    }
+    for (Worker& worker : ended) worker.thread.join();
+}
+
+const ThreadJob* ThreadCrew::job_here() const noexcept {
+    return place.crew == this ? place.job : nullptr;
+}
+
+}  // namespace green::detail

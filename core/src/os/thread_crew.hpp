@@ -1,0 +1,101 @@
+#pragma once
+// The threads of a pool, and what they have to do.
+//
+//  C1  `accepted` counts functions from the moment they have room until they have ended. It never
+//      exceeds max_threads + max_queue but by those that the crew's own threads spawned.
+//  C2  A function's end is told, and its room given on, in one step: whoever learns that it has
+//      ended finds the room free.
+//  C3  Nothing of the users', such as a destructor or a callback of a stop token, runs with the
+//      mutex held.
+
+#include <condition_variable>
+#include <deque>
+#include <functional>
+#include <list>
+#include <memory>
+#include <mutex>
+#include <string>
+#include <thread>
+#include <vector>
+
+#include <green/detail/thread_gate.hpp>
+#include <green/detail/thread_job.hpp>
+#include <green/thread_pool.hpp>
+
+namespace green::detail {
+
+/// How a thread without work waits for some. Tests have a time of their own.
+class IdleWait {
+ public:
+    virtual ~IdleWait() = default;
+    /// Returns when `ready`, or when `limit` has passed.
+    virtual void wait(std::condition_variable& work, std::unique_lock<std::mutex>& lock,
+                      Duration limit, const std::function<bool()>& ready) = 0;
+};
+
+class ThreadCrew {
+ public:
+    using Job = std::shared_ptr<ThreadJob>;
+
+    /// Throws UsageError when the options make no sense.
+    explicit ThreadCrew(ThreadPoolOptions options, std::unique_ptr<IdleWait> idle_wait = nullptr);
+    ThreadCrew(const ThreadCrew&) = delete;
+    ThreadCrew& operator=(const ThreadCrew&) = delete;
+
+    void enter();
+    [[nodiscard]] bool try_enter();
+    void leave() noexcept;
+    void submit(Job job);
+
+    void set_max_threads(std::size_t threads);
+    [[nodiscard]] std::size_t max_threads() const;
+    [[nodiscard]] std::size_t max_queue() const noexcept { return options_.max_queue; }
+    [[nodiscard]] std::size_t size() const;
+    [[nodiscard]] std::size_t queued() const;
+    [[nodiscard]] std::size_t waiting() const;
+
+    bool join(Deadline deadline);
+    void close() noexcept;
+    void request_stop();
+    /// Blocks until every thread has ended.
+    void end() noexcept;
+
+    /// What this thread runs for this crew, or nullptr.
+    [[nodiscard]] const ThreadJob* job_here() const noexcept;
+
+ private:
+    struct Worker {
+        std::thread thread;
+        Job job;  // at work
+    };
+    using Workers = std::list<Worker>;
+
+    void check_open() const;
+    void accept() noexcept;
+    void ended(std::size_t count) noexcept;
+    [[nodiscard]] bool too_many() const noexcept { return alive_.size() > max_threads_; }
+    void start_workers();
+    void start_one();
+    void live(Workers::iterator me) noexcept;
+    void work(Workers::iterator me, std::unique_lock<std::mutex>& lock) noexcept;
+    void join_retired() noexcept;
+
+    const ThreadPoolOptions options_;
+    const std::string why_no_greenlets_;
+    const std::unique_ptr<IdleWait> idle_wait_;
+
+    mutable std::mutex mutex_;  // for all below
+    std::size_t max_threads_;
+    std::size_t accepted_ = 0;
+    ThreadGate room_;
+    ThreadGate nothing_left_{mutex_, 0, "the end of all that a thread pool has to do"};
+    std::condition_variable work_;
+    std::condition_variable gone_;
+    std::deque<Job> queue_;
+    Workers alive_;
+    Workers retired_;       // ended, or about to: to be joined by the next one who comes by
+    std::size_t idle_ = 0;  // those that will look into the queue soon
+    bool closed_ = false;
+};
+
+}  // namespace green::detail

@@ -1,0 +1,501 @@
+// The bounds of a thread pool: how many wait, who comes first, when threads come and go.
+
+#include "os/thread_crew.hpp"
+
+#include <atomic>
+#include <cerrno>
+#include <memory>
+#include <optional>
+#include <random>
+#include <thread>
+#include <vector>
+
+#include <catch2/catch.hpp>
+
+#include <green/green.hpp>
+
+#include "loop/ev_reactor.hpp"
+#include "support/faults.hpp"
+#include "support/gate.hpp"
+#include "support/run_green.hpp"
+
+using namespace green;
+using namespace std::chrono_literals;
+using tests::Gate;
+using tests::run_green_for_real;
+using tests::until;
+
+namespace {
+
+/// A pool of which every thread is busy, until it is opened.
+struct Busy {
+    explicit Busy(ThreadPoolOptions options) : gates(options.max_threads), pool{options} {
+        for (Gate& gate : gates) {
+            tasks.push_back(pool.spawn([&gate] { gate.pass(); }));
+            gate.entered.acquire();
+        }
+    }
+    ~Busy() { open(); }
+    void open() {
+        for (Gate& gate : gates) gate.open.release();
+        gates.clear();
+    }
+
+    std::list<Gate> gates;
+    ThreadPool pool;
+    std::vector<ThreadTask<void>> tasks;
+};
+
+}  // namespace
+
+TEST_CASE("thread crew: spawn waits while the pool is full, try_spawn does not", "[core][os]") {
+    run_green_for_real([] {
+        ThreadPool pool{{.max_threads = 1, .max_queue = 2}};
+        CHECK(pool.max_queue() == 2);
+        Gate gate;
+        auto running = pool.spawn([&gate] { gate.pass(); });
+        gate.entered.acquire();
+        auto queued = pool.spawn([] { return 1; });
+        auto last = pool.try_spawn([] { return 2; });
+        REQUIRE(last.has_value());
+        auto token = std::make_shared<int>(3);
+        auto refused = [token] { return *token; };
+        CHECK_FALSE(pool.try_spawn(std::move(refused)).has_value());
+        CHECK(token.use_count() == 2);  // stays with the caller
+        CHECK(pool.queued() == 2);
+
+        auto waiter = spawn([&] { return pool.spawn([] { return 4; }).get(); });
+        bool others_run = false;
+        auto other = spawn([&] { others_run = true; });
+        tests::settle();
+        CHECK(others_run);
+        CHECK(pool.waiting() == 1);
+        CHECK_FALSE(waiter.ready());
+        CHECK_FALSE(with_timeout(1ms, [&] { pool.spawn([] {}); }));
+        CHECK(pool.waiting() == 1);
+        gate.open.release();
+        CHECK(waiter.get() == 4);
+        CHECK(queued.get() == 1);
+        CHECK(last->get() == 2);
+        CHECK(pool.waiting() == 0);
+    });
+}
+
+TEST_CASE("thread crew: whoever learns of an end finds the room free", "[core][os]") {
+    run_green_for_real([] {
+        ThreadPool pool{{.max_threads = 1, .max_queue = 0}};
+        for (int i = 0; i < 1000; ++i) {
+            auto task = pool.try_spawn([i] { return i; });
+            REQUIRE(task.has_value());
+            REQUIRE(task->get() == i);
+        }
+        CHECK(pool.size() == 1);
+    });
+}
+
+TEST_CASE(
+    "thread crew: spawners of several hubs and threads are served in the order of their coming",
+    "[core][os]") {
+    run_green_for_real([] {
+        Busy busy{{.max_threads = 1, .max_queue = 0}};
+        std::vector<int> order;  // the one thread's, until all are joined
+        std::vector<std::thread> threads;
+        Group group;
+        const auto come = [&](int i) {
+            busy.pool.spawn([&order, i] { order.push_back(i); }).join();
+        };
+        for (int i = 0; i < 9; ++i) {
+            if (i % 3 == 0) {
+                group.spawn(come, i);
+                tests::settle();
+            } else if (i % 3 == 1) {
+                threads.emplace_back(come, i);
+            } else {
+                threads.emplace_back([&come, i] { green::spawn(come, i).join(); });
+            }
+            until([&] { return busy.pool.waiting() == static_cast<std::size_t>(i) + 1; });
+        }
+        busy.open();
+        group.join();
+        for (auto& thread : threads) thread.join();
+        CHECK(order == std::vector{0, 1, 2, 3, 4, 5, 6, 7, 8});
+    });
+}
+
+TEST_CASE("thread crew: a killed spawner leaves no trace, wherever the room is on its way",
+          "[core][os]") {
+    const int when = GENERATE(0, 1, 2);
+    CAPTURE(when);
+    run_green_for_real([&] {
+        Busy busy{{.max_threads = 1, .max_queue = 0}};
+        auto token = std::make_shared<int>(1);
+        std::atomic<bool> ran{false};
+        auto victim = spawn([&ran, &busy, token] {
+            auto function = [&ran, token] { ran = true; };
+            busy.pool.spawn(std::move(function)).join();
+        });
+        tests::settle();
+        auto next = spawn([&] { return busy.pool.spawn([] { return 2; }).get(); });
+        tests::settle();
+        REQUIRE(busy.pool.waiting() == 2);
+        if (when == 0) {  // while it waits
+            victim.kill();
+            CHECK(busy.pool.waiting() == 1);
+            busy.open();
+        } else {
+            busy.open();
+            until([&] { return busy.pool.waiting() == 1; });
+            if (when == 1) {  // it was granted, and the hub does not know yet
+                victim.kill_soon();
+            } else {  // the hub knows, and the spawner has not run yet
+                HubRef{}.post([&] { victim.kill_soon(); });
+            }
+        }
+        CHECK(next.get() == 2);
+        CHECK(victim.join());
+        CHECK_FALSE(ran);
+        CHECK(token.use_count() == 1);
+        CHECK(busy.pool.try_spawn([] {}).has_value());
+    });
+}
+
+TEST_CASE("thread crew: its own threads never wait for room", "[core][os]") {
+    run_green_for_real([] {
+        ThreadPool pool{{.max_threads = 1, .max_queue = 0}};
+        std::vector<ThreadTask<int>> inner;
+        pool.apply([&] {
+            for (int i = 0; i < 5; ++i) inner.push_back(pool.spawn([i] { return i; }));
+        });
+        for (int i = 0; i < 5; ++i) CHECK(inner[static_cast<std::size_t>(i)].get() == i);
+        CHECK(pool.try_spawn([] {}).has_value());  // the debt is paid
+    });
+}
+
+TEST_CASE("thread crew: more threads let in who waits", "[core][os]") {
+    run_green_for_real([] {
+        Busy busy{{.max_threads = 1, .max_queue = 0}};
+        auto waiter = spawn([&] { return busy.pool.spawn([] { return 1; }).get(); });
+        tests::settle();
+        CHECK(busy.pool.waiting() == 1);
+        busy.pool.set_max_threads(2);
+        CHECK(waiter.get() == 1);
+        CHECK(busy.pool.max_threads() == 2);
+        CHECK(busy.pool.size() == 2);
+        CHECK_THROWS_AS(busy.pool.set_max_threads(0), UsageError);
+        CHECK(busy.pool.max_threads() == 2);
+    });
+}
+
+TEST_CASE("thread crew: more threads start at once for what is queued", "[core][os]") {
+    run_green_for_real([] {
+        Busy busy{{.max_threads = 1}};
+        auto queued = busy.pool.spawn([] { return 1; });
+        CHECK_FALSE(queued.ready());
+        busy.pool.set_max_threads(2);
+        CHECK(queued.get() == 1);  // the first thread is still busy
+    });
+}
+
+TEST_CASE("thread crew: fewer threads end when they have done what they do", "[core][os]") {
+    run_green_for_real([] {
+        Busy busy{{.max_threads = 3, .max_queue = 0, .idle_time = 1h}};
+        busy.pool.set_max_threads(1);
+        CHECK(busy.pool.size() == 3);
+        busy.open();
+        for (const auto& task : busy.tasks) task.join();
+        until([&] { return busy.pool.size() == 1; });
+        CHECK(busy.pool.apply([] { return 1; }) == 1);
+
+        busy.pool.set_max_threads(3);
+        Gate gates[3];
+        std::vector<ThreadTask<void>> tasks;
+        for (Gate& gate : gates) {
+            tasks.push_back(busy.pool.spawn([&gate] { gate.pass(); }));
+            gate.entered.acquire();
+        }
+        busy.pool.set_max_threads(2);
+        gates[0].open.release();
+        tasks[0].join();
+        CHECK_FALSE(busy.pool.try_spawn([] {}).has_value());  // two still run
+        gates[1].open.release();
+        tasks[1].join();
+        CHECK(busy.pool.try_spawn([] {}).has_value());
+        gates[2].open.release();
+    });
+}
+
+TEST_CASE("thread crew: fewer threads end though there is work left", "[core][os]") {
+    run_green_for_real([] {
+        Busy busy{{.max_threads = 2}};
+        Gate gates[2];
+        std::vector<ThreadTask<void>> tasks;
+        for (Gate& gate : gates) tasks.push_back(busy.pool.spawn([&gate] { gate.pass(); }));
+        busy.pool.set_max_threads(1);
+        busy.open();
+        gates[0].entered.acquire();
+        until([&] { return busy.pool.size() == 1; });
+        CHECK_FALSE(gates[1].entered.try_acquire());
+        gates[0].open.release();
+        gates[1].open.release();
+        CHECK(busy.pool.join());
+    });
+}
+
+TEST_CASE("thread crew: a value that nobody wants any more is freed", "[core][os]") {
+    run_green_for_real([] {
+        ThreadPool pool{1};
+        auto token = std::make_shared<int>(1);
+        pool.spawn([token] { return token; }).join();
+        until([&] { return token.use_count() == 1; });
+        Gate gate;
+        {
+            auto task = pool.spawn([&gate, token] {
+                gate.pass();
+                return token;
+            });
+            gate.entered.acquire();
+        }
+        gate.open.release();
+        until([&] { return token.use_count() == 1; });
+    });
+}
+
+namespace {
+
+/// Time passes when the test says so.
+class TestIdleWait final : public detail::IdleWait {
+ public:
+    void wait(std::condition_variable& work, std::unique_lock<std::mutex>& lock, Duration limit,
+              const std::function<bool()>& ready) override {
+        mutex_ = lock.mutex();
+        work_ = &work;
+        const Duration until = time_ + limit;
+        ++waiting_;
+        work.wait(lock, [&] {
+            ++looks_;
+            return ready() || time_ >= until;
+        });
+        --waiting_;
+    }
+    [[nodiscard]] int waiting() const { return waiting_; }
+    /// Returns when the one idle thread has seen the new time.
+    void pass(Duration duration) {
+        until([this] { return looks_ > 0; });
+        int before = 0;
+        {
+            const std::lock_guard lock{*mutex_};
+            before = looks_;
+            time_ += duration;
+            work_->notify_all();
+        }
+        until([&] { return looks_ > before; });
+    }
+
+ private:
+    std::atomic<int> waiting_{0};
+    std::atomic<int> looks_{0};
+    std::mutex* mutex_ = nullptr;  // of the crew; guards time_
+    std::condition_variable* work_ = nullptr;
+    Duration time_{};
+};
+
+}  // namespace
+
+TEST_CASE("thread crew: an idle thread ends after its time and comes back on demand",
+          "[core][os]") {
+    run_green_for_real([] {
+        auto owned = std::make_unique<TestIdleWait>();
+        TestIdleWait& time = *owned;
+        ThreadPool pool{std::make_shared<detail::ThreadCrew>(
+            ThreadPoolOptions{.max_threads = 2, .idle_time = 5s}, std::move(owned))};
+        const auto who = [] { return std::this_thread::get_id(); };
+        const auto first = pool.apply(who);
+        time.pass(3s);
+        CHECK(pool.size() == 1);
+        CHECK(pool.apply(who) == first);
+        time.pass(3s);  // not idle for five
+        CHECK(pool.size() == 1);
+        time.pass(2s);
+        until([&] { return pool.size() == 0; });
+        CHECK(pool.apply([] { return 7; }) == 7);
+        CHECK(pool.size() == 1);
+    });
+}
+
+TEST_CASE("thread crew: fewer threads end at once where they are idle", "[core][os]") {
+    run_green_for_real([] {
+        auto owned = std::make_unique<TestIdleWait>();
+        TestIdleWait& time = *owned;
+        ThreadPool pool{std::make_shared<detail::ThreadCrew>(
+            ThreadPoolOptions{.max_threads = 3, .idle_time = 1h}, std::move(owned))};
+        Gate gates[3];
+        for (Gate& gate : gates) {
+            pool.spawn([&gate] { gate.pass(); });
+            gate.entered.acquire();
+        }
+        for (Gate& gate : gates) gate.open.release();
+        until([&] { return time.waiting() == 3; });
+        CHECK(pool.size() == 3);
+        pool.set_max_threads(1);
+        until([&] { return pool.size() == 1; });
+        CHECK(pool.apply([] { return 1; }) == 1);
+    });
+}
+
+TEST_CASE("thread crew: with no idle time a thread ends with its work", "[core][os]") {
+    run_green_for_real([] {
+        ThreadPool pool{{.max_threads = 2, .idle_time = 0s}};
+        for (int i = 0; i < 20; ++i) {
+            CHECK(pool.apply([i] { return i; }) == i);
+            until([&] { return pool.size() == 0; });
+        }
+    });
+}
+
+TEST_CASE("thread crew: join waits for all that was taken, and lets others run", "[core][os]") {
+    run_green_for_real([] {
+        Busy busy{{.max_threads = 1}};
+        std::atomic<int> done{0};
+        for (int i = 0; i < 10; ++i) busy.pool.spawn([&done] { ++done; });
+        CHECK_FALSE(busy.pool.join(Deadline::passed()));
+        CHECK_FALSE(busy.pool.join(1ms));
+        auto killed = spawn([&] { busy.pool.join(); });
+        auto opener = spawn([&] {
+            tests::settle();
+            killed.kill();
+            busy.open();  // only a hub that goes on can do this
+        });
+        CHECK(busy.pool.join());
+        CHECK(done == 10);
+        const auto switches = hub_figures().switches;
+        CHECK(busy.pool.join());
+        CHECK(hub_figures().switches == switches);
+        opener.join();
+    });
+}
+
+TEST_CASE("thread crew: a closed pool refuses all that has not begun, and ends what has",
+          "[core][os]") {
+    run_green_for_real([] {
+        tests::Errors errors;
+        Busy busy{{.max_threads = 1, .max_queue = 1}};
+        auto token = std::make_shared<int>(1);
+        auto queued = busy.pool.spawn([token] { return *token; });
+        auto waiter = spawn([&] { busy.pool.spawn([token] {}); });
+        tests::settle();
+        CHECK(busy.pool.waiting() == 1);
+        busy.pool.close();
+        CHECK(queued.ready());
+        CHECK_THROWS_AS(queued.get(), Closed);
+        waiter.join();
+        CHECK_THROWS_AS(waiter.get(), Closed);
+        CHECK(token.use_count() == 1);
+        CHECK_THROWS_AS(busy.pool.spawn([] {}), Closed);
+        CHECK_THROWS_AS(busy.pool.try_spawn([] {}), Closed);
+        CHECK_FALSE(busy.pool.join(Deadline::passed()));
+        busy.open();
+        CHECK(busy.pool.join());
+        CHECK(busy.tasks[0].ready());
+        until([&] { return busy.pool.size() == 0; });
+        busy.pool.close();
+    });
+}
+
+TEST_CASE("thread crew: a kill asks what runs to stop and waits for it", "[core][os]") {
+    run_green_for_real([] {
+        ThreadPool pool{{.max_threads = 2}};
+        Gate deaf;
+        std::binary_semaphore entered{0};
+        auto hears = pool.spawn([&entered](std::stop_token stop) {
+            std::binary_semaphore asked{0};
+            const std::stop_callback callback{stop, [&asked] { asked.release(); }};
+            entered.release();
+            asked.acquire();
+            return 1;
+        });
+        entered.acquire();
+        auto does_not = pool.spawn([&deaf] { deaf.pass(); });
+        deaf.entered.acquire();
+        CHECK_FALSE(pool.kill(1ms));
+        CHECK(hears.get() == 1);
+        CHECK_FALSE(does_not.ready());
+        deaf.open.release();
+        CHECK(pool.kill());
+        CHECK(does_not.ready());
+    });
+}
+
+TEST_CASE("thread crew: who waits for room, or for all, may outlive the pool", "[core][os]") {
+    run_green_for_real([] {
+        tests::Errors errors;
+        Gate gate;
+        auto pool =
+            std::make_unique<ThreadPool>(ThreadPoolOptions{.max_threads = 1, .max_queue = 0});
+        auto running = pool->spawn([&gate] { gate.pass(); });
+        gate.entered.acquire();
+        auto spawner = spawn([&] { pool->spawn([] {}); });
+        auto joiner = spawn([&] { return pool->join(); });
+        tests::settle();
+        gate.open.release();
+        pool.reset();
+        CHECK(spawner.join());
+        CHECK_THROWS_AS(spawner.get(), Closed);
+        CHECK(joiner.get());
+    });
+}
+
+TEST_CASE("thread crew: a failed start gives the room back", "[core][os]") {
+    run_green_for_real([] {
+        ThreadPool pool{{.max_threads = 1, .max_queue = 0}};
+        auto token = std::make_shared<int>(1);
+        {
+            const tests::FailNth failure{0, EAGAIN, sys::Call::sigprocmask};
+            CHECK_THROWS_AS(pool.spawn([token] {}), std::system_error);
+        }
+        CHECK(token.use_count() == 1);
+        CHECK(pool.join(Deadline::passed()));
+        CHECK(pool.try_spawn([] {}).has_value());
+    });
+}
+
+TEST_CASE("thread crew: random kills and limits on its spawners lose neither room nor functions",
+          "[core][os]") {
+    constexpr std::size_t room = 3;
+    ThreadPool pool{{.max_threads = 2, .max_queue = room - 2}};
+    std::atomic<int> taken{0};
+    std::atomic<int> ran{0};
+    const auto hub = [&](std::uint64_t seed) {
+        detail::Hub own{detail::make_ev_reactor()};
+        std::mt19937_64 random{seed};
+        for (int round = 0; round < 100; ++round) {
+            std::vector<AnyGreenlet> spawners;
+            for (int i = 0; i < 6; ++i) {
+                const auto limit = std::chrono::microseconds(random() % 200);
+                spawners.push_back(spawn([&, limit, waits = random() % 2 == 0] {
+                    (void)with_timeout(limit, [&] {
+                        auto task = pool.spawn([&ran] { ++ran; });
+                        ++taken;
+                        if (waits) task.join();
+                    });
+                }));
+            }
+            for (auto steps = random() % 4; steps > 0; --steps) yield();
+            for (const auto& spawner : spawners) {
+                if (random() % 3 == 0) spawner.kill_soon();
+            }
+            joinall(spawners);
+        }
+    };
+    std::thread first{hub, tests::seed()};
+    std::thread second{hub, tests::seed() + 1};
+    first.join();
+    second.join();
+    CHECK(pool.join());
+    CHECK(ran == taken);
+    CHECK(ran > 0);
+    CHECK(pool.waiting() == 0);
+    Gate gates[room];
+    for (Gate& gate : gates) CHECK(pool.try_spawn([&gate] { gate.pass(); }).has_value());
+    CHECK_FALSE(pool.try_spawn([] {}).has_value());
+    for (Gate& gate : gates) gate.open.release();
+}
