@@ -19,8 +19,10 @@
 #include <green/log.hpp>
 #include <green/mutex.hpp>
 #include <green/operation.hpp>
+#include <green/pool.hpp>
 #include <green/process.hpp>
 #include <green/queue.hpp>
+#include <green/result_stream.hpp>
 #include <green/select.hpp>
 #include <green/shared_mutex.hpp>
 #include <green/signals.hpp>
@@ -31,3 +33,4 @@
 #include <green/timeout.hpp>
 #include <green/trace.hpp>
 #include <green/wait.hpp>
+#include <green/with_greenlet.hpp>

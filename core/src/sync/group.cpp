@@ -1,74 +1,257 @@
+#include <array>
+#include <utility>
+
 #include <green/group.hpp>
 
 namespace green {
 
-/// Lives from add() until its greenlet ends.
+/// Lives from its insertion until its greenlet has ended, or is discarded.
 struct Group::Member : detail::ListHook {
-    Member(Group& owner, const AnyGreenlet& member) : group{&owner}, greenlet{member}, end{*this} {}
+    Member(Group& owner, const AnyGreenlet& member, detail::Slots::Slot taken, Role as) noexcept
+        : group{&owner}, greenlet{member}, slot{std::move(taken)}, role{as}, end{*this} {}
+    Member(const Member&) = delete;
+    Member& operator=(const Member&) = delete;
+    virtual ~Member() = default;
 
     struct End final : detail::EndHook {
         explicit End(Member& owner) noexcept : member{&owner} {}
-        void ended(detail::Task&) noexcept override {
-            Group* group = member->group;
-            delete member;
-            group->left();
-        }
+        void ended(detail::Task&) noexcept override { member->ended(); }
         Member* member;
     };
 
+    void ended() noexcept {
+        if (role == Role::member && !group->failure_) {
+            group->failure_ = greenlet.exception();
+            if (group->failure_) group->failure_waiters_.fire_all();
+        }
+        leave();
+    }
+    void leave() noexcept {
+        Group* left = group;
+        const Role as = role;
+        delete this;  // its room goes to the next one before the group can be found empty
+        left->left(as);
+    }
+
     Group* group;
     AnyGreenlet greenlet;
+    detail::Slots::Slot slot;
+    Role role;
+    bool shot = false;
     End end;
-    bool killed = false;
 };
 
-void Group::add(const AnyGreenlet& greenlet) {
-    if (greenlet.ready()) return;
-    auto* member = new Member{*this, greenlet};  // deleted when its greenlet ends
-    members_.push_back(*member);
-    greenlet.task().end_hooks.push_back(member->end);
-    ++size_;
-    ++arrivals_;
+/// A member that is started when it is handed its room.
+struct Group::QueuedCall final : Member, private detail::Collector {
+    QueuedCall(Group& owner, const AnyGreenlet& call) noexcept
+        : Member{owner, call, {}, Role::member}, taker{owner.slots_} {
+        taker.arm_for(*this);
+    }
+    void collect(detail::WaitNode&) noexcept override {
+        slot = taker.taken();
+        greenlet.start();
+    }
+    detail::Slots::Taker taker;
+};
+
+/// While one exists, whoever comes in is shot.
+class Group::Killing {
+ public:
+    Killing(Group& group, const std::exception_ptr& reason) noexcept : group_{group} {
+        ++group.killing_;
+        group.killing_reason_ = reason;
+    }
+    Killing(const Killing&) = delete;
+    Killing& operator=(const Killing&) = delete;
+    ~Killing() {
+        if (--group_.killing_ == 0) group_.killing_reason_ = nullptr;
+    }
+
+ private:
+    Group& group_;
+};
+
+Group::~Group() {
+    if (gone()) {
+        slots_.close_line();
+        return;
+    }
+    const Shield shield;
+    const Killing killing{*this, nullptr};
+    shoot_all(nullptr);
+    slots_.close_line();
+    wait_until_gone(Deadline::never());
 }
 
-void Group::left() noexcept {
-    if (--size_ == 0) waiters_.fire_all();
+// --- coming and going ---
+
+void Group::insert(std::unique_ptr<Member> owned) {
+    Member& member = *owned.release();  // deleted when its greenlet ends
+    members_.push_back(member);
+    member.greenlet.task().end_hooks.push_back(member.end);
+    ++(member.role == Role::feeder ? feeders_ : size_);
+    if (killing_ > 0) shoot(member, killing_reason_);
 }
 
-bool Group::join(Deadline deadline) {
-    if (empty()) return true;
-    detail::ListNode node{waiters_, "a group's end"};
-    return detail::park(node, deadline);
+void Group::enter(const AnyGreenlet& greenlet, detail::Slots::Slot slot, Role role) {
+    insert(std::make_unique<Member>(*this, greenlet, std::move(slot), role));
 }
 
-std::vector<AnyGreenlet> Group::members() {
+void Group::start_in_turn(const AnyGreenlet& greenlet) {
+    detail::Slots::Slot slot = slots_.try_take();
+    if (slot || killing_ > 0) {
+        enter(greenlet, std::move(slot), Role::member);
+        detail::start(greenlet.task());
+    } else {
+        insert(std::make_unique<QueuedCall>(*this, greenlet));
+    }
+}
+
+bool Group::add(const AnyGreenlet& greenlet, Deadline deadline) {
+    if (greenlet.ready()) return false;
+    if (contains(greenlet)) return true;
+    detail::Slots::Slot slot = slots_.take(deadline);
+    if (!slot || greenlet.ready()) return false;  // it may have ended while we waited
+    if (!contains(greenlet)) enter(greenlet, std::move(slot), Role::member);
+    return !greenlet.ready();
+}
+
+bool Group::start(const AnyGreenlet& greenlet, Deadline deadline) {
+    if (!add(greenlet, deadline)) return false;
+    detail::start(greenlet.task());
+    return true;
+}
+
+bool Group::discard(const AnyGreenlet& greenlet) noexcept {
+    Member* member = find(greenlet);
+    if (member == nullptr || member->role == Role::feeder) return false;
+    member->leave();
+    return true;
+}
+
+void Group::left(Role role) noexcept {
+    --(role == Role::feeder ? feeders_ : size_);
+    if (empty()) joiners_.fire_all();
+    if (gone()) killers_.fire_all();
+}
+
+Group::Member* Group::find(const AnyGreenlet& greenlet) const noexcept {
+    // By the greenlet, which has few hooks, not by the group, which may have many members.
+    Member* found = nullptr;
+    greenlet.task().end_hooks.for_each([&](detail::EndHook& hook) {
+        auto* end = dynamic_cast<Member::End*>(&hook);
+        if (end != nullptr && end->member->group == this) found = end->member;
+    });
+    return found;
+}
+
+bool Group::contains(const AnyGreenlet& greenlet) const noexcept {
+    const Member* member = find(greenlet);
+    return member != nullptr && member->role != Role::feeder;
+}
+
+bool Group::has_room(const AnyGreenlet& greenlet) const noexcept {
+    const Member* member = find(greenlet);
+    return member != nullptr && (member->slot || member->role == Role::guest);
+}
+
+std::vector<AnyGreenlet> Group::list(bool with_feeders) {
     std::vector<AnyGreenlet> all;
-    all.reserve(size_);
-    members_.for_each(
-        [&](detail::ListHook& hook) { all.push_back(static_cast<Member&>(hook).greenlet); });
+    all.reserve(size_ + feeders_);
+    for (auto* some : {&members_, &shot_}) {
+        some->for_each([&](detail::ListHook& hook) {
+            auto& member = static_cast<Member&>(hook);
+            if (with_feeders || member.role != Role::feeder) all.push_back(member.greenlet);
+        });
+    }
     return all;
 }
 
-std::vector<AnyGreenlet> Group::kill(Deadline deadline) {
-    // Each member is shot once in its life; those who join while the others die are shot in the
-    // next round.
-    while (!empty()) {
-        std::vector<AnyGreenlet> targets;
-        members_.for_each([&](detail::ListHook& hook) {
-            auto& member = static_cast<Member&>(hook);
-            if (!std::exchange(member.killed, true)) targets.push_back(member.greenlet);
-        });
-        for (const AnyGreenlet& greenlet : targets) greenlet.kill_soon();
-        const std::uint64_t seen = arrivals_;
-        if (!join(deadline)) return members();
-        if (seen == arrivals_) break;
-    }
-    return {};
+// --- waiting ---
+
+bool Group::join(Deadline deadline) {
+    if (empty()) return true;
+    Ready node{*this};
+    return detail::park(node, deadline);
 }
 
-Group::~Group() {
-    const Shield shield;
-    kill();
+void Group::raise_failure() {
+    if (failure_) std::rethrow_exception(std::exchange(failure_, nullptr));
+}
+
+bool Group::join_or_raise(Deadline deadline) {
+    for (;;) {
+        raise_failure();
+        if (empty()) return true;
+        Ready emptied{*this};
+        detail::ListNode failed{failure_waiters_, "a group's first failure"};
+        if (!detail::park(std::array<detail::WaitNode*, 2>{&failed, &emptied}, deadline)) {
+            return false;
+        }
+        if (emptied.fired() && !failure_) return true;
+    }
+}
+
+bool Group::wait_until_gone(Deadline deadline) {
+    while (!gone()) {
+        detail::ListNode node{killers_, "the end of a killed group"};
+        if (!detail::park(node, deadline)) return false;
+    }
+    return true;
+}
+
+std::size_t Group::lazy_bound(std::size_t maxsize) const noexcept {
+    if (maxsize != automatic) return maxsize;
+    const std::size_t limit = slots_.limit();
+    if (limit == 0) return 1;  // it may grow
+    return limit > automatic / 2 ? automatic : 2 * limit;
+}
+
+// --- killing ---
+
+void Group::shoot(Member& member, const std::exception_ptr& reason) {
+    member.shot = true;
+    member.unlink();
+    shot_.push_back(member);
+    const AnyGreenlet greenlet = member.greenlet;  // one that never ran ends here, and leaves
+    if (reason) {
+        greenlet.kill_soon(reason);
+    } else {
+        greenlet.kill_soon();
+    }
+}
+
+void Group::shoot_all(const std::exception_ptr& reason) {
+    const AnyGreenlet caller = current();
+    bool caller_is_meant = false;
+    while (!members_.empty()) {
+        auto& member = static_cast<Member&>(members_.front());
+        if (member.greenlet == caller) {
+            caller_is_meant = true;
+            member.unlink();
+            shot_.push_back(member);
+        } else {
+            shoot(member, reason);
+        }
+    }
+    // Whom a destructor of the dead has discarded meanwhile is a member no more.
+    Member* myself = caller_is_meant ? find(caller) : nullptr;
+    if (myself != nullptr) shoot(*myself, reason);
+}
+
+std::vector<AnyGreenlet> Group::kill(std::exception_ptr reason, Deadline deadline) {
+    const Killing killing{*this, reason};
+    shoot_all(reason);
+    return wait_until_gone(deadline) ? std::vector<AnyGreenlet>{} : list(true);
+}
+
+void Group::kill_soon(std::exception_ptr reason) { shoot_all(reason); }
+
+bool Group::killone(const AnyGreenlet& greenlet, std::exception_ptr reason, Deadline deadline) {
+    Member* member = find(greenlet);
+    if (member == nullptr || member->shot) return greenlet.ready();
+    shoot(*member, reason);
+    return greenlet.join(deadline);
 }
 
 }  // namespace green

@@ -1,0 +1,42 @@
+#include <green/detail/slots.hpp>
+#include <green/errors.hpp>
+
+namespace green::detail {
+
+bool Slots::Taker::arm() {
+    if (slots_->taken_ < slots_->limit_) {
+        ++slots_->taken_;
+        return true;
+    }
+    if (slots_->closed_) return refused_ = true;
+    slots_->line_.push_back(*this);
+    return false;
+}
+
+Slots::Slot Slots::wait(Deadline deadline) {
+    Taker taker{*this};
+    if (!park(taker, deadline)) return {};
+    // Nothing of this object is touched when it was refused.
+    if (taker.refused()) throw Closed("the pool that was waited for is gone");
+    return taker.taken();
+}
+
+void Slots::hand_out() noexcept {
+    while (taken_ < limit_) {
+        Taker* taker = line_.first_open();
+        if (taker == nullptr) return;
+        ++taken_;
+        taker->fire();
+    }
+}
+
+void Slots::close_line() noexcept {
+    closed_ = true;
+    while (!line_.empty()) {
+        Taker& taker = line_.front();
+        taker.refused_ = true;
+        taker.fire();
+    }
+}
+
+}  // namespace green::detail

@@ -1,0 +1,546 @@
+#include <algorithm>
+#include <functional>
+#include <memory>
+#include <optional>
+#include <ranges>
+#include <stdexcept>
+#include <string>
+#include <vector>
+
+#include <catch2/catch.hpp>
+
+#include <green/event.hpp>
+#include <green/pool.hpp>
+#include <green/queue.hpp>
+#include <green/timeout.hpp>
+
+#include "support/run_green.hpp"
+
+using namespace std::chrono_literals;
+using tests::run_green;
+using tests::settle;
+
+namespace {
+
+int after(int ms) {
+    green::sleep(std::chrono::milliseconds(ms));
+    return ms;
+}
+
+template <class Stream>
+auto all_of(Stream&& stream) {
+    std::vector<typename std::remove_cvref_t<Stream>::Value> values;
+    for (auto&& value : stream) values.push_back(std::move(value));
+    return values;
+}
+
+/// The items of a queue until it is closed.
+template <class T>
+struct Items {
+    struct Iterator {
+        using value_type = T;
+        using difference_type = std::ptrdiff_t;
+        T& operator*() const { return *items->item; }
+        Iterator& operator++() {
+            try {
+                items->item.emplace(items->queue->get());
+            } catch (const green::Closed&) {
+                items->item.reset();
+            }
+            return *this;
+        }
+        void operator++(int) { ++*this; }
+        bool operator==(std::default_sentinel_t) const { return !items->item; }
+        Items* items;
+    };
+    Iterator begin() {
+        Iterator first{this};
+        return ++first;
+    }
+    std::default_sentinel_t end() const { return {}; }
+
+    green::Queue<T>* queue;
+    std::optional<T> item = {};
+};
+
+/// 0, 1, 2, ... and at one of its steps something else happens.
+struct Steps {
+    enum Step { at_begin, at_compare, at_read, at_next };
+
+    struct Iterator {
+        using value_type = int;
+        using difference_type = std::ptrdiff_t;
+        int operator*() const {
+            steps->take(at_read, at);
+            return at;
+        }
+        Iterator& operator++() {
+            ++at;
+            steps->take(at_next, at);
+            return *this;
+        }
+        void operator++(int) { ++*this; }
+        bool operator==(std::default_sentinel_t) const {
+            steps->take(at_compare, at);
+            return at >= steps->count;
+        }
+        const Steps* steps;
+        int at = 0;
+    };
+    Iterator begin() const {
+        take(at_begin, 0);
+        return {this};
+    }
+    std::default_sentinel_t end() const { return {}; }
+    void take(Step step, int at) const {
+        if (happens) happens(step, at);
+    }
+
+    int count = 0;
+    std::function<void(Step, int)> happens = {};
+};
+static_assert(std::ranges::input_range<Steps>);
+static_assert(std::ranges::input_range<Items<int>>);
+static_assert(std::ranges::input_range<green::ResultStream<int>>);
+
+}  // namespace
+
+TEST_CASE("imap: results come in the order of the input", "[core][imap]") {
+    run_green([] {
+        green::Pool pool{3};
+        const std::vector<int> input{30, 10, 20};
+        const auto begin = green::now();
+        CHECK(all_of(pool.imap(after, input)) == std::vector{30, 10, 20});
+        CHECK(green::now() - begin == 30ms);
+        CHECK(all_of(pool.imap(after, std::vector<int>{})).empty());
+        CHECK(pool.free_count() == 3);
+    });
+}
+
+TEST_CASE("imap_unordered: results come in the order of completion", "[core][imap]") {
+    run_green([] {
+        green::Pool pool{3};
+        CHECK(all_of(pool.imap_unordered(after, std::vector{30, 10, 20})) ==
+              std::vector{10, 20, 30});
+        green::Group group;
+        CHECK(all_of(group.imap_unordered(after, std::vector{30, 10, 20})) ==
+              std::vector{10, 20, 30});
+        green::Pool narrow{1};
+        CHECK(all_of(narrow.imap_unordered(after, std::vector{30, 10, 20})) ==
+              std::vector{30, 10, 20});
+    });
+}
+
+TEST_CASE("imap: an element's error is thrown in its place, and next goes on behind it",
+          "[core][imap]") {
+    const bool ordered = GENERATE(true, false);
+    run_green([ordered] {
+        const tests::Errors errors;
+        green::Pool pool{2};
+        const auto invert = [](int a) {
+            green::sleep(std::chrono::milliseconds(a));
+            if (a == 2) throw std::runtime_error("two");
+            return -a;
+        };
+        const std::vector<int> input{1, 2, 3, 4};
+        auto results = ordered ? pool.imap(invert, input) : pool.imap_unordered(invert, input);
+        CHECK(results.next() == -1);
+        CHECK_THROWS_WITH(results.next(), "two");
+        CHECK(results.next() == -3);
+        CHECK(results.next() == -4);
+        CHECK(results.next() == std::nullopt);
+        CHECK(results.next() == std::nullopt);
+        CHECK(pool.join_or_raise());  // the failure was the reader's affair
+    });
+}
+
+TEST_CASE("imap: range-for ends at the first error, and may be taken up again", "[core][imap]") {
+    run_green([] {
+        const tests::Errors errors;
+        green::Pool pool{2};
+        auto results = pool.imap(
+            [](int a) {
+                if (a == 2) throw std::runtime_error("two");
+                return a;
+            },
+            std::vector{1, 2, 3});
+        std::vector<int> read;
+        const auto read_all = [&] {
+            for (const int value : results) read.push_back(value);
+        };
+        CHECK_THROWS_WITH(read_all(), "two");
+        CHECK(read == std::vector{1});
+        read_all();
+        CHECK(read == std::vector{1, 3});
+    });
+}
+
+TEST_CASE("imap: elements and results are moved, never copied", "[core][imap]") {
+    run_green([] {
+        green::Pool pool{2};
+        const auto same = [](std::unique_ptr<int> box) { return box; };
+        std::vector<std::unique_ptr<int>> boxes;
+        for (int i = 0; i < 5; ++i) boxes.push_back(std::make_unique<int>(i));
+        int expected = 0;
+        for (auto&& box : pool.imap(same, std::move(boxes))) {
+            const std::unique_ptr<int> taken = std::move(box);
+            CHECK(*taken == expected++);
+        }
+        CHECK(expected == 5);
+        green::Queue<std::unique_ptr<int>> queue;
+        queue.put(std::make_unique<int>(7));
+        queue.close();
+        Items<std::unique_ptr<int>> items{&queue};
+        auto results = pool.imap_unordered(same, items);
+        CHECK(**results.next() == 7);
+        CHECK_FALSE(results.next());
+    });
+}
+
+TEST_CASE("imap: maps can be put behind each other", "[core][imap]") {
+    run_green([] {
+        green::Pool first{2};
+        green::Pool second{3};
+        const auto increment = [](int a) {
+            green::yield();
+            return a + 1;
+        };
+        CHECK(all_of(second.imap(increment, first.imap(increment, std::views::iota(0, 5)))) ==
+              std::vector{2, 3, 4, 5, 6});
+        CHECK(second.map(increment, first.imap(increment, std::vector{1})) == std::vector{3});
+    });
+}
+
+TEST_CASE("imap: calls without a value can be counted", "[core][imap]") {
+    run_green([] {
+        green::Pool pool{2};
+        int sum = 0;
+        int results = 0;
+        for ([[maybe_unused]] auto&& done : pool.imap([&](int a) { sum += a; }, std::vector{1, 2}))
+            ++results;
+        CHECK(results == 2);
+        CHECK(sum == 3);
+    });
+}
+
+TEST_CASE("imap: it is lazy about an endless input", "[core][imap]") {
+    const std::size_t maxsize = GENERATE(1u, 2u, 5u);
+    const bool ordered = GENERATE(true, false);
+    run_green([maxsize, ordered] {
+        green::Pool pool{3};
+        std::size_t begun = 0;
+        std::size_t finished = 0;
+        std::size_t read = 0;
+        const auto count = [&](int a) {
+            ++begun;
+            green::yield();
+            ++finished;
+            return a;
+        };
+        auto results = ordered ? pool.imap(count, std::views::iota(0), maxsize)
+                               : pool.imap_unordered(count, std::views::iota(0), maxsize);
+        for (int i = 0; i < 20; ++i) {
+            settle();
+            CHECK(begun == read + maxsize);  // it stops there, and not before
+            CHECK(finished == begun);
+            CHECK(results.next() == i);
+            ++read;
+        }
+    });
+}
+
+TEST_CASE("imap: without a bound, a pool begins twice its limit", "[core][imap]") {
+    run_green([] {
+        green::Pool pool{2};
+        std::size_t begun = 0;
+        const auto count = [&](int a) {
+            ++begun;
+            return a;
+        };
+        auto results = pool.imap(count, std::views::iota(0));
+        settle();
+        CHECK(begun == 4);
+        CHECK(results.next() == 0);
+        settle();
+        CHECK(begun == 5);
+        CHECK_THROWS_AS(pool.imap(count, std::views::iota(0), 0), green::UsageError);
+    });
+}
+
+TEST_CASE("imap: the feeder in a plain group gives way", "[core][imap]") {
+    run_green([] {
+        green::Group group;
+        int taken = 0;
+        const Steps input{1000, [&](Steps::Step step, int) { taken += step == Steps::at_read; }};
+        auto results = group.imap([](int a) { return a; }, input);
+        green::yield();
+        CHECK(taken > 0);
+        CHECK(taken < 1000);
+        CHECK(all_of(results).size() == 1000);
+    });
+}
+
+TEST_CASE("imap: a finished result is there while the input waits", "[core][imap]") {
+    run_green([] {
+        green::Pool pool{1};
+        green::Queue<int> queue;
+        Items<int> items{&queue};
+        auto results = pool.imap([](int a) { return a; }, items);
+        queue.put(123);
+        CHECK(results.next() == 123);
+        CHECK(pool.free_count() == 1);  // waiting for input takes no room
+        CHECK(pool.apply([] { return 1; }) == 1);
+        CHECK_THROWS_AS(results.next(1ms), green::Timeout);
+        green::spawn([&] {
+            green::sleep(100ms);
+            queue.put(456);
+            green::sleep(100ms);
+            queue.close();
+        });
+        CHECK(results.next() == 456);
+        CHECK(results.next() == std::nullopt);
+    });
+}
+
+TEST_CASE("imap: the input may wait at any of its steps", "[core][imap]") {
+    const bool ordered = GENERATE(true, false);
+    run_green([ordered] {
+        green::Pool pool{2};
+        const Steps input{3, [](Steps::Step, int) { green::sleep(1ms); }};
+        const auto same = [](int a) { return a; };
+        CHECK(all_of(ordered ? pool.imap(same, input) : pool.imap_unordered(same, input)) ==
+              std::vector{0, 1, 2});
+        CHECK(pool.map(same, input) == std::vector{0, 1, 2});
+    });
+}
+
+TEST_CASE("imap: an error of the input comes behind the results before it", "[core][imap]") {
+    const auto where = GENERATE(Steps::at_begin, Steps::at_compare, Steps::at_read, Steps::at_next);
+    const bool ordered = GENERATE(true, false);
+    run_green([where, ordered] {
+        const tests::Errors errors;
+        green::Pool pool{2};
+        const int place = where == Steps::at_begin ? 0 : 2;
+        const Steps input{5, [=](Steps::Step step, int at) {
+                              if (step == where && at == place) throw std::runtime_error("input");
+                          }};
+        const auto slow = [](int a) { return after(10 * (a + 1)) / 10 - 1; };
+        auto results = ordered ? pool.imap(slow, input) : pool.imap_unordered(slow, input);
+        for (int i = 0; i < place; ++i) CHECK(results.next() == i);
+        CHECK_THROWS_WITH(results.next(), "input");
+        CHECK(results.next() == std::nullopt);
+        CHECK(pool.free_count() == 2);
+    });
+}
+
+TEST_CASE("imap: dropping the results ends the calls and the input", "[core][imap]") {
+    const bool ordered = GENERATE(true, false);
+    const int reads = GENERATE(-1, 0, 1);  // -1: not even begun
+    run_green([ordered, reads] {
+        struct Counted {
+            explicit Counted(int& c) : count{&c} { ++c; }
+            Counted(const Counted& other) : Counted{*other.count} {}
+            Counted& operator=(const Counted&) = delete;
+            ~Counted() { --*count; }
+            int* count;
+        };
+        int things = 0;
+        green::Pool pool{2};
+        {
+            std::vector<Counted> input;
+            for (int i = 0; i < 6; ++i) input.emplace_back(things);
+            int calls = 0;
+            const auto work = [&, own = Counted{things}](Counted thing) {
+                if (++calls > 3) green::sleep(1h);
+                return thing;
+            };
+            auto results = ordered ? pool.imap(work, std::move(input))
+                                   : pool.imap_unordered(work, std::move(input));
+            if (reads >= 0) settle();
+            for (int i = 0; i < reads; ++i) CHECK(results.next());
+        }
+        CHECK(things == 0);
+        CHECK(pool.empty());
+        CHECK(pool.free_count() == 2);
+        settle();
+    });
+}
+
+TEST_CASE("imap: dropping the results waits until the input has let go", "[core][imap]") {
+    run_green([] {
+        green::Pool pool{2};
+        bool cleaned_up = false;
+        {
+            const Steps input{5, [&](Steps::Step step, int at) {
+                                  if (step != Steps::at_next || at != 1) return;
+                                  try {
+                                      green::sleep(1h);
+                                  } catch (const green::GreenletExit&) {
+                                      green::sleep(10ms);
+                                      cleaned_up = true;
+                                      throw;
+                                  }
+                              }};
+            auto results = pool.imap([](int a) { return a; }, input);
+            CHECK(results.next() == 0);
+        }
+        CHECK(cleaned_up);
+    });
+}
+
+TEST_CASE("imap: the input goes as soon as it has been read", "[core][imap]") {
+    run_green([] {
+        green::Pool pool{2};
+        auto token = std::make_shared<int>(1);
+        const std::weak_ptr<int> watch = token;
+        std::vector<std::shared_ptr<int>> input{std::move(token)};
+        auto results =
+            pool.imap([](const std::shared_ptr<int>& box) { return *box; }, std::move(input));
+        settle();
+        CHECK(watch.expired());
+        CHECK(results.next() == 1);
+    });
+}
+
+TEST_CASE("imap: a reader that is interrupted takes nothing with it", "[core][imap]") {
+    run_green([] {
+        green::Pool pool{2};
+        green::Event go;
+        auto results = pool.imap(
+            [&](int a) {
+                go.wait();
+                return a;
+            },
+            std::vector{1, 2});
+        CHECK_THROWS_AS(results.next(5ms), green::Timeout);
+        bool read = false;
+        auto reader = green::spawn([&] {
+            (void)results.next();
+            read = true;
+        });
+        settle();
+        go.set();
+        green::yield();  // the calls have ended, and the reader stands in the ring
+        CHECK(pool.empty());
+        reader.kill_soon();
+        settle();
+        CHECK(reader.ready());
+        CHECK_FALSE(read);
+        CHECK(results.next() == 1);
+        CHECK(results.next() == 2);
+    });
+}
+
+TEST_CASE("imap: several readers share the results out", "[core][imap]") {
+    const bool ordered = GENERATE(true, false);
+    run_green([ordered] {
+        green::Pool pool{3};
+        auto results = ordered ? pool.imap(after, std::vector{5, 3, 4, 1, 2})
+                               : pool.imap_unordered(after, std::vector{5, 3, 4, 1, 2});
+        std::vector<int> read;
+        std::vector<green::Greenlet<void>> readers;
+        for (int i = 0; i < 3; ++i) {
+            readers.push_back(green::spawn([&] {
+                while (const auto value = results.next()) read.push_back(*value);
+            }));
+        }
+        for (auto& reader : readers) reader.get();
+        std::sort(read.begin(), read.end());
+        CHECK(read == std::vector{1, 2, 3, 4, 5});
+    });
+}
+
+TEST_CASE("imap: killing the pool fails what runs, and then the map", "[core][imap]") {
+    const bool ordered = GENERATE(true, false);
+    run_green([ordered] {
+        green::Pool pool{2};
+        const auto hang = [](int a) {
+            if (a > 0) green::sleep(1h);
+            return a;
+        };
+        auto results = ordered ? pool.imap(hang, std::views::iota(0))
+                               : pool.imap_unordered(hang, std::views::iota(0));
+        settle();
+        CHECK(pool.kill().empty());
+        CHECK(results.next() == 0);
+        CHECK_THROWS_AS(results.next(), green::GreenletExit);  // the first that ran
+        CHECK_THROWS_AS(results.next(), green::GreenletExit);  // the second
+        CHECK_THROWS_AS(results.next(), green::GreenletExit);  // the rest of the input
+        CHECK(results.next() == std::nullopt);
+        CHECK(pool.free_count() == 2);
+    });
+}
+
+TEST_CASE("imap: results outlive their pool", "[core][imap]") {
+    run_green([] {
+        std::optional<green::ResultStream<int>> results;
+        {
+            green::Pool pool{2};
+            results.emplace(pool.imap([](int a) { return a; }, std::views::iota(0)));
+            settle();
+        }
+        for (int i = 0; i < 4; ++i) CHECK(results->next() == i);
+        CHECK_THROWS_AS(results->next(), green::GreenletExit);
+        CHECK(results->next() == std::nullopt);
+    });
+}
+
+TEST_CASE("imap: its feeder is no member, and joining does not wait for it", "[core][imap]") {
+    run_green([] {
+        green::Pool pool{2};
+        auto results = pool.imap([](int a) { return a; }, std::views::iota(0));
+        CHECK(pool.empty());
+        settle();
+        CHECK(pool.join());
+        CHECK(pool.members().empty());
+        CHECK(results.next() == 0);
+    });
+}
+
+TEST_CASE("imap: a killed element is thrown as an exit in its place", "[core][imap]") {
+    run_green([] {
+        green::Pool pool{2};
+        auto results = pool.imap(after, std::vector{10, 20});
+        green::yield();
+        green::yield();
+        CHECK(pool.killone(pool.members().at(0)));
+        CHECK_THROWS_AS(results.next(), green::GreenletExit);
+        CHECK(results.next() == 20);
+        CHECK(results.next() == std::nullopt);
+    });
+}
+
+TEST_CASE("imap: an element that is begun while its pool is killed has an outcome too",
+          "[core][imap]") {
+    const bool ordered = GENERATE(true, false);
+    run_green([ordered] {
+        green::Pool pool{2};
+        const Steps input{2, [&](Steps::Step step, int at) {
+                              if (step != Steps::at_read || at != 1) return;
+                              const green::Shield shield;  // outlives the kill by one element
+                              green::sleep(5ms);
+                          }};
+        const auto same = [](int a) { return a; };
+        auto results = ordered ? pool.imap(same, input) : pool.imap_unordered(same, input);
+        CHECK(results.next() == 0);
+        CHECK(pool.kill(1ms).size() == 1);  // the one that reads the input
+        green::spawn([&] { pool.kill(); });
+        CHECK_THROWS_AS(results.next(), green::GreenletExit);
+        CHECK(pool.free_count() == 2);
+    });
+}
+
+TEST_CASE("imap: the input may call into the pool like anybody else", "[core][imap]") {
+    run_green([] {
+        green::Pool pool{1};
+        const Steps input{3, [&](Steps::Step step, int at) {
+                              if (step != Steps::at_read) return;
+                              CHECK_FALSE(pool.contains(green::current()));
+                              CHECK(pool.apply([&] {
+                                  CHECK(pool.contains(green::current()));
+                                  return at;
+                              }) == at);
+                          }};
+        CHECK(all_of(pool.imap([](int a) { return a; }, input)) == std::vector{0, 1, 2});
+    });
+}
