@@ -187,7 +187,7 @@ TEST_CASE("C071: input that blocks", "[conformance]") {
 TEST_CASE("C072: a slot survives bad reporting", "[conformance]") {
     run_green([] {
         int reports = 0;
-        green::set_error_handler([&](const std::string&, std::exception_ptr) {
+        green::set_error_handler([&](const green::ErrorReport&) {
             ++reports;
             throw std::runtime_error("the sink is broken");
         });

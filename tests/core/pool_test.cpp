@@ -260,7 +260,7 @@ TEST_CASE("pool: killing a member that never ran frees its room", "[core][pool]"
 TEST_CASE("pool: an error handler that throws costs no room", "[core][pool]") {
     run_green([] {
         green::set_error_handler(
-            [](const std::string&, std::exception_ptr) { throw std::logic_error("the handler"); });
+            [](const green::ErrorReport&) { throw std::logic_error("the handler"); });
         green::Pool pool{1};
         for (int i = 0; i < 3; ++i) {
             CHECK_THROWS_WITH(pool.apply([] { throw std::runtime_error("boom"); }), "boom");
