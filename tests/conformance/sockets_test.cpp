@@ -6,30 +6,16 @@
 #include <green/green.hpp>
 
 #include "support/run_green.hpp"
+#include "support/streams.hpp"
 #include "support/worlds.hpp"
 
 using namespace green;
 using namespace std::chrono_literals;
 using tests::in_every_world;
 using tests::in_quiet_worlds;
+using tests::read_all;
 using tests::settle;
-
-namespace {
-
-std::pair<Stream, Stream> tcp_pair() {
-    Listener listener = Listener::bind(Endpoint::parse("127.0.0.1:0"));
-    Stream client = Stream::connect(listener.local(), 1min);
-    return {std::move(client), listener.accept()};
-}
-
-std::string read_all(Stream& stream) {
-    std::string all;
-    char buffer[4096];
-    while (const std::size_t got = stream.read_some(std::span{buffer})) all.append(buffer, got);
-    return all;
-}
-
-}  // namespace
+using tests::tcp_pair;
 
 TEST_CASE("C076: second reader refused", "[conformance]") {
     in_every_world([] {

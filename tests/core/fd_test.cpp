@@ -13,10 +13,12 @@
 #include "loop/fd_table.hpp"
 #include "sched/hub.hpp"
 #include "support/run_green.hpp"
+#include "support/streams.hpp"
 #include "support/worlds.hpp"
 
 using namespace green;
 using namespace std::chrono_literals;
+using tests::error_of;
 using tests::in_every_world;
 using tests::settle;
 
@@ -35,15 +37,6 @@ struct Pipe {
     Fd reader;
     Fd writer;
 };
-
-int error_of(const auto& call) {
-    try {
-        call();
-    } catch (const std::system_error& error) {
-        return error.code().value();
-    }
-    return 0;
-}
 
 }  // namespace
 

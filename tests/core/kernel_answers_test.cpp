@@ -11,8 +11,12 @@
 
 #include <catch2/catch.hpp>
 
+#include <green/detail/fd_wait.hpp>
 #include <green/green.hpp>
+#include <green/simulation.hpp>
 
+#include "loop/fd_table.hpp"
+#include "sched/hub.hpp"
 #include "support/run_green.hpp"
 #include "support/worlds.hpp"
 
@@ -248,6 +252,29 @@ TEST_CASE("kernel: connections are accepted in the order in which they came", "[
     });
 }
 
+TEST_CASE("kernel: a full TCP connection is writable again when much of it was read",
+          "[core][sim]") {
+    in_quiet_worlds([] {
+        Pair pair = connected(true);
+        const std::string block(16'384, 'f');
+        std::size_t sent = 0;
+        while (pair.a.wait_writable(20ms)) {  // the real one goes on filling by itself for a while
+            for (sys::Outcome last; (last = send(pair.a, block)).ok();) sent += last.as_size();
+        }
+        char byte;
+        CHECK(sys::recv(pair.b.number(), &byte, 1).value == 1);
+        CHECK(events_of(pair.a) == 0);
+        auto writer = spawn([&] { return pair.a.wait_writable(5s); });
+        for (std::size_t got = 1; got < sent;) {
+            CHECK(pair.b.wait_readable(5s));
+            std::string some(65'536, ' ');
+            got += sys::recv(pair.b.number(), some.data(), some.size()).as_size();
+        }
+        CHECK(writer.get());
+        CHECK(events_of(pair.a) == POLLOUT);
+    });
+}
+
 TEST_CASE("kernel: a second descriptor keeps a connection open", "[core][sim]") {
     in_quiet_worlds([] {
         Pair pair = connected(true);
@@ -321,4 +348,46 @@ TEST_CASE("kernel: a small write to a pipe is there in one piece or not at all",
         CHECK(events_of(writer) == (POLLOUT | POLLERR));
         (void)std::signal(SIGPIPE, before);
     });
+}
+
+TEST_CASE("kernel: a call that moves less than it could, or nothing, is reported again",
+          "[core][sim]") {
+    Simulation::Conditions conditions = Simulation::Conditions::calm();
+    conditions.percent_short = 50;
+    conditions.percent_spurious = 50;
+    const bool tcp = GENERATE(true, false);
+    for (std::uint64_t seed = tests::seed(); seed < tests::seed() + 100; ++seed) {
+        INFO("GREENSUP_SEED=" << seed);
+        Simulation world{seed, conditions};
+        world.run([&] {
+            Pair pair = connected(tcp);
+            const std::string text(100, 't');
+            // As a program does that goes by reports alone: after each call it waits for one.
+            detail::FdTable& table = detail::Hub::current().fds();
+            const auto wait = [&](const Fd& fd, detail::Direction direction) {
+                detail::FdNode node{fd.number(), direction};
+                node.blocked();
+                REQUIRE(detail::park(node, 1h));
+            };
+            for (const Fd* fd : {&pair.a, &pair.b}) table.open(fd->number());
+            for (std::size_t sent = 0; sent < text.size();) {
+                wait(pair.a, detail::Direction::write);
+                const sys::Outcome some = send(pair.a, std::string_view{text}.substr(sent));
+                if (some.ok()) sent += some.as_size();
+                REQUIRE((some.ok() || some.would_block()));
+            }
+            std::string got;
+            while (got.size() < text.size()) {
+                wait(pair.b, detail::Direction::read);
+                while (got.size() < text.size()) {
+                    char buffer[64];
+                    const sys::Outcome some = sys::recv(pair.b.number(), buffer, sizeof buffer);
+                    if (!some.ok()) break;
+                    got.append(buffer, some.as_size());
+                }
+            }
+            CHECK(got == text);
+            for (const Fd* fd : {&pair.a, &pair.b}) table.close(fd->number());
+        });
+    }
 }

@@ -18,36 +18,18 @@
 
 #include "support/faults.hpp"
 #include "support/run_green.hpp"
+#include "support/streams.hpp"
 #include "support/temp_dir.hpp"
 
 using namespace green;
 using namespace std::chrono_literals;
+using tests::error_of;
+using tests::read_all;
+using tests::tcp_pair;
 
 namespace {
 
 constexpr auto calm = Simulation::Conditions::calm;
-
-int error_of(const auto& call) {
-    try {
-        call();
-    } catch (const std::system_error& error) {
-        return error.code().value();
-    }
-    return 0;
-}
-
-std::string read_all(Stream& stream) {
-    std::string all;
-    char buffer[512];
-    while (const std::size_t got = stream.read_some(std::span{buffer})) all.append(buffer, got);
-    return all;
-}
-
-std::pair<Stream, Stream> tcp_pair(const char* at = "10.0.0.1:80") {
-    Listener listener = Listener::bind(Endpoint::parse(at));
-    Stream client = Stream::connect(listener.local());
-    return {std::move(client), listener.accept()};
-}
 
 /// What is written to stderr while it lives.
 class Stderr {
@@ -482,137 +464,6 @@ TEST_CASE("simulation: there is one in a thread, and another thread has its own 
                 CHECK(mine.fd().number() == 1 << 20);
             });
         }).join();
-    });
-}
-
-// --- the network ---
-
-TEST_CASE("network: what is sent arrives after the delay that was asked for", "[core][sim]") {
-    Simulation world{20, calm()};
-    world.run([&] {
-        Listener slow = Listener::bind(Endpoint::parse("10.0.0.1:80"));
-        Listener fast = Listener::bind(Endpoint::parse("10.0.0.2:80"));
-        world.network().delay(slow.local(), 10ms, 10ms);
-        const TimePoint start = now();
-        Stream near = Stream::connect(fast.local());
-        CHECK(now() == start);
-        Stream far = Stream::connect(slow.local());
-        CHECK(now() == start + 20ms);  // there and back
-        Stream server = slow.accept();
-        CHECK(now() == start + 30ms);
-        far.write_all("x");
-        char byte[1];
-        CHECK(server.read_some(std::span{byte}) == 1);
-        CHECK(now() == start + 40ms);
-        // What was sent before the end arrives, though the sender is gone.
-        far.write_all("last words");
-        far.close();
-        CHECK(read_all(server) == "last words");
-        CHECK(now() == start + 50ms);
-    });
-}
-
-TEST_CASE("network: what is sent into a cut arrives when it is healed", "[core][sim]") {
-    Simulation world{21, calm()};
-    world.run([&] {
-        auto [a, b] = tcp_pair();
-        auto [c, d] = tcp_pair("10.0.0.2:80");
-        world.network().cut(b.local());
-        a.write_all("in vain");
-        c.write_all("over there");
-        char buffer[16];
-        CHECK(error_of([&, &b = b] { (void)b.read_some(std::span{buffer}, 1min); }) == ETIMEDOUT);
-        CHECK(d.read_some(std::span{buffer}) == 10);
-        world.network().heal(b.local());
-        CHECK(b.read_some(std::span{buffer}) == 7);
-        // One of several connections to a listener, by the address of its other end.
-        world.network().cut(c.local());
-        a.write_all("x");
-        c.write_all("y");
-        CHECK(b.read_some(std::span{buffer}) == 1);
-        CHECK(error_of([&, &d = d] { (void)d.read_some(std::span{buffer}, 1s); }) == ETIMEDOUT);
-    });
-}
-
-TEST_CASE("network: into a cut that lasts, connections and writes give up as TCP does",
-          "[core][sim]") {
-    Simulation world{22, calm()};
-    world.run([&] {
-        auto [a, b] = tcp_pair();
-        Listener listener = Listener::bind(Endpoint::parse("10.0.0.2:80"));
-        world.network().cut(b.local());
-        world.network().cut(listener.local());
-        const TimePoint start = now();
-        CHECK(error_of([&] { (void)Stream::connect(listener.local()); }) == ETIMEDOUT);
-        CHECK(now() - start == 127s);
-        a.write_all("never to arrive");
-        char buffer[16];
-        const TimePoint wrote = now();
-        CHECK(error_of([&, &a = a] { (void)a.read_some(std::span{buffer}); }) == ETIMEDOUT);
-        CHECK(now() - wrote == 924s);
-        CHECK_THROWS_AS(a.write_all("x"), WriteError);
-        // The other end has nothing on the way and notices nothing, until it speaks.
-        CHECK(error_of([&, &b = b] { (void)b.read_some(std::span{buffer}, 24h); }) == ETIMEDOUT);
-        world.network().heal(b.local());
-        b.write_all("are you there?");
-        CHECK(error_of([&, &b = b] { (void)b.read_some(std::span{buffer}); }) == ECONNRESET);
-    });
-}
-
-TEST_CASE("network: a connection asked for during a short cut comes about", "[core][sim]") {
-    Simulation world{23, calm()};
-    world.run([&] {
-        Listener listener = Listener::bind(Endpoint::parse("10.0.0.1:80"));
-        world.network().cut(listener.local());
-        auto client = spawn([&] { return Stream::connect(listener.local()).is_open(); });
-        sleep(30s);
-        CHECK_FALSE(client.ready());
-        world.network().heal(listener.local());
-        CHECK(client.get());
-        CHECK(listener.accept().is_open());
-    });
-}
-
-TEST_CASE("network: a reset breaks both ends, and what was on the way is lost", "[core][sim]") {
-    Simulation world{24, calm()};
-    world.run([&] {
-        auto [a, b] = tcp_pair();
-        world.network().delay(b.local(), 10ms, 10ms);
-        a.write_all("arrives");
-        sleep(10ms);
-        a.write_all("does not");
-        world.network().reset(b.local());
-        char buffer[32];
-        CHECK(b.read_some(std::span{buffer}) == 7);
-        CHECK(error_of([&, &b = b] { (void)b.read_some(std::span{buffer}); }) == ECONNRESET);
-        CHECK(error_of([&, &a = a] { (void)a.read_some(std::span{buffer}); }) == ECONNRESET);
-        CHECK(a.read_some(std::span{buffer}) == 0);  // it says so once
-        CHECK_THROWS_AS(a.write_all("x"), WriteError);
-    });
-}
-
-TEST_CASE("network: every address is there, ports are held and given back", "[core][sim]") {
-    Simulation world{25, calm()};
-    world.run([] {
-        const auto bound = [](const char* at) {
-            return error_of([&] { (void)Listener::bind(Endpoint::parse(at)); }) == 0;
-        };
-        Listener first = Listener::bind(Endpoint::parse("192.0.2.1:80"));
-        CHECK_FALSE(bound("192.0.2.1:80"));
-        CHECK_FALSE(bound(":80"));
-        CHECK(bound("192.0.2.2:80"));
-        CHECK(bound("[2001:db8::1]:80"));
-        first.close();
-        CHECK(bound(":80"));
-
-        Listener all = Listener::bind(Endpoint::parse(":0"));
-        CHECK(all.local().port() >= 32'768);
-        Stream client = Stream::connect(all.local());
-        CHECK(client.peer().text() == "tcp://127.0.0.1:" + std::to_string(all.local().port()));
-        CHECK(all.accept().peer() == client.local());
-        Listener v6 = Listener::bind(Endpoint::parse("[::]:0"));
-        Stream client6 = Stream::connect(v6.local());
-        CHECK(client6.peer().text() == "tcp://[::1]:" + std::to_string(v6.local().port()));
     });
 }
 

@@ -14,51 +14,24 @@
 
 #include "support/faults.hpp"
 #include "support/run_green.hpp"
+#include "support/streams.hpp"
 #include "support/temp_dir.hpp"
 #include "support/worlds.hpp"
 
 using namespace green;
 using namespace std::chrono_literals;
+using tests::error_of;
 using tests::in_every_world;
 using tests::in_quiet_worlds;
 using tests::open_descriptors;
+using tests::read_all;
+using tests::read_exactly;
 using tests::settle;
+using tests::tcp_pair;
 
 namespace {
 
 const Endpoint loopback = Endpoint::parse("127.0.0.1:0");
-
-int error_of(const auto& call) {
-    try {
-        call();
-    } catch (const std::system_error& error) {
-        return error.code().value();
-    }
-    return 0;
-}
-
-std::string read_all(Stream& stream) {
-    std::string all;
-    char buffer[4096];
-    while (const std::size_t got = stream.read_some(std::span{buffer})) all.append(buffer, got);
-    return all;
-}
-
-std::string read_exactly(Stream& stream, std::size_t size) {
-    std::string all(size, ' ');
-    for (std::size_t done = 0; done < size;) {
-        const std::size_t got = stream.read_some(std::span{all}.subspan(done));
-        if (got == 0) return all.substr(0, done);
-        done += got;
-    }
-    return all;
-}
-
-std::pair<Stream, Stream> tcp_pair() {
-    Listener listener = Listener::bind(loopback);
-    Stream client = Stream::connect(listener.local(), 5s);
-    return {std::move(client), listener.accept()};
-}
 
 /// Fails the calls of one kind with an error, from the nth on, `times` times; counts how often it
 /// is asked.
