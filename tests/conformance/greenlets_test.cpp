@@ -65,10 +65,9 @@ TEST_CASE("C004: kill before any start", "[conformance]") {
         bool ran = false;
         int links = 0;
         const auto body = [&ran] { ran = true; };
-        auto fresh = green::deferred(body);
-        auto delayed = green::spawn_later(100ms, body);
-        for (green::AnyGreenlet greenlet :
-             {green::AnyGreenlet{fresh}, green::AnyGreenlet{delayed}}) {
+        for (const bool is_delayed : {false, true}) {
+            const green::AnyGreenlet greenlet =
+                is_delayed ? green::spawn_later(100ms, body) : green::deferred(body);
             links = 0;
             counting_link(greenlet, links);
             CHECK(greenlet.kill());

@@ -524,9 +524,10 @@ TEST_CASE("imap: an element that is begun while its pool is killed has an outcom
         auto results = ordered ? pool.imap(same, input) : pool.imap_unordered(same, input);
         CHECK(results.next() == 0);
         CHECK(pool.kill(1ms).size() == 1);  // the one that reads the input
-        green::spawn([&] { pool.kill(); });
+        auto killer = green::spawn([&] { pool.kill(); });
         CHECK_THROWS_AS(results.next(), green::GreenletExit);
         CHECK(pool.free_count() == 2);
+        killer.join();  // it uses the pool
     });
 }
 

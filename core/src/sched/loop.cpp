@@ -1,6 +1,7 @@
 // The hub's own stack: what happens when nobody is ready, or when the ring has had its turn.
 #include <cstdio>
 #include <cstdlib>
+#include <new>
 #include <utility>
 
 #include "os/signal_board.hpp"
@@ -45,14 +46,18 @@ bool Hub::deadlocked() noexcept {
 }
 
 void Hub::end_deadlock() noexcept {
-    std::string text =
-        "this would block for ever: nothing can wake any greenlet\n" + report_tasks();
-    if (main_.shields > 0 || main_.exceptions.uncaught > 0) {
-        // It waits in a destructor or under a shield, where nothing may be thrown.
-        std::fprintf(stderr, "greensup: %s", text.c_str());
-        std::abort();
+    constexpr const char* what = "this would block for ever: nothing can wake any greenlet\n";
+    try {
+        std::string text = what + report_tasks();
+        if (main_.shields > 0 || main_.exceptions.uncaught > 0) {
+            // It waits in a destructor or under a shield, where nothing may be thrown.
+            std::fprintf(stderr, "greensup: %s", text.c_str());
+            std::abort();
+        }
+        main_.kill = std::make_exception_ptr(LoopExit(std::move(text)));
+    } catch (const std::bad_alloc&) {  // then without the list
+        main_.kill = std::make_exception_ptr(LoopExit(what));
     }
-    main_.kill = std::make_exception_ptr(LoopExit(std::move(text)));
     interrupt(main_);
 }
 

@@ -142,8 +142,8 @@ void Group::feed(detail::MapFeed<T>& results, Function& function, Range&& range,
         auto element = detail::take_element<Range>(at);
         detail::Slots::Slot slot = slots_.take();
         auto call = deferred(std::ref(function), std::move(element));
-        enter(call, std::move(slot), Role::call);
         auto place = results.place_for(call);
+        enter(call, std::move(slot), Role::call);
         results.append(std::move(place));
         call.start();
         if (++begun % stretch == 0) yield();
