@@ -1,3 +1,6 @@
+#include <atomic>
+#include <mutex>
+#include <optional>
 #include <thread>
 
 #include <catch2/catch.hpp>
@@ -6,7 +9,9 @@
 #include <green/event.hpp>
 #include <green/greenlet.hpp>
 #include <green/hub.hpp>
+#include <green/watcher.hpp>
 
+#include "loop/ev_reactor.hpp"
 #include "support/run_green.hpp"
 
 using namespace std::chrono_literals;
@@ -132,6 +137,77 @@ TEST_CASE("hub: a thread wakes a sleeping hub", "[core][hub]") {
     });
 }
 
+TEST_CASE("hub: posting to one that has gone drops the function, where it was posted",
+          "[core][hub]") {
+    auto token = std::make_shared<int>(0);
+    std::optional<green::HubRef> hub;
+    std::thread{[&] { hub.emplace(); }}.join();  // the thread's hub goes with it
+    CHECK_FALSE(hub->post([token] { FAIL("it ran"); }));
+    CHECK(token.use_count() == 1);
+    CHECK_THROWS_AS(hub->post({}), green::UsageError);
+}
+
+TEST_CASE("hub: what is posted and not run when it goes is dropped by it", "[core][hub]") {
+    std::thread::id of_hub;
+    std::thread::id of_end;
+    std::thread{[&] {
+        of_hub = std::this_thread::get_id();
+        const green::HubRef hub;
+        std::thread{[&] {
+            const std::shared_ptr<void> held{nullptr,
+                                             [&](void*) { of_end = std::this_thread::get_id(); }};
+            CHECK(hub.post([held] { FAIL("it ran"); }));
+        }}.join();
+    }}.join();
+    CHECK(of_end == of_hub);
+}
+
+TEST_CASE("hub: greenlets that its last posts would start are unwound too", "[core][hub]") {
+    auto token = std::make_shared<int>(0);
+    {
+        gd::Hub hub{std::make_unique<tests::VirtualReactor>()};
+        const std::shared_ptr<void> starts_another{
+            nullptr, [token](void*) { green::spawn([token] { green::sleep(1h); }); }};
+        green::HubRef{}.post([starts_another] {});
+    }
+    CHECK(token.use_count() == 1);
+}
+
+TEST_CASE("hub: threads may post while it comes and goes", "[core][hub]") {
+    auto token = std::make_shared<int>(0);
+    std::atomic<int> accepted{0};
+    std::atomic<int> ran{0};
+    std::atomic<bool> done{false};
+    std::mutex mutex;  // for the reference only
+    std::optional<green::HubRef> shared;
+    std::thread poster{[&] {
+        while (!done) {
+            std::optional<green::HubRef> hub;
+            {
+                const std::lock_guard lock{mutex};
+                hub = shared;
+            }
+            if (hub && hub->post([&, token] { ++ran; })) ++accepted;
+        }
+    }};
+    for (int i = 0; i < 200; ++i) {
+        gd::Hub hub{gd::make_ev_reactor()};
+        {
+            const std::lock_guard lock{mutex};
+            shared.emplace();
+        }
+        if (i % 4 == 0) {
+            for (const int before = accepted; accepted == before;) std::this_thread::yield();
+        }
+        for (int turn = 0; turn < i % 3; ++turn) settle();
+    }
+    done = true;
+    poster.join();
+    CHECK(token.use_count() == 1);  // each was run or dropped, none forgotten
+    CHECK(ran > 0);
+    CHECK(ran <= accepted);
+}
+
 TEST_CASE("hub: a busy ring still looks outside", "[core][hub]") {
     run_green([] {
         bool posted = false;
@@ -176,6 +252,76 @@ TEST_CASE("hub: greenlets that others start while they die with it are unwound t
         green::yield();
     }
     CHECK(token.use_count() == 1);
+}
+
+TEST_CASE("hub: join waits until nothing can happen any more", "[core][hub]") {
+    run_green([] {
+        CHECK(green::hub_join());
+        CHECK(green::hub_join(green::Deadline::passed()));
+        const green::TimePoint begin = green::now();
+        int ended = 0;
+        green::Event never;
+        auto stuck = green::spawn([&] { never.wait(); });
+        auto sleeper = green::spawn([&] {
+            green::sleep(5ms);
+            green::spawn([&] {
+                green::sleep(5ms);
+                ++ended;
+            });
+            ++ended;
+        });
+        CHECK_FALSE(green::hub_join(green::Deadline::passed()));
+        CHECK_FALSE(green::hub_join(2ms));
+        CHECK(green::now() - begin == 2ms);
+        CHECK(green::hub_join(1h));
+        CHECK(ended == 2);
+        CHECK(green::now() - begin == 10ms);
+        CHECK_FALSE(stuck.ready());
+        CHECK(green::hub_join());
+        // The hub is as usable as before.
+        never.set();
+        CHECK(green::hub_join());
+        CHECK(stuck.ready());
+    });
+}
+
+TEST_CASE("hub: join waits for what was posted and for watchers, not for its own limit",
+          "[core][hub]") {
+    run_green([] {
+        const green::TimePoint begin = green::now();
+        bool posted = false;
+        green::HubRef{}.post([&] { posted = true; });
+        CHECK(green::hub_join(1h));
+        CHECK(posted);
+        CHECK(green::now() == begin);
+        green::TimerWatcher timer{3ms};
+        timer.start([] {});
+        CHECK(green::hub_join(1h));
+        CHECK(green::now() - begin == 3ms);
+        CHECK(green::hub_figures().timers == 0);
+    });
+}
+
+TEST_CASE("hub: join is for main, and can be interrupted", "[core][hub]") {
+    run_green([] {
+        const tests::Errors errors;
+        auto other = green::spawn([] { green::hub_join(); });
+        CHECK_THROWS_AS(other.get(), green::UsageError);
+        green::HubRef{}.post([] { green::hub_join(); });
+        settle();
+        REQUIRE(errors.count() == 2);
+        CHECK(errors.all[1].find("must not wait") != std::string::npos);
+
+        auto main = green::current();
+        auto killer = green::spawn([main] {
+            green::sleep(1ms);
+            main.kill_soon(std::make_exception_ptr(std::runtime_error("enough")));
+            green::sleep(1ms);
+        });
+        CHECK_THROWS_WITH(green::hub_join(), "enough");
+        CHECK(green::hub_join());  // the seat is free again
+        CHECK(killer.ready());
+    });
 }
 
 TEST_CASE("hub: a report of a descriptor's former life does not reach the next", "[core][hub]") {

@@ -3,6 +3,7 @@
 #include <catch2/catch.hpp>
 
 #include <green/greenlet.hpp>
+#include <green/hub.hpp>
 #include <green/signals.hpp>
 
 #include "support/run_green.hpp"
@@ -41,6 +42,19 @@ TEST_CASE("signals: a handler runs in a greenlet of its own each time, until it 
             CHECK(world.watched_signals() == 1);
         }
         CHECK(world.watched_signals() == 0);
+    });
+}
+
+TEST_CASE("signals: a handler keeps the hub alive when it is told to", "[core][signals]") {
+    run_green([](tests::VirtualReactor& world) {
+        bool ran = false;
+        green::SignalHandler handler{SIGUSR1, [&] { ran = true; }};
+        CHECK(green::hub_join());
+        handler.keep_alive();
+        CHECK_FALSE(green::hub_join(1ms));
+        world.raise(SIGUSR1);
+        CHECK_FALSE(green::hub_join(1ms));
+        CHECK(ran);
     });
 }
 

@@ -15,6 +15,7 @@
 
 #include <green/green.hpp>
 #include <green/simulation.hpp>
+#include <green/watcher.hpp>
 
 #include "support/faults.hpp"
 #include "support/run_green.hpp"
@@ -339,6 +340,13 @@ TEST_CASE("simulation: what is left at the end is told", "[core][sim]") {
     const std::string watched = left_after([&] { signals.emplace({SIGUSR1}); });
     CHECK(says(watched, " 1 signals"));
     signals.reset();
+
+    IdleWatcher idle;
+    CHECK(says(left_after([&] {
+                   idle.start([] {});
+                   idle.set_ref(false);
+               }),
+               " 1 watchers"));
 }
 
 TEST_CASE("simulation: time leaps when nobody can run, and never before", "[core][sim]") {
@@ -372,6 +380,23 @@ TEST_CASE("simulation: waiting for what cannot come any more is a deadlock", "[c
         CHECK(b.read_some(std::span{byte}) == 1);
     });
     CHECK(text.find("main: waits on fd 1048578 readable") != text.npos);
+}
+
+TEST_CASE("simulation: an idle watcher runs before anything is called a deadlock", "[core][sim]") {
+    Simulation world{4};
+    world.run([&] {
+        auto [a, b] = tcp_pair();
+        int ran = 0;
+        IdleWatcher idle;
+        idle.start([&] {
+            if (++ran < 3) return;
+            idle.stop();
+            spawn([&] { a.write_all("x"); });
+        });
+        char byte[1];
+        CHECK(b.read_some(std::span{byte}) == 1);
+        CHECK(ran == 3);
+    });
 }
 
 TEST_CASE("simulation: a signal comes when it is raised", "[core][sim]") {
@@ -443,6 +468,10 @@ TEST_CASE("simulation: what it has not is refused by name", "[core][sim]") {
         CHECK(sys::poll(both, 2, 0).error == EOPNOTSUPP);
 
         CHECK(sys::pread(a.fd().number(), &byte, 1, 0).error == EBADF);  // the real kernel says so
+
+        IoWatcher io{a.fd().number(), IoEvents::read};
+        CHECK_THROWS_AS(io.start([] {}), UsageError);
+        CHECK_FALSE(io.active());
     });
 }
 

@@ -8,6 +8,8 @@
 #include <green/detail/thread_gate.hpp>
 #include <green/green.hpp>
 
+#include "loop/ev_reactor.hpp"
+#include "sched/hub.hpp"
 #include "support/gate.hpp"
 #include "support/run_green.hpp"
 
@@ -130,6 +132,29 @@ TEST_CASE("thread gate: a wait where none is possible throws and leaves nothing 
         owner.admit();
         CHECK(owner.pass());  // needs no wait
     });
+}
+
+TEST_CASE("thread gate: the turn of one that its hub could not end passes to the next",
+          "[core][os]") {
+    Owner owner;
+    std::thread{[&] {
+        detail::Hub hub{detail::make_ev_reactor()};
+        spawn([&] {
+            for (;;) {
+                try {
+                    owner.pass();
+                } catch (const GreenletExit&) {  // this is how not to end
+                }
+            }
+        });
+        settle();
+    }}.join();
+    CHECK(owner.waiting() == 1);
+    std::thread next{[&] { CHECK(owner.pass(20s)); }};
+    tests::until([&] { return owner.waiting() == 2; });
+    owner.admit();
+    next.join();
+    CHECK_FALSE(owner.try_pass());
 }
 
 TEST_CASE("thread gate: reports say what is waited for", "[core][os]") {

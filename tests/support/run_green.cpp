@@ -17,6 +17,7 @@ void check_nothing_left() {
     CHECK(left.stacks == 0);
     CHECK(left.timers == 0);
     CHECK(left.outside == 0);
+    CHECK(left.watchers == 0);
 }
 
 }  // namespace

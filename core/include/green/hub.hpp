@@ -11,10 +11,12 @@
 #include <string>
 #include <vector>
 
+#include <green/deadline.hpp>
+
 namespace green {
 
 namespace detail {
-class Hub;
+class Mailbox;
 }
 
 /// What a thread can choose before its hub appears.
@@ -38,10 +40,21 @@ struct HubFigures {
     std::size_t timers = 0;      // pending
     std::size_t outside = 0;     // waits that the world can end
     std::uint64_t switches = 0;  // since the hub appeared
+    std::size_t watchers = 0;    // active
+    std::size_t pending = 0;     // watchers whose callback is to run
+    std::uint64_t turns = 0;     // how often it has looked outside
 };
 [[nodiscard]] HubFigures hub_figures();
 
-/// One line per greenlet: name, state, what it waits on, since when, where it was spawned.
+/// Waits until nothing is left that could happen by itself: no greenlet is ready or will ever be,
+/// no timer runs, no watcher that keeps the hub alive is active. Greenlets that wait for each other
+/// are left waiting. Switches, unless it is so. May be called again, and the hub used afterwards.
+/// Returns false once `deadline` has passed, which does not count as something left to happen.
+/// Throws UsageError in any greenlet but main.
+bool hub_join(Deadline deadline = Deadline::never());
+
+/// One line per greenlet: name, state, what it waits on, since when, where it was spawned; and one
+/// per active watcher.
 [[nodiscard]] std::string hub_report();
 
 /// An error that ended a greenlet or a hub callback.
@@ -70,17 +83,20 @@ void set_error_policy(ErrorPolicy policy);
 /// "type: what()" of an error, for messages.
 [[nodiscard]] std::string describe(const std::exception_ptr& error);
 
-/// A way into a hub from other threads.
+/// A way into a hub from other threads. Copies are cheap and may outlive the hub.
 class HubRef {
  public:
     /// The hub of this thread.
     HubRef();
-    /// Runs the function in the hub, soon, as a hub callback: it must not wait. From any thread,
-    /// while the hub lives. What it throws goes to the error handler.
-    void post(std::function<void()> function) const;
+    /// Runs the function in the hub, soon, as a hub callback: it must not wait. From any thread, in
+    /// the order in which they come. What it throws goes to the error handler.
+    /// Returns false when the hub has gone; the function is then destroyed here. One that is
+    /// accepted may still be dropped, in the hub's thread, when the hub goes before its next turn.
+    /// Throws UsageError for an empty function.
+    bool post(std::function<void()> function) const;
 
  private:
-    detail::Hub* hub_;
+    std::shared_ptr<detail::Mailbox> mailbox_;
 };
 
 }  // namespace green

@@ -130,6 +130,7 @@ class Process {
 
  private:
     explicit Process(std::shared_ptr<detail::Child> child) noexcept : child_{std::move(child)} {}
+    friend class ChildWatcher;
     void abandon() noexcept;
     [[nodiscard]] detail::Child& child() const;
 

@@ -9,30 +9,19 @@
 #include <vector>
 
 #include <green/deadline.hpp>
-#include <green/detail/intrusive.hpp>
 #include <green/detail/park.hpp>
+#include <green/detail/signal_subscriber.hpp>
+#include <green/world_watchers.hpp>
 
 namespace green {
-
-namespace detail {
-
-class SignalSubscriber : public ListHook {
- public:
-    [[nodiscard]] virtual bool wants(int signal) const noexcept = 0;
-    virtual void on_signal(int signal) noexcept = 0;
-
- protected:
-    ~SignalSubscriber() = default;
-};
-
-}  // namespace detail
 
 /// Collects signals from its construction on. Waiting for them does not keep the hub alive: a
 /// process in which nothing but a signal could happen is deadlocked, unless keep_alive() was
 /// called.
 class SignalSet final : private detail::SignalSubscriber {
  public:
-    /// Throws std::system_error for a number that cannot be caught.
+    /// Throws std::system_error for a number that cannot be caught (EINVAL), and for a signal that
+    /// another hub watches (EBUSY).
     explicit SignalSet(std::initializer_list<int> signals);
     SignalSet(const SignalSet&) = delete;
     SignalSet& operator=(const SignalSet&) = delete;
@@ -56,20 +45,18 @@ class SignalSet final : private detail::SignalSubscriber {
     bool keeps_alive_ = false;
 };
 
-/// Runs a function in a new greenlet for each delivery of a signal, until it is destroyed.
-class SignalHandler final : private detail::SignalSubscriber {
+/// Runs a function in a new greenlet for each delivery of a signal, until it is destroyed. By
+/// itself it does not keep the hub alive.
+class SignalHandler {
  public:
+    /// Throws like SignalSet, and UsageError for an empty function.
     SignalHandler(int signal, std::function<void()> function);
-    SignalHandler(const SignalHandler&) = delete;
-    SignalHandler& operator=(const SignalHandler&) = delete;
-    ~SignalHandler();
+
+    /// From now on, that the signal may come is enough to live for.
+    void keep_alive() noexcept { watcher_.set_ref(true); }
 
  private:
-    [[nodiscard]] bool wants(int signal) const noexcept override { return signal == signal_; }
-    void on_signal(int signal) noexcept override;
-
-    int signal_;
-    std::function<void()> function_;
+    SignalWatcher watcher_;
 };
 
 }  // namespace green

@@ -41,8 +41,8 @@ namespace sim {
 class Kernel;
 }
 
-/// Something was left at the end of a simulation: greenlets, timers, waits, open descriptors. The
-/// text lists them.
+/// Something was left at the end of a simulation: greenlets, timers, waits, watchers, open
+/// descriptors. The text lists them.
 class LeftOver final : public std::runtime_error {
  public:
     using std::runtime_error::runtime_error;

@@ -5,6 +5,7 @@
 #include "loop/ev_reactor.hpp"
 
 #include <array>
+#include <atomic>
 #include <cerrno>
 #include <map>
 #include <system_error>
@@ -13,10 +14,15 @@
 
 #include <green/sys.hpp>
 
+#include "loop/ev_watches.hpp"
+#include "loop/level_set.hpp"
 #include "loop/quick_clock.hpp"
 
 namespace green::detail {
 namespace {
+
+// Which loop of the process has which signal. libev ends the process when a second one wants it.
+std::array<std::atomic<const void*>, NSIG> signal_owners{};
 
 class EvReactor final : public Reactor {
  public:
@@ -39,7 +45,10 @@ class EvReactor final : public Reactor {
     EvReactor(const EvReactor&) = delete;
     EvReactor& operator=(const EvReactor&) = delete;
     ~EvReactor() override {
-        for (auto& [number, watcher] : signals_) ev_signal_stop(loop_, &watcher);
+        for (auto& [number, watcher] : signals_) {
+            ev_signal_stop(loop_, &watcher);
+            owner_of(number) = nullptr;
+        }
         ev_loop_destroy(loop_);
         (void)sys::close(epoll_);
     }
@@ -63,6 +72,11 @@ class EvReactor final : public Reactor {
     void watch_signal(int signal) override {
         auto [place, fresh] = signals_.try_emplace(signal);
         if (!fresh) return;
+        const void* nobody = nullptr;
+        if (!owner_of(signal).compare_exchange_strong(nobody, this)) {
+            signals_.erase(place);
+            sys::fail(EBUSY, "another hub of the process watches signal " + std::to_string(signal));
+        }
         ev_signal_init(&place->second, on_signal_event, signal);
         place->second.data = this;
         ev_signal_start(loop_, &place->second);
@@ -72,6 +86,24 @@ class EvReactor final : public Reactor {
         if (place == signals_.end()) return;
         ev_signal_stop(loop_, &place->second);
         signals_.erase(place);
+        owner_of(signal) = nullptr;
+    }
+
+    std::unique_ptr<Watch> watch_level(int fd, Readiness wanted,
+                                       std::function<void(Readiness)> report) override {
+        const int set = levels_.descriptor();
+        auto watch = levels_.add(fd, wanted, std::move(report));
+        listen_to_levels(set);
+        return watch;
+    }
+    std::unique_ptr<Watch> watch_wall_clock(std::chrono::system_clock::time_point at,
+                                            Duration interval,
+                                            std::function<void()> report) override {
+        return ev_wall_clock(loop_, at, interval, std::move(report));
+    }
+    std::unique_ptr<Watch> watch_file(const std::string& path, Duration interval,
+                                      FileSnapshots& seen, std::function<void()> report) override {
+        return ev_file(loop_, path, interval, seen, std::move(report));
     }
 
     void wait(TimePoint until) noexcept override {
@@ -95,6 +127,9 @@ class EvReactor final : public Reactor {
 
  private:
     static EvReactor& self(void* data) noexcept { return *static_cast<EvReactor*>(data); }
+    static std::atomic<const void*>& owner_of(int signal) noexcept {
+        return signal_owners[static_cast<std::size_t>(signal)];
+    }
 
     static void on_timer(struct ev_loop*, ev_timer*, int) noexcept {}
     static void on_async(struct ev_loop*, ev_async* watcher, int) noexcept {
@@ -105,6 +140,21 @@ class EvReactor final : public Reactor {
     }
     static void on_edges(struct ev_loop*, ev_io* watcher, int) noexcept {
         self(watcher->data).collect();
+    }
+
+    static void on_levels(struct ev_loop*, ev_io* watcher, int) noexcept {
+        EvReactor& reactor = self(watcher->data);
+        if (!reactor.levels_.collect()) return;
+        // Stopped first: what libev watches must not be closed before.
+        ev_io_stop(reactor.loop_, &reactor.levels_io_);
+        (void)reactor.levels_.renew();
+        reactor.listen_to_levels(reactor.levels_.descriptor());
+    }
+    void listen_to_levels(int set) noexcept {
+        if (ev_is_active(&levels_io_)) return;
+        ev_io_init(&levels_io_, on_levels, set, EV_READ);
+        levels_io_.data = this;
+        ev_io_start(loop_, &levels_io_);
     }
 
     void collect() noexcept {
@@ -124,6 +174,8 @@ class EvReactor final : public Reactor {
     int epoll_ = -1;
     ReactorSink* sink_ = nullptr;
     ev_io edges_{};
+    LevelSet levels_;  // made by the first watcher
+    ev_io levels_io_{};
     ev_async notify_{};
     ev_timer timer_{};
     std::map<int, ev_signal> signals_;  // a map: a started watcher must not move

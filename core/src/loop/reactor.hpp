@@ -2,8 +2,14 @@
 // What a hub knows of the outside world, and all it knows. Two implementations: libev's, and the
 // virtual one of simulations.
 
+#include <chrono>
 #include <cstdint>
+#include <functional>
+#include <memory>
+#include <optional>
+#include <string>
 #include <sys/epoll.h>
+#include <sys/stat.h>
 
 #include <green/deadline.hpp>
 
@@ -35,6 +41,22 @@ class ReactorSink {
     ~ReactorSink() = default;
 };
 
+/// Something that is watched for one watcher until this is destroyed, which must not happen in its
+/// own report.
+class Watch {
+ public:
+    Watch() noexcept = default;
+    Watch(const Watch&) = delete;
+    Watch& operator=(const Watch&) = delete;
+    virtual ~Watch() = default;
+};
+
+/// What is known of a file; nothing of one that is missing.
+struct FileSnapshots {
+    std::optional<struct stat> attr;
+    std::optional<struct stat> prev;  // before the last change
+};
+
 class Reactor {
  public:
     virtual ~Reactor() = default;
@@ -55,6 +77,22 @@ class Reactor {
     /// Throws std::system_error.
     virtual void watch_signal(int signal) = 0;
     virtual void unwatch_signal(int signal) noexcept = 0;
+
+    // For watchers. Reports come from inside wait(), on the hub's stack; they must neither switch
+    // nor throw. A reactor whose world has no such thing throws UsageError.
+
+    /// Reports in each wait() whether the descriptor is ready in the directions asked for, while
+    /// it is. Several may watch one descriptor. Throws std::system_error.
+    [[nodiscard]] virtual std::unique_ptr<Watch> watch_level(int fd, Readiness wanted,
+                                                             std::function<void(Readiness)> report);
+    /// Reports when the wall clock shows `at`; with an interval whenever it shows a multiple of
+    /// that more or less. Throws std::bad_alloc.
+    [[nodiscard]] virtual std::unique_ptr<Watch> watch_wall_clock(
+        std::chrono::system_clock::time_point at, Duration interval, std::function<void()> report);
+    /// Keeps `seen`, which must outlive it, as the file is, from now on, and reports changes.
+    [[nodiscard]] virtual std::unique_ptr<Watch> watch_file(const std::string& path,
+                                                            Duration interval, FileSnapshots& seen,
+                                                            std::function<void()> report);
 
     /// Waits for something to report, at the most until `until`, reports it and returns. A time
     /// that has passed means: look, do not wait.

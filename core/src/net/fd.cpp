@@ -2,6 +2,7 @@
 
 #include <green/fd.hpp>
 
+#include "loop/watcher_board.hpp"
 #include "sched/hub.hpp"
 
 namespace green {
@@ -25,6 +26,7 @@ void Fd::forget() noexcept {
 void Fd::close() noexcept {
     if (number_ < 0) return;
     forget();
+    if (detail::Hub* hub = detail::Hub::current_or_null()) hub->watchers().closing(number_);
     (void)sys::close(std::exchange(number_, -1));
 }
 

@@ -6,6 +6,7 @@
 #include <memory>
 #include <optional>
 #include <string>
+#include <unistd.h>
 
 #include <green/detail/park.hpp>
 #include <green/fd.hpp>
@@ -22,6 +23,8 @@ class Child {
 
     /// Starts the command; spawn.cpp. Throws SpawnError and UsageError.
     static std::shared_ptr<Child> start(const Command& command);
+    /// A child of ours that something else has started. Throws UsageError and std::system_error.
+    static std::shared_ptr<Child> adopt(pid_t pid);
 
     [[nodiscard]] pid_t pid() const noexcept { return pid_; }
     [[nodiscard]] int pidfd() const noexcept { return pidfd_.number(); }
@@ -36,7 +39,8 @@ class Child {
     bool signal(int signal);
     bool signal_group(int signal);
 
-    /// Kills it; from now on whoever holds it last sees to it that it is reaped.
+    /// Kills it; from now on whoever holds it last sees to it that it is reaped. Not in a forked
+    /// child, whose sibling it is.
     void doom() noexcept;
     /// Leaves it to a greenlet that reaps it once it has ended.
     static void hand_over(std::shared_ptr<Child> child) noexcept;
@@ -61,6 +65,7 @@ class Child {
     [[nodiscard]] siginfo_t wait(int options);
     void end_natively() noexcept;
 
+    const pid_t parent_ = ::getpid();
     pid_t pid_ = 0;
     Fd pidfd_;
     bool leads_group_;

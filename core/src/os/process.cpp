@@ -1,6 +1,7 @@
 #include <cerrno>
 #include <csignal>
 #include <cstring>
+#include <unistd.h>
 #include <utility>
 
 #include <green/errors.hpp>
@@ -27,6 +28,18 @@ class Child::Watch {
  private:
     Child* child_;
 };
+
+std::shared_ptr<Child> Child::adopt(pid_t pid) {
+    if (pid <= 0) throw UsageError("a child has a pid above 0, not " + std::to_string(pid));
+    auto child = std::make_shared<Child>(false);
+    const std::string who = "pid " + std::to_string(pid);
+    child->pid_ = pid;
+    child->pidfd_ =
+        Fd{static_cast<int>(sys::must(sys::pidfd_open(pid), "pidfd_open(" + who + ")"))};
+    (void)child->ended();
+    if (child->status_) sys::fail(ECHILD, who);
+    return child;
+}
 
 Child::~Child() {
     if (doomed_ && !status_) end_natively();
@@ -96,6 +109,7 @@ bool Child::signal_group(int signal) {
 }
 
 void Child::doom() noexcept {
+    if (::getpid() != parent_) return;
     doomed_ = true;
     if (!status_) (void)sys::pidfd_send_signal(pidfd_.number(), SIGKILL);
 }

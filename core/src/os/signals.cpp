@@ -20,9 +20,20 @@ bool SignalBoard::wanted(int signal) noexcept {
     return found;
 }
 
+void check_catchable(int signal) {
+    if (signal < 1 || signal > SIGRTMAX || signal == SIGKILL || signal == SIGSTOP) {
+        sys::fail(EINVAL, "signal " + std::to_string(signal) + " cannot be caught");
+    }
+}
+
 void SignalBoard::add(SignalSubscriber& subscriber) {
-    for (int signal = 1; signal <= SIGRTMAX; ++signal) {
-        if (subscriber.wants(signal)) reactor_->watch_signal(signal);
+    try {
+        for (int signal = 1; signal <= SIGRTMAX; ++signal) {
+            if (subscriber.wants(signal)) reactor_->watch_signal(signal);
+        }
+    } catch (...) {
+        remove(subscriber);
+        throw;
     }
     subscribers_.push_back(subscriber);
 }
@@ -41,16 +52,6 @@ void SignalBoard::deliver(int signal) noexcept {
 }
 
 }  // namespace detail
-
-namespace {
-
-void check_catchable(int signal) {
-    if (signal < 1 || signal > SIGRTMAX || signal == SIGKILL || signal == SIGSTOP) {
-        sys::fail(EINVAL, "signal " + std::to_string(signal) + " cannot be caught");
-    }
-}
-
-}  // namespace
 
 class SignalSet::Node final : public detail::WaitNode {
  public:
@@ -73,14 +74,18 @@ class SignalSet::Node final : public detail::WaitNode {
 
 SignalSet::SignalSet(std::initializer_list<int> signals) {
     for (const int signal : signals) {
-        check_catchable(signal);
+        detail::check_catchable(signal);
         wanted_.set(static_cast<std::size_t>(signal));
     }
     pending_.reserve(
         wanted_.count());  // each is there at most once: nothing is allocated on arrival
     detail::Hub::current().signals().add(*this);
 }
-SignalSet::~SignalSet() { detail::Hub::current().signals().remove(*this); }
+SignalSet::~SignalSet() {
+    // Its hub may have gone before it; in a forked child it is the parent's.
+    detail::Hub* hub = detail::Hub::current_or_null();
+    if (hub != nullptr && linked()) hub->signals().remove(*this);
+}
 
 bool SignalSet::wants(int signal) const noexcept {
     return wanted_.test(static_cast<std::size_t>(signal));
@@ -100,20 +105,9 @@ std::optional<int> SignalSet::next(Deadline deadline) {
     return signal;
 }
 
-SignalHandler::SignalHandler(int signal, std::function<void()> function)
-    : signal_{signal}, function_{std::move(function)} {
-    check_catchable(signal);
-    if (!function_) throw UsageError("a signal handler needs a function");
-    detail::Hub::current().signals().add(*this);
-}
-SignalHandler::~SignalHandler() { detail::Hub::current().signals().remove(*this); }
-
-void SignalHandler::on_signal(int) noexcept {
-    try {
-        spawn(function_);
-    } catch (...) {
-        detail::Hub::current().report_error("a signal handler", std::current_exception());
-    }
+SignalHandler::SignalHandler(int signal, std::function<void()> function) : watcher_{signal} {
+    if (!function) throw UsageError("a signal handler needs a function");
+    watcher_.start([function = std::move(function)] { spawn(function); });
 }
 
 }  // namespace green

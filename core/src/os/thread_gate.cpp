@@ -12,8 +12,8 @@ namespace green::detail {
 struct ThreadGate::HubWaiter final : Waiter, std::enable_shared_from_this<HubWaiter> {
     explicit HubWaiter(Node& its_node) : node{&its_node} {}
 
-    void wake() noexcept override {
-        hub.post([self = shared_from_this()] { self->arrive(); });
+    bool wake() noexcept override {
+        return hub.post([self = shared_from_this()] { self->arrive(); });
     }
     void arrive() noexcept {
         // Where something else has ended the wait already, the node is about to leave, and gives
@@ -26,7 +26,10 @@ struct ThreadGate::HubWaiter final : Waiter, std::enable_shared_from_this<HubWai
 };
 
 struct ThreadGate::ThreadWaiter final : Waiter {
-    void wake() noexcept override { granted.notify_one(); }
+    bool wake() noexcept override {
+        granted.notify_one();
+        return true;
+    }
 
     std::condition_variable granted;
 };
@@ -75,24 +78,23 @@ bool ThreadGate::pass(std::unique_lock<std::mutex>& lock, Deadline deadline) {
     return me.granted.wait_until(lock, deadline.when(), granted);  // leaves the list with `me`
 }
 
-void ThreadGate::grant(Grant grant) noexcept {
+bool ThreadGate::grant(Grant grant) noexcept {
     Waiter& first = waiters_.front();
     first.unlink();
     first.grant = grant;
-    first.wake();
+    return first.wake();
 }
 
 void ThreadGate::admit(std::ptrdiff_t permits) noexcept {
     permits_ += permits;
     while (permits_ > 0 && !waiters_.empty()) {
-        --permits_;
-        grant(Grant::permit);
+        if (grant(Grant::permit)) --permits_;
     }
 }
 
 void ThreadGate::open() noexcept {
     open_ = true;
-    while (!waiters_.empty()) grant(Grant::open);
+    while (!waiters_.empty()) (void)grant(Grant::open);
 }
 
 }  // namespace green::detail

@@ -8,7 +8,9 @@
 #include <green/detail/local.hpp>
 
 #include "loop/ev_reactor.hpp"
+#include "loop/watcher_board.hpp"
 #include "os/signal_board.hpp"
+#include "sched/mailbox.hpp"
 #include "sched/switching.hpp"
 
 namespace green::detail {
@@ -17,10 +19,18 @@ void Hub::check_allowed() {
 }
 
 Hub& Hub::make_for_thread() {
+    // Goes with the thread; in a forked child it stays, untouched, for ever.
+    struct Keeper {
+        Hub* hub = nullptr;
+        ~Keeper() {
+            if (hub != nullptr && !hub->abandoned_) delete hub;
+        }
+    };
     check_allowed();
-    thread_local std::unique_ptr<Hub> hub;  // goes with the thread
-    hub = std::make_unique<Hub>(make_ev_reactor(), config_for_thread);
-    return *hub;
+    refuse_in_forked_child();
+    thread_local Keeper keeper;
+    keeper.hub = new Hub(make_ev_reactor(), config_for_thread);
+    return *keeper.hub;
 }
 
 void Hub::configure(const HubConfig& config) {
@@ -43,10 +53,14 @@ Hub::Hub(std::unique_ptr<Reactor> reactor, HubConfig config)
       timers_{reactor_->now()},
       fds_{*reactor_},
       signals_{std::make_unique<SignalBoard>(*reactor_)},
+      watchers_{std::make_unique<WatcherBoard>(*this)},
       running_{&main_},
       exceptions_{reinterpret_cast<ExceptionState*>(abi::__cxa_get_globals())},
       look_in_{1},
-      turn_time_{reactor_->now()} {
+      turn_time_{reactor_->now()},
+      mailbox_{std::make_shared<Mailbox>(*reactor_)} {
+    refuse_in_forked_child();
+    mind_forks();
     reactor_->attach(*this);
     main_.hub = hub_.hub = this;
     main_.state = TaskState::running;
@@ -58,16 +72,33 @@ Hub::Hub(std::unique_ptr<Reactor> reactor, HubConfig config)
 }
 
 Hub::~Hub() {
+    if (abandoned_) {
+        // Nothing of it may run here, and the reactor's descriptors lead to the parent's world.
+        (void)watchers_.release();
+        (void)reactor_.release();
+        (void)stacks_.release();
+        (void)overflow_.release();
+        return;
+    }
     if (running_ != &main_) {
         // exit() was called on a greenlet's stack: we stand on memory that the pool would unmap.
         free_locals(main_);
         free_locals(hub_);
+        (void)mailbox_->close();
+        watchers_->close();
         (void)stacks_.release();
         (void)overflow_.release();
         this_threads = outer_;
         return;
     }
-    if (const std::size_t survivors = end_all()) {
+    std::size_t survivors = end_all();
+    const std::uint64_t started = next_id_;
+    (void)mailbox_->close();
+    watchers_->close();
+    if (next_id_ != started || main_.locals != nullptr || hub_.locals != nullptr) {
+        survivors = end_all();  // started or made by what was dropped just now
+    }
+    if (survivors > 0) {
         std::fprintf(
             stderr,
             "greensup: %zu greenlets would not end with their hub; their destructors do not run\n",

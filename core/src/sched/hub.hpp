@@ -13,15 +13,15 @@
 //  H5  Waking never switches. Whoever wakes keeps running until its own next suspension point.
 //  H6  An interrupt appears only inside park() or yield(), on the target's own stack, never while
 //  it unwinds.
+//  H7  Functions that others posted, timers and watchers run on the hub's stack, after each look
+//  outside, in this order.
 
 #include <array>
-#include <atomic>
 #include <chrono>
 #include <cstddef>
 #include <exception>
 #include <functional>
 #include <memory>
-#include <mutex>
 #include <span>
 #include <string>
 #include <vector>
@@ -40,7 +40,9 @@
 
 namespace green::detail {
 
+class Mailbox;
 class SignalBoard;
+class WatcherBoard;
 
 class ReadyRing {
  public:
@@ -81,6 +83,12 @@ class Hub final : private ReactorSink {
     static void forbid_for_thread(const char* why) noexcept { why_none = why; }
     /// Throws UsageError where that is so.
     static void check_allowed();
+    [[nodiscard]] static bool in_forked_child() noexcept { return forked_child_; }
+    /// Ends the process, with a message, in the child of a bare fork().
+    static void refuse_in_forked_child() noexcept {
+        if (forked_child_) [[unlikely]]
+            abort_in_forked_child();
+    }
 
     [[nodiscard]] Task& running() noexcept { return *running_; }
     [[nodiscard]] TimePoint now() noexcept { return reactor_->now(); }
@@ -90,6 +98,8 @@ class Hub final : private ReactorSink {
     [[nodiscard]] Reactor& reactor() noexcept { return *reactor_; }
     [[nodiscard]] const StackPool& stacks() const noexcept { return *stacks_; }
     [[nodiscard]] SignalBoard& signals() noexcept { return *signals_; }
+    [[nodiscard]] WatcherBoard& watchers() noexcept { return *watchers_; }
+    [[nodiscard]] const std::shared_ptr<Mailbox>& mailbox() const noexcept { return mailbox_; }
 
     void enroll(Task& task, const void* spawned_from) noexcept;
     void start(Task& task) noexcept;
@@ -104,6 +114,8 @@ class Hub final : private ReactorSink {
     bool park_on(std::span<WaitNode* const, Extent> nodes, Deadline deadline);
     void yield();
     void wait_idle();
+    /// hub_join(); hub_join.cpp.
+    bool join(Deadline deadline);
     void check_may_switch() const {
         if (fence_ != nullptr) [[unlikely]]
             throw BlockingInHub(fence_);
@@ -116,9 +128,6 @@ class Hub final : private ReactorSink {
         served_ = 0;  // also when nobody else is ready and no switch resets it
         yield();
     }
-
-    /// From any thread: runs the function on this hub's stack, soon.
-    void post(std::function<void()> function);
 
     [[nodiscard]] std::string report_tasks();
     /// Of one that may have ended, and whose memory may be another's by now.
@@ -155,6 +164,12 @@ class Hub final : private ReactorSink {
     static inline constinit thread_local Hub* this_threads = nullptr;
     static inline constinit thread_local const char* why_none = nullptr;
 
+    static void mind_forks();
+    static void in_forked_child() noexcept;
+    [[noreturn]] static void abort_in_forked_child() noexcept;
+    static inline constinit bool forked_child_ = false;
+    bool abandoned_ = false;  // a forked child's copy of its parent's hub
+
     static void* greenlet_entry() noexcept;
     static void* hub_entry() noexcept;
     Task& run_greenlets(Stack& stack) noexcept;
@@ -188,6 +203,8 @@ class Hub final : private ReactorSink {
 
     void turn() noexcept;
     void run_posted() noexcept;
+    [[nodiscard]] bool nobody_has_work() const noexcept;
+    [[nodiscard]] bool nothing_keeps_alive() const noexcept;
     [[nodiscard]] bool deadlocked() noexcept;
     void end_deadlock() noexcept;
 
@@ -204,6 +221,7 @@ class Hub final : private ReactorSink {
     Timers timers_;
     FdTable fds_;
     std::unique_ptr<SignalBoard> signals_;
+    std::unique_ptr<WatcherBoard> watchers_;
 
     ReadyRing ring_;
     Task* running_;
@@ -221,6 +239,8 @@ class Hub final : private ReactorSink {
     TimePoint slice_end_{};
     std::size_t outside_waits_ = 0;
     WaitList<ListNode> idle_;
+    WaitNode* joiner_ = nullptr;  // main, which waits for what would otherwise be a deadlock
+    std::uint64_t turns_ = 0;
 
     IntrusiveList<Task> tasks_;
     std::size_t task_count_ = 0;  // without main
@@ -232,9 +252,7 @@ class Hub final : private ReactorSink {
     TraceHook trace_;
     std::vector<bool> idents_;  // the minimal idents that are taken
 
-    std::atomic<bool> has_posted_{false};
-    std::mutex posted_mutex_;
-    std::vector<std::function<void()>> posted_;
+    std::shared_ptr<Mailbox> mailbox_;
 
     const void* main_stack_low_ = nullptr;  // for the address sanitizer
     std::size_t main_stack_size_ = 0;

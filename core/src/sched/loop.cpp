@@ -4,7 +4,9 @@
 #include <new>
 #include <utility>
 
+#include "loop/watcher_board.hpp"
 #include "os/signal_board.hpp"
+#include "sched/mailbox.hpp"
 #include "sched/switching.hpp"
 
 namespace green::detail {
@@ -22,11 +24,13 @@ void* Hub::hub_entry() noexcept {
 }
 
 void Hub::turn() noexcept {
+    ++turns_;
+    watchers_->before_looking_outside();
     TimePoint until = TimePoint::min();
-    if (ring_.empty() && idle_.empty() && !has_posted_.load(std::memory_order_acquire)) {
+    if (nobody_has_work()) {
         if (deadlocked()) {
             end_deadlock();
-        } else {
+        } else if (!watchers_->keep_hub_hot()) {
             until = timers_.nearest();
         }
     }
@@ -34,18 +38,31 @@ void Hub::turn() noexcept {
     run_posted();
     turn_time_ = now();
     timers_.expire(turn_time_);
+    watchers_->after_looking_outside(ring_.empty());
     if (ring_.empty() && !idle_.empty()) idle_.fire_all();
     budget_ = config_.budget_switches;
     slice_end_ = turn_time_ + config_.budget_time;
     look_in_ = 1;
 }
 
+bool Hub::nobody_has_work() const noexcept {
+    return ring_.empty() && idle_.empty() && !mailbox_->waiting() && watchers_->pending() == 0;
+}
+
+bool Hub::nothing_keeps_alive() const noexcept {
+    return timers_.keeping_alive() == 0 && outside_waits_ == 0 && watchers_->keeping_alive() == 0;
+}
+
 bool Hub::deadlocked() noexcept {
-    if (timers_.keeping_alive() == 0 && outside_waits_ == 0) return true;
-    return timers_.size() == 0 && !reactor_->may_report();
+    if (nothing_keeps_alive()) return true;
+    return timers_.size() == 0 && !watchers_->keep_hub_hot() && !reactor_->may_report();
 }
 
 void Hub::end_deadlock() noexcept {
+    if (WaitNode* joiner = std::exchange(joiner_, nullptr)) {
+        joiner->fire();
+        return;
+    }
     constexpr const char* what = "this would block for ever: nothing can wake any greenlet\n";
     try {
         std::string text = what + report_tasks();
@@ -61,22 +78,9 @@ void Hub::end_deadlock() noexcept {
     interrupt(main_);
 }
 
-void Hub::post(std::function<void()> function) {
-    {
-        const std::lock_guard lock{posted_mutex_};
-        posted_.push_back(std::move(function));
-    }
-    has_posted_.store(true, std::memory_order_release);
-    reactor_->notify();
-}
-
 void Hub::run_posted() noexcept {
-    if (!has_posted_.exchange(false, std::memory_order_acq_rel)) return;
-    std::vector<std::function<void()>> batch;
-    {
-        const std::lock_guard lock{posted_mutex_};
-        batch.swap(posted_);
-    }
+    if (!mailbox_->waiting()) return;
+    Mailbox::Batch batch = mailbox_->take();
     for (auto& function : batch) {
         try {
             function();

@@ -8,6 +8,7 @@
 
 #include <green/hub.hpp>
 
+#include "loop/watcher_board.hpp"
 #include "sched/hub.hpp"
 #include "sched/symbols.hpp"
 
@@ -83,6 +84,7 @@ std::string Hub::report_tasks() {
             report += ", spawned at " + code_address(task.spawned_from);
         report += "\n";
     });
+    watchers_->report(report);
     return report;
 }
 
@@ -142,7 +144,8 @@ void Hub::trace(TraceEvent event, Task& task) noexcept {
 }
 
 HubFigures Hub::figures() const noexcept {
-    return {task_count_, stacks_->taken() - 1, timers_.size(), outside_waits_, switches_};
+    return {task_count_, stacks_->taken() - 1, timers_.size(),       outside_waits_,
+            switches_,   watchers_->size(),    watchers_->pending(), turns_};
 }
 
 }  // namespace detail
@@ -176,8 +179,5 @@ void set_error_handler(ErrorHandler handler) {
 
 void set_error_policy(ErrorPolicy policy) { detail::Hub::current().set_error_policy(policy); }
 void set_trace_hook(TraceHook hook) { detail::Hub::current().set_trace(std::move(hook)); }
-
-HubRef::HubRef() : hub_{&detail::Hub::current()} {}
-void HubRef::post(std::function<void()> function) const { hub_->post(std::move(function)); }
 
 }  // namespace green

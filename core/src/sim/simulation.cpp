@@ -32,6 +32,10 @@ class SimulatedReactor final : public detail::VirtualReactor {
         kernel_.unwatch(fd);
         VirtualReactor::unwatch(fd);
     }
+    std::unique_ptr<detail::Watch> watch_level(int, detail::Readiness,
+                                               std::function<void(detail::Readiness)>) override {
+        throw UsageError("a simulation has no watchers of descriptors");
+    }
     [[nodiscard]] bool may_report() noexcept override {
         return kernel_.has_report() || VirtualReactor::may_report();
     }
@@ -142,6 +146,7 @@ void Simulation::check_nothing_left() const {
     add(left.greenlets, "greenlets");
     add(left.timers, "timers");
     add(left.outside, "waits");
+    add(left.watchers, "watchers");
     add(signals, "signals");
     add(open_descriptors(), "descriptors");
     if (text.empty()) return;

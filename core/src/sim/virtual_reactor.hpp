@@ -6,7 +6,9 @@
 #include <cstdint>
 #include <functional>
 #include <map>
+#include <memory>
 #include <set>
+#include <utility>
 #include <vector>
 
 #include "loop/reactor.hpp"
@@ -21,13 +23,18 @@ class VirtualReactor : public Reactor {
     void unwatch(int fd) noexcept override;
     void watch_signal(int signal) override { signals_.insert(signal); }
     void unwatch_signal(int signal) noexcept override { signals_.erase(signal); }
+    std::unique_ptr<Watch> watch_level(int fd, Readiness wanted,
+                                       std::function<void(Readiness)> report) override;
     void wait(TimePoint until) noexcept override;
     void notify() noexcept override { notified_.store(true, std::memory_order_release); }
     [[nodiscard]] bool may_report() noexcept override;
 
-    /// Reported at the next wait(), if the descriptor is watched now.
+    /// Reported at the next wait(), if the descriptor is watched now. Once: it is not ready any
+    /// more afterwards.
     void make_ready(int fd, Readiness readiness);
     void raise(int signal) { raised_.push_back(signal); }
+    /// Time goes on while somebody computes.
+    void advance(Duration by) { now_ += by; }
     /// As a report that was on its way when the descriptor was closed.
     void report_stale(int fd, std::uint32_t generation);
     /// Calls the function inside a wait(), on the hub's stack, once the clock has come to `when`:
@@ -35,7 +42,7 @@ class VirtualReactor : public Reactor {
     /// nor throw.
     void at(TimePoint when, std::function<void()> function);
 
-    [[nodiscard]] std::size_t watched() const noexcept { return fds_.size(); }
+    [[nodiscard]] std::size_t watched() const noexcept { return fds_.size() + levels_.size(); }
     [[nodiscard]] std::size_t watched_signals() const noexcept { return signals_.size(); }
 
  protected:
@@ -43,6 +50,7 @@ class VirtualReactor : public Reactor {
     virtual void gather() noexcept {}
 
  private:
+    struct Level;
     struct Report {
         int fd;
         std::uint32_t generation;
@@ -59,12 +67,15 @@ class VirtualReactor : public Reactor {
     };
 
     void run_due() noexcept;
+    [[nodiscard]] bool has_report() const noexcept;
 
     ReactorSink* sink_ = nullptr;
     TimePoint now_{std::chrono::hours(1)};
     std::map<int, std::uint32_t> fds_;
     std::set<int> signals_;
     std::vector<Report> reports_;
+    std::vector<Level*> levels_;  // of watchers
+    std::vector<std::pair<int, Readiness>> level_reports_;
     std::vector<int> raised_;
     std::vector<Event> agenda_;  // a heap
     std::uint64_t next_sequence_ = 0;

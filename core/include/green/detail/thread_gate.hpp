@@ -8,7 +8,8 @@
 //  G3  Who leaves instead of passing, by an interrupt or a deadline, or because another node of the
 //      same wait was first, gives the permit to the next one.
 //  G4  Hubs are told with the mutex held, about waiters that have not left: a greenlet leaves with
-//      the mutex held too, and before its hub goes.
+//      the mutex held too. One that its hub could not end never leaves: its turn passes to the
+//      next.
 
 #include <condition_variable>
 #include <cstddef>
@@ -73,7 +74,8 @@ class ThreadGate {
     enum class Grant : std::uint8_t { none, permit, open };
 
     struct Waiter : ListHook {
-        virtual void wake() noexcept = 0;
+        /// Returns false when nobody is left there to be woken.
+        virtual bool wake() noexcept = 0;
         Grant grant = Grant::none;
 
      protected:
@@ -81,7 +83,8 @@ class ThreadGate {
         ~Waiter() = default;
     };
 
-    void grant(Grant grant) noexcept;
+    /// To the first one. Returns false when nobody got it.
+    [[nodiscard]] bool grant(Grant grant) noexcept;
 
     std::mutex* mutex_;
     std::ptrdiff_t permits_;

@@ -1,0 +1,239 @@
+#include <utility>
+
+#include <green/errors.hpp>
+#include <green/watcher_base.hpp>
+
+#include "loop/reactor.hpp"
+#include "loop/watcher_board.hpp"
+#include "sched/hub.hpp"
+
+namespace green {
+
+/// One run of a callback, on the hub's stack.
+struct Watcher::Run {
+    std::function<void()> callback;
+    std::function<void()> replaced;  // what it was to run next, had it not ended
+    bool watcher_has_gone = false;
+};
+
+Watcher::Watcher(detail::WatcherKind kind, bool ref) noexcept : kind_{kind}, ref_{ref} {}
+
+// The kinds have stopped it: what stopping means only they know.
+Watcher::~Watcher() {
+    if (running_ != nullptr) running_->watcher_has_gone = true;
+    if (woken_ != nullptr) woken_->watcher_ = nullptr;
+}
+
+// --- start and stop ---
+
+void Watcher::check_inactive(const char* attempt) const {
+    if (active_) throw UsageError(std::string(attempt) + " while the watcher is active");
+}
+
+void Watcher::activate() {
+    detail::WatcherBoard& board = detail::Hub::current().watchers();
+    board.check_open();
+    board_ = &board;
+    arm();
+    active_ = true;
+    board.enter(*this);
+}
+
+void Watcher::deactivate() noexcept {
+    active_ = false;
+    started_by_waiter_ = false;
+    board_->leave(*this);
+}
+
+void Watcher::begin(std::function<void()> callback) {
+    if (!callback) throw UsageError("a watcher needs a callback");
+    check_inactive("start()");
+    stop();  // it may be pending from its life before
+    activate();
+    callback_ = std::move(callback);
+}
+
+void Watcher::replace(std::function<void()> callback) {
+    if (!callback) throw UsageError("a watcher needs a callback");
+    if (!active_ && running_ == nullptr) throw UsageError("set_callback() on an inactive watcher");
+    callback_.swap(callback);
+}
+
+void Watcher::stop() noexcept {
+    // Destroyed last: its destructor may end up here again, or end this watcher.
+    const std::function<void()> dropped = std::exchange(callback_, {});
+    drop_pending();
+    unseen_ = false;
+    if (active_) {
+        disarm();
+        deactivate();
+    }
+    if (waiter_ == nullptr) return;
+    static const std::exception_ptr stopped =
+        std::make_exception_ptr(Closed("the watcher was stopped"));
+    wake_waiter(stopped);
+}
+
+void Watcher::disarm() noexcept { watch_.reset(); }
+void Watcher::abandon() noexcept { (void)watch_.release(); }
+
+void Watcher::feed() {
+    if (!active_) throw UsageError("feed() on an inactive watcher");
+    make_pending();
+}
+void Watcher::make_pending() noexcept { board_->make_pending(*this); }
+void Watcher::drop_pending() noexcept {
+    if (pending_.linked()) board_->drop_pending(*this);
+}
+
+void Watcher::set_ref(bool ref) noexcept {
+    if (active_) board_->set_ref(*this, ref);
+    ref_ = ref;
+}
+
+void Watcher::set_priority(int priority) {
+    if (priority < lowest_priority || priority > highest_priority) {
+        throw UsageError("a watcher's priority is from -2 to 2, not " + std::to_string(priority));
+    }
+    if (active_ || pending_.linked())
+        throw UsageError("set_priority() while the watcher is active");
+    priority_ = priority;
+}
+
+void detach(std::unique_ptr<Watcher> watcher) {
+    if (watcher == nullptr || !watcher->active()) {
+        throw UsageError("only an active watcher can be detached");
+    }
+    detail::Hub::current().watchers().adopt(std::move(watcher));
+}
+
+// --- it happens ---
+
+void Watcher::run() noexcept {
+    Run run;
+    run.callback = std::exchange(callback_, {});
+    running_ = &run;
+    try {
+        collect();
+    } catch (...) {
+        running_ = nullptr;
+        fail(std::current_exception());
+        return;
+    }
+    const bool seen = wake_waiter();
+    if (run.callback) {
+        call_back(run);
+        if (run.watcher_has_gone) return;
+    } else if (!seen && remembers()) {
+        unseen_ = true;
+    }
+    running_ = nullptr;
+    if (!active_) {
+        run.replaced = std::exchange(callback_, {});
+    } else if (!callback_) {
+        callback_ = std::move(run.callback);
+    }
+}
+
+void Watcher::call_back(Run& run) noexcept {
+    detail::Hub& hub = board_->hub();
+    try {
+        run.callback();
+    } catch (...) {
+        const std::string who = run.watcher_has_gone ? "" : " of " + describe();
+        hub.report_error("the callback" + who, std::current_exception());
+        // Told again and again, it would throw again and again.
+        if (!run.watcher_has_gone && kind_ == detail::WatcherKind::io) stop();
+    }
+}
+
+void Watcher::fail(const std::exception_ptr& error) noexcept {
+    detail::Hub& hub = board_->hub();
+    const std::string who = "a watcher of " + describe();
+    wake_waiter(error);
+    stop();
+    hub.report_error(who, error);
+}
+
+// --- greenlets that wait ---
+
+// The others are as they are: whoever comes later finds them so, or starts them anew.
+bool Watcher::remembers() const noexcept {
+    return kind_ == detail::WatcherKind::signal || kind_ == detail::WatcherKind::async;
+}
+
+bool Watcher::wait(Deadline deadline) {
+    Ready node{*this};
+    if (!detail::park(node, deadline)) return false;
+    node.check();
+    return true;
+}
+
+void Watcher::cancel_wait(const std::exception_ptr& error) noexcept { wake_waiter(error); }
+
+bool Watcher::wake_waiter() noexcept {
+    if (waiter_ == nullptr || !waiter_->open()) return false;
+    dismiss_waiter();
+    return true;
+}
+
+void Watcher::wake_waiter(const std::exception_ptr& error) noexcept {
+    if (waiter_ == nullptr) return;
+    waiter_->error_ = error;
+    dismiss_waiter();
+}
+
+void Watcher::dismiss_waiter() noexcept {
+    if (started_by_waiter_ && active_) {
+        disarm();
+        deactivate();
+        drop_pending();
+    }
+    if (woken_ != nullptr) woken_->watcher_ = nullptr;  // what it misses now, this one sees
+    woken_ = std::exchange(waiter_, nullptr);
+    woken_->fire();
+}
+
+Watcher::Ready::Ready(Watcher& watcher) noexcept
+    : WaitNode{watcher.ref() ? detail::Reach::outside : detail::Reach::background},
+      watcher_{&watcher} {}
+
+Watcher::Ready::~Ready() {
+    if (watcher_ != nullptr && watcher_->woken_ == this) watcher_->woken_ = nullptr;
+}
+
+bool Watcher::Ready::arm() {
+    if (watcher_ == nullptr) throw Closed("the watcher has gone");
+    Watcher& watcher = *watcher_;
+    if (watcher.waiter_ != nullptr) {
+        throw ConcurrentUse("another greenlet waits for " + watcher.describe() + " already");
+    }
+    error_ = nullptr;
+    if (std::exchange(watcher.unseen_, false) || watcher.happened()) return true;
+    if (!watcher.active_) {
+        watcher.activate();
+        watcher.started_by_waiter_ = true;
+    }
+    watcher.waiter_ = this;
+    return false;
+}
+
+void Watcher::Ready::disarm() noexcept {
+    if (watcher_ == nullptr || watcher_->waiter_ != this) return;
+    watcher_->waiter_ = nullptr;
+    if (watcher_->started_by_waiter_) watcher_->stop();
+}
+
+void Watcher::Ready::abandon() noexcept {
+    if (watcher_ != nullptr && !error_ && watcher_->remembers()) watcher_->unseen_ = true;
+}
+
+void Watcher::Ready::describe(std::string& into) const {
+    into += watcher_ != nullptr ? watcher_->describe() : "a watcher that has gone";
+}
+
+void Watcher::Ready::check() const {
+    if (error_) std::rethrow_exception(error_);
+}
+
+}  // namespace green

@@ -1,0 +1,755 @@
+// What all watchers have in common, and those of the hub itself, on the virtual clock.
+
+#include <csignal>
+#include <memory>
+#include <regex>
+#include <string>
+#include <vector>
+
+#include <catch2/catch.hpp>
+
+#include <green/event.hpp>
+#include <green/greenlet.hpp>
+#include <green/hub.hpp>
+#include <green/timeout.hpp>
+#include <green/wait.hpp>
+#include <green/watcher.hpp>
+
+#include "support/run_green.hpp"
+
+using namespace green;
+using namespace std::chrono_literals;
+using tests::run_green;
+using tests::settle;
+
+namespace {
+
+/// Milliseconds since it was made.
+class Stopwatch {
+ public:
+    [[nodiscard]] int operator()() const {
+        return static_cast<int>((now() - begin_) / std::chrono::milliseconds(1));
+    }
+
+ private:
+    TimePoint begin_ = now();
+};
+
+}  // namespace
+
+// --- timers ---
+
+TEST_CASE("timer watcher: fires once, then is not active any more", "[core][watcher]") {
+    run_green([] {
+        const Stopwatch elapsed;
+        std::vector<int> fired;
+        TimerWatcher timer{5ms};
+        CHECK_FALSE(timer.active());
+        timer.start([&](TimerWatcher& self) {
+            CHECK_FALSE(self.active());
+            CHECK_FALSE(self.pending());
+            fired.push_back(elapsed());
+        });
+        CHECK(timer.active());
+        CHECK(hub_figures().watchers == 1);
+        CHECK(hub_join());
+        CHECK(fired == std::vector<int>{5});
+        timer.start([&] { fired.push_back(elapsed()); });
+        CHECK(hub_join());
+        CHECK(fired == std::vector<int>{5, 10});
+    });
+}
+
+TEST_CASE("timer watcher: repeats until it is stopped", "[core][watcher]") {
+    run_green([] {
+        const Stopwatch elapsed;
+        std::vector<int> fired;
+        TimerWatcher timer{1ms, 10ms};
+        timer.start([&] {
+            fired.push_back(elapsed());
+            if (fired.size() == 3) timer.stop();
+        });
+        CHECK(hub_join());
+        CHECK(fired == std::vector<int>{1, 11, 21});
+    });
+}
+
+TEST_CASE("timer watcher: a late hub skips beats, queues none and keeps the beat",
+          "[core][watcher]") {
+    run_green([](tests::VirtualReactor& world) {
+        const Stopwatch elapsed;
+        std::vector<int> fired;
+        TimerWatcher timer{10ms, 10ms};
+        timer.start([&] {
+            fired.push_back(elapsed());
+            if (fired.size() == 1) world.advance(35ms);  // a slow callback
+            if (fired.size() == 4) timer.stop();
+        });
+        CHECK(hub_join());
+        // Due at 20 it fires at 45, once; 30 and 40 are left out.
+        CHECK(fired == std::vector<int>{10, 45, 50, 60});
+    });
+}
+
+TEST_CASE("timer watcher: starts from the time at which it is started", "[core][watcher]") {
+    run_green([](tests::VirtualReactor& world) {
+        const Stopwatch elapsed;
+        int fired = 0;
+        TimerWatcher first{1ms};
+        TimerWatcher second{10ms};
+        first.start([&] {
+            world.advance(20ms);  // the turn's own time is stale by now
+            second.start([&] { fired = elapsed(); });
+        });
+        CHECK(hub_join());
+        CHECK(fired == 31);
+    });
+}
+
+TEST_CASE("timer watcher: again() moves the next firing", "[core][watcher]") {
+    run_green([] {
+        const Stopwatch elapsed;
+        std::vector<int> fired;
+        TimerWatcher idle{0ms, 10ms};
+        CHECK_THROWS_AS(idle.again(), UsageError);
+        idle.again([&] { fired.push_back(elapsed()); });
+        for (int i = 0; i < 3; ++i) {
+            sleep(6ms);
+            idle.again();
+        }
+        CHECK(fired.empty());
+        idle.set_repeat(20ms);
+        sleep(20ms);  // at 28, and from there every 20
+        CHECK(fired == std::vector<int>{28});
+        CHECK(idle.active());
+        idle.set_repeat(0ms);
+        idle.again();
+        CHECK_FALSE(idle.active());
+
+        // In its own callback it may have stopped before.
+        int runs = 0;
+        TimerWatcher other{1ms, 1ms};
+        other.start([&] {
+            if (++runs == 3) return other.stop();
+            other.stop();
+            other.again();
+        });
+        CHECK(hub_join());
+        CHECK(runs == 3);
+    });
+}
+
+TEST_CASE("timer watcher: what makes no sense is refused", "[core][watcher]") {
+    run_green([] {
+        CHECK_THROWS_AS((TimerWatcher{1ms, -1ms}), UsageError);
+        TimerWatcher timer{-1ms};
+        CHECK_THROWS_AS(timer.set_repeat(-1ms), UsageError);
+        timer.start([] {});
+        CHECK_THROWS_AS(timer.set(1ms, 1ms), UsageError);
+        CHECK(hub_join());
+        timer.set(1ms, 1ms);
+        TimerWatcher never{Duration::max(), Duration::max()};
+        never.start([] { FAIL("the end of time"); });
+        CHECK_FALSE(hub_join(1h));
+    });
+}
+
+// --- the common API ---
+
+TEST_CASE("watcher: needs a callback, and is started once", "[core][watcher]") {
+    run_green([] {
+        TimerWatcher timer{1ms};
+        CHECK_THROWS_AS(timer.start(std::function<void()>{}), UsageError);
+        CHECK_THROWS_AS(timer.start(TimerWatcher::Callback{}), UsageError);
+        CHECK_FALSE(timer.active());
+        CHECK_THROWS_AS(timer.set_callback([] {}), UsageError);
+        CHECK_THROWS_AS(timer.feed(), UsageError);
+        timer.start([] {});
+        CHECK_THROWS_AS(timer.start([] {}), UsageError);
+        CHECK_THROWS_AS(timer.set_callback(std::function<void()>{}), UsageError);
+        CHECK(timer.active());
+        timer.stop();
+        timer.stop();
+        CHECK_FALSE(timer.active());
+    });
+}
+
+TEST_CASE("watcher: the highest priority runs first, equal ones in order", "[core][watcher]") {
+    run_green([] {
+        std::string log;
+        std::vector<std::unique_ptr<TimerWatcher>> timers;
+        for (const int priority : {0, -2, 2, 0, 1, 2, -1}) {
+            auto& timer = timers.emplace_back(std::make_unique<TimerWatcher>(1ms));
+            timer->set_priority(priority);
+            const char name = static_cast<char>('a' + timers.size() - 1);
+            timer->start([&log, name] { log += name; });
+        }
+        CHECK(hub_join());
+        CHECK(log == "cfeadgb");
+        CHECK_THROWS_AS(timers[0]->set_priority(3), UsageError);
+        CHECK_THROWS_AS(timers[0]->set_priority(-3), UsageError);
+        CHECK(timers[0]->priority() == 0);
+    });
+}
+
+TEST_CASE("watcher: feed() makes it pending once, and a stop takes that back", "[core][watcher]") {
+    run_green([] {
+        int runs = 0;
+        TimerWatcher timer{1h};
+        timer.start([&] { ++runs; });
+        timer.feed();
+        timer.feed();
+        CHECK(timer.pending());
+        CHECK(hub_figures().pending == 1);
+        CHECK(runs == 0);
+        settle();
+        CHECK(runs == 1);
+        CHECK_FALSE(timer.pending());
+        CHECK(timer.active());
+        timer.feed();
+        timer.stop();
+        CHECK_FALSE(timer.pending());
+        settle();
+        CHECK(runs == 1);
+    });
+}
+
+TEST_CASE("watcher: one that feeds itself keeps nobody from running", "[core][watcher]") {
+    run_green([] {
+        bool ran = false;
+        TimerWatcher greedy{1h};
+        greedy.start([&] { greedy.feed(); });
+        greedy.feed();
+        auto other = spawn([&] {
+            sleep(1ms);
+            ran = true;
+        });
+        for (int i = 0; i < 10; ++i) yield();
+        greedy.stop();
+        other.join();
+        CHECK(ran);
+    });
+}
+
+TEST_CASE("watcher: may be destroyed, and others stopped, in a callback", "[core][watcher]") {
+    run_green([] {
+        auto token = std::make_shared<int>(0);
+        auto doomed = std::make_unique<TimerWatcher>(1ms, 1ms);
+        TimerWatcher victim{1ms};
+        victim.set_priority(-1);
+        doomed->start([&, token] {
+            doomed.reset();
+            victim.stop();
+            CHECK(token.use_count() == 2);  // what runs stays until it has returned
+        });
+        victim.start([] { FAIL("it was stopped"); });
+        CHECK(hub_join());
+        CHECK(doomed == nullptr);
+        CHECK(token.use_count() == 1);
+    });
+}
+
+TEST_CASE("watcher: a callback that is not needed any more is destroyed", "[core][watcher]") {
+    run_green([] {
+        auto token = std::make_shared<int>(0);
+        TimerWatcher timer{1ms};
+        timer.start([token] {});
+        CHECK(token.use_count() == 2);
+        SECTION("after the only firing") { CHECK(hub_join()); }
+        SECTION("by stop") { timer.stop(); }
+        SECTION("when another takes its place") {
+            timer.set_callback([] {});
+        }
+        SECTION("when another takes its place in the middle of it") {
+            timer.set_callback([token, &timer] {
+                timer.set_callback([token] {});
+                CHECK(token.use_count() == 3);
+            });
+            CHECK(hub_join());
+        }
+        CHECK(token.use_count() == 1);
+    });
+}
+
+TEST_CASE("watcher: a callback that stops the watcher by its own destructor ends well",
+          "[core][watcher]") {
+    run_green([] {
+        // The callback owns what owns the watcher.
+        struct Owner {
+            TimerWatcher timer{1ms, 1ms};
+            int runs = 0;
+        };
+        auto owner = std::make_shared<Owner>();
+        const std::weak_ptr<Owner> alive = owner;
+        Owner& it = *owner;
+        it.timer.start([owner = std::move(owner)] {
+            if (++owner->runs == 2) owner->timer.stop();
+        });
+        CHECK_FALSE(alive.expired());
+        CHECK(hub_join());
+        CHECK(alive.expired());
+    });
+}
+
+TEST_CASE("watcher: what a callback throws is reported, and the hub goes on", "[core][watcher]") {
+    run_green([] {
+        const tests::Errors errors;
+        int runs = 0;
+        TimerWatcher timer{1ms, 1ms};
+        timer.start([&] {
+            if (++runs == 3) timer.stop();
+            if (runs == 1) sleep(1ms);
+            throw std::runtime_error("boom");
+        });
+        CHECK(hub_join());
+        CHECK(runs == 3);
+        REQUIRE(errors.count() == 3);
+        CHECK(errors.all[0].find("the callback of a timer") != std::string::npos);
+        CHECK(errors.all[0].find("must not wait") != std::string::npos);
+        CHECK(errors.all[2].find("boom") != std::string::npos);
+    });
+}
+
+TEST_CASE("watcher: one that its callback destroys before it throws is reported",
+          "[core][watcher]") {
+    run_green([] {
+        const tests::Errors errors;
+        auto timer = std::make_unique<TimerWatcher>(1ms);
+        timer->start([&] {
+            timer.reset();
+            throw std::runtime_error("boom");
+        });
+        CHECK(hub_join());
+        REQUIRE(errors.count() == 1);
+        CHECK(errors.all[0].find("boom") != std::string::npos);
+    });
+}
+
+TEST_CASE("watcher: only one with ref keeps the hub alive", "[core][watcher]") {
+    run_green([] {
+        Event never;
+        TimerWatcher timer{1ms, 1ms};
+        int runs = 0;
+        timer.set_ref(false);
+        timer.start([&] { ++runs; });
+        CHECK_THROWS_AS(never.wait(), LoopExit);
+        CHECK(hub_join(1s));
+        CHECK(runs == 0);
+
+        timer.set_ref(true);  // also while it is active
+        CHECK_FALSE(hub_join(10ms));
+        CHECK(runs == 10);
+        timer.set_ref(false);
+        CHECK(hub_join(1s));
+        timer.set_ref(true);
+        timer.stop();
+        CHECK(hub_join(1s));
+        CHECK_THROWS_AS(never.wait(), LoopExit);
+    });
+}
+
+TEST_CASE("watcher: the report says what is watched", "[core][watcher]") {
+    run_green([] {
+        TimerWatcher timer{1h};
+        timer.set_ref(false);
+        timer.start([] {});
+        Event never;
+        std::string text;
+        try {
+            never.wait();
+        } catch (const LoopExit& exit) {
+            text = exit.what();
+        }
+        CHECK(text.find("a watcher of a timer: active, does not keep the hub alive") !=
+              std::string::npos);
+    });
+}
+
+TEST_CASE("watcher: given to the hub it lives until it has stopped", "[core][watcher]") {
+    struct Probe final : WatcherOf<Probe> {
+        explicit Probe(std::shared_ptr<int> its_token)
+            : WatcherOf{detail::WatcherKind::prepare, false}, token{std::move(its_token)} {}
+        ~Probe() override { stop(); }
+        void arm() override {}
+        [[nodiscard]] std::string describe() const override { return "a probe"; }
+        std::shared_ptr<int> token;
+    };
+    run_green([] {
+        auto token = std::make_shared<int>(0);
+        auto owned = std::make_unique<Probe>(token);
+        Probe& probe = *owned;
+        int runs = 0;
+        probe.start([&](Probe& self) {
+            if (++runs == 3) self.stop();
+            CHECK(token.use_count() == 2);
+        });
+        detach(std::move(owned));
+        for (int i = 0; i < 5; ++i) settle();
+        CHECK(runs == 3);
+        CHECK(token.use_count() == 1);
+    });
+}
+
+TEST_CASE("watcher: given to the hub it lives until it ends", "[core][watcher]") {
+    run_green([] {
+        auto token = std::make_shared<int>(0);
+        auto owned = std::make_unique<TimerWatcher>(1ms, 1ms);
+        TimerWatcher& timer = *owned;
+        CHECK_THROWS_AS(detach(nullptr), UsageError);
+        CHECK_THROWS_AS(detach(std::make_unique<TimerWatcher>(1ms)), UsageError);
+        timer.start([token, runs = 0](TimerWatcher& self) mutable {
+            if (++runs == 3) self.stop();
+        });
+        detach(std::move(owned));
+        SECTION("by itself") {
+            sleep(2500us);
+            CHECK(token.use_count() == 2);
+            CHECK(hub_join());
+        }
+        SECTION("by others") {
+            timer.stop();
+            CHECK(token.use_count() == 1);  // the callback goes at once, the watcher soon
+            settle();
+        }
+        SECTION("unless it is started again") {
+            timer.stop();
+            timer.start([token] {});
+            settle();
+            CHECK(token.use_count() == 2);
+            timer.stop();
+        }
+        CHECK(token.use_count() == 1);
+    });
+}
+
+TEST_CASE("watcher: ends with its hub", "[core][watcher]") {
+    auto token = std::make_shared<int>(0);
+    TimerWatcher outlives{1ms, 1ms};
+    {
+        green::detail::Hub hub{std::make_unique<tests::VirtualReactor>()};
+        outlives.start([token] {});
+        auto owned = std::make_unique<TimerWatcher>(1ms, 1ms);
+        owned->start([token] {});
+        detach(std::move(owned));
+        CHECK(token.use_count() == 3);
+    }
+    CHECK(token.use_count() == 1);
+    CHECK_FALSE(outlives.active());
+    green::detail::Hub hub{std::make_unique<tests::VirtualReactor>()};
+    int runs = 0;
+    outlives.start([&] {
+        ++runs;
+        outlives.stop();
+    });
+    CHECK(hub_join());
+    CHECK(runs == 1);
+}
+
+// --- greenlets that wait for watchers ---
+
+TEST_CASE("watcher: a greenlet waits for one, which is started for that long", "[core][watcher]") {
+    run_green([] {
+        const Stopwatch elapsed;
+        TimerWatcher timer{10ms};
+        CHECK(timer.wait());
+        CHECK(elapsed() == 10);
+        CHECK_FALSE(timer.active());
+        CHECK_FALSE(timer.wait(3ms));
+        CHECK(elapsed() == 13);
+        CHECK_FALSE(timer.active());
+
+        // One that runs anyway is left running.
+        int runs = 0;
+        TimerWatcher beat{1ms, 1ms};
+        beat.start([&] { ++runs; });
+        CHECK(beat.wait());
+        CHECK(runs == 1);
+        CHECK(beat.active());
+        CHECK_FALSE(beat.wait(0ms));
+        CHECK(beat.active());
+    });
+}
+
+TEST_CASE("watcher: a second greenlet that waits is refused, the first undisturbed",
+          "[core][watcher]") {
+    run_green([] {
+        TimerWatcher timer{10ms};
+        auto first = spawn([&] { return timer.wait(); });
+        settle();
+        CHECK_THROWS_AS(timer.wait(), ConcurrentUse);
+        CHECK(first.get());
+    });
+}
+
+TEST_CASE("watcher: who waits learns that it was stopped, destroyed or cancelled",
+          "[core][watcher]") {
+    run_green([] {
+        auto timer = std::make_unique<TimerWatcher>(1h);
+        const tests::Errors errors;
+        auto waiter = spawn([&] { timer->wait(); });
+        settle();
+        SECTION("stopped") {
+            timer->stop();
+            CHECK_THROWS_AS(waiter.get(), Closed);
+        }
+        SECTION("destroyed") {
+            timer.reset();
+            CHECK_THROWS_AS(waiter.get(), Closed);
+        }
+        SECTION("cancelled") {
+            timer->cancel_wait(std::make_exception_ptr(std::runtime_error("enough")));
+            CHECK_FALSE(timer->active());
+            CHECK_THROWS_WITH(waiter.get(), "enough");
+            timer->cancel_wait(std::make_exception_ptr(std::runtime_error("nobody is there")));
+        }
+        SECTION("destroyed before it runs") {
+            timer->feed();
+            auto destroyer = spawn([&] { timer.reset(); });
+            CHECK_THROWS_AS(waiter.get(), Closed);
+            destroyer.join();
+        }
+        SECTION("killed") {
+            waiter.kill();
+            CHECK_FALSE(timer->active());
+        }
+    });
+}
+
+TEST_CASE("watcher: who was woken by one that has gone since has seen it", "[core][watcher]") {
+    run_green([] {
+        auto timer = std::make_unique<TimerWatcher>(1ms);
+        auto destroyer = spawn([&] {
+            sleep(1ms);
+            timer.reset();
+        });
+        auto waiter = spawn([&] { return timer->wait(); });
+        CHECK(waiter.get());
+        CHECK(timer == nullptr);
+        destroyer.join();
+    });
+}
+
+TEST_CASE("watcher: waiting in a hub callback is refused", "[core][watcher]") {
+    run_green([] {
+        const tests::Errors errors;
+        TimerWatcher other{1ms};
+        TimerWatcher timer{1ms};
+        timer.start([&] { other.wait(); });
+        CHECK(hub_join());
+        REQUIRE(errors.count() == 1);
+        CHECK(errors.all[0].find("must not wait") != std::string::npos);
+        CHECK_FALSE(other.active());
+    });
+}
+
+TEST_CASE("watcher: is waited for beside other things", "[core][watcher]") {
+    run_green([] {
+        static_assert(Waitable<IoWatcher> && Waitable<TimerWatcher> && Waitable<AsyncWatcher>);
+        TimerWatcher slow{20ms};
+        TimerWatcher quick{10ms};
+        AsyncWatcher called;
+        auto sleeper = spawn([] { sleep(30ms); });
+        called.send();
+        CHECK(wait({slow, sleeper, quick, called}, {.deadline = 1h, .count = 2}) ==
+              std::vector<std::size_t>{3, 2});
+        CHECK_FALSE(slow.active());
+        CHECK(hub_figures().watchers == 0);
+        sleeper.kill();
+    });
+}
+
+// --- calls from elsewhere ---
+
+TEST_CASE("async watcher: several calls come as one", "[core][watcher]") {
+    run_green([] {
+        int runs = 0;
+        AsyncWatcher async;
+        async.start([&] { ++runs; });
+        for (int i = 0; i < 10; ++i) async.send();
+        CHECK(async.pending());
+        settle();
+        CHECK(runs == 1);
+        CHECK_FALSE(async.pending());
+        settle();
+        CHECK(runs == 1);
+        async.send();
+        settle();
+        CHECK(runs == 2);
+    });
+}
+
+TEST_CASE("async watcher: what nobody has seen is kept for who listens next", "[core][watcher]") {
+    run_green([] {
+        AsyncWatcher async;
+        async.send();
+        CHECK(async.pending());
+        CHECK(async.wait());
+        CHECK_FALSE(async.pending());
+        CHECK_FALSE(async.wait(1ms));
+
+        async.send();
+        int runs = 0;
+        async.start([&] { ++runs; });
+        settle();
+        CHECK(runs == 1);
+        async.stop();
+
+        // It was told to one who was killed before it could see.
+        auto waiter = spawn([&] { async.wait(); });
+        settle();
+        async.send();
+        TimerWatcher soon{0ms};
+        soon.set_priority(-1);
+        soon.start([&] { waiter.kill_soon(); });
+        waiter.join();
+        CHECK(async.wait(0ms));
+        CHECK_FALSE(async.wait(0ms));
+    });
+}
+
+TEST_CASE("async watcher: a call during the callback makes it run again", "[core][watcher]") {
+    run_green([] {
+        int runs = 0;
+        AsyncWatcher async;
+        async.start([&] {
+            if (++runs < 3) async.send();
+        });
+        async.send();
+        while (async.pending()) settle();
+        CHECK(runs == 3);
+    });
+}
+
+// --- the hub's own turns ---
+
+TEST_CASE("prepare and check watchers: run around each look outside", "[core][watcher]") {
+    run_green([](tests::VirtualReactor& world) {
+        std::string log;
+        PrepareWatcher prepare;
+        CheckWatcher check;
+        SignalWatcher signal{SIGUSR1};
+        const Stopwatch elapsed;
+        prepare.start([&] { log += "p" + std::to_string(elapsed()); });
+        check.start([&] { log += "c" + std::to_string(elapsed()); });
+        signal.start([&] { log += "s"; });
+        CHECK_FALSE(prepare.ref());
+        CHECK_FALSE(check.ref());
+        CHECK_FALSE(signal.ref());
+        CHECK(world.watched_signals() == 1);
+        world.raise(SIGUSR1);
+        sleep(7ms);
+        INFO(log);
+        // How often it looks is its own affair.
+        CHECK(std::regex_match(log, std::regex{"p0sc0(p[0-9]c[0-9])*p[0-9]c7"}));
+        prepare.stop();
+        check.stop();
+        const std::string before = log;
+        sleep(1ms);
+        CHECK(log == before);
+    });
+}
+
+TEST_CASE("prepare watcher: what it makes ready runs before the hub sleeps", "[core][watcher]") {
+    run_green([] {
+        const Stopwatch elapsed;
+        Event event;
+        PrepareWatcher prepare;
+        prepare.start([&] {
+            prepare.stop();
+            event.set();
+        });
+        CHECK(event.wait(1h));
+        CHECK(elapsed() == 0);
+    });
+}
+
+TEST_CASE("idle watcher: runs while there is nothing else to do", "[core][watcher]") {
+    run_green([] {
+        std::string log;
+        IdleWatcher high;
+        IdleWatcher low;
+        high.set_priority(1);
+        high.start([&] {
+            log += 'h';
+            if (log.size() > 3) high.stop();
+        });
+        low.start([&] {
+            log += 'l';
+            low.stop();
+        });
+        auto busy = spawn([&] {
+            for (int i = 0; i < 300; ++i) yield();  // longer than the hub's patience
+            CHECK(log.empty());
+        });
+        busy.join();
+        CHECK(hub_join());
+        CHECK(log == "hhhhl");
+    });
+}
+
+TEST_CASE("idle watcher: gives way to what is pending with its priority", "[core][watcher]") {
+    run_green([] {
+        std::string log;
+        IdleWatcher idle;
+        TimerWatcher fed{1h};
+        int left = 3;
+        fed.start([&] {
+            log += 'f';
+            if (--left > 0) fed.feed();
+        });
+        fed.feed();
+        idle.start([&] {
+            log += 'i';
+            idle.stop();
+        });
+        SECTION("of the same") {
+            settle();
+            while (idle.active()) settle();
+            CHECK(log == "fffi");
+        }
+        SECTION("but not to one with less") {
+            idle.stop();
+            idle.set_priority(1);
+            idle.start([&] {
+                log += 'i';
+                idle.stop();
+            });
+            settle();
+            while (left > 0) settle();
+            CHECK(log == "ifff");
+        }
+    });
+}
+
+TEST_CASE("idle watcher: without ref it does not keep the hub alive", "[core][watcher]") {
+    run_green([] {
+        IdleWatcher idle;
+        idle.set_ref(false);
+        idle.start([] {});
+        CHECK(hub_join());
+        Event never;
+        CHECK_THROWS_AS(never.wait(), LoopExit);
+    });
+}
+
+// --- signals ---
+
+TEST_CASE("signal watcher: runs for each delivery, several as one", "[core][watcher]") {
+    run_green([](tests::VirtualReactor& world) {
+        int runs = 0;
+        SignalWatcher signal{SIGUSR1};
+        CHECK(signal.signal() == SIGUSR1);
+        CHECK(world.watched_signals() == 0);
+        signal.start([&] { ++runs; });
+        world.raise(SIGUSR1);
+        world.raise(SIGUSR1);
+        world.raise(SIGUSR2);
+        settle();
+        CHECK(runs == 1);
+        signal.stop();
+        CHECK(world.watched_signals() == 0);
+        CHECK_THROWS_AS(SignalWatcher{0}, std::system_error);
+        CHECK_THROWS_AS(SignalWatcher{65}, std::system_error);
+        CHECK_THROWS_AS(SignalWatcher{SIGKILL}, std::system_error);
+    });
+}
