@@ -243,6 +243,27 @@ TEST_CASE("kernel: a TCP backlog that is full lets the next one wait", "[core][s
     });
 }
 
+TEST_CASE("kernel: a connection that broke before it was accepted is accepted, broken",
+          "[core][sim]") {
+    in_quiet_worlds([] {
+        Listener listener = Listener::bind(loopback);
+        Stream client = Stream::connect(listener.local(), 5s);
+        const Endpoint from = client.local();
+        const linger hard{1, 0};
+        sys::must(sys::setsockopt(client.fd().number(), SOL_SOCKET, SO_LINGER, &hard, sizeof hard),
+                  "SO_LINGER");
+        client.close();
+        CHECK(listener.fd().wait_readable(5s));
+        sockaddr_storage name;
+        socklen_t size = sizeof name;
+        auto* const any = reinterpret_cast<sockaddr*>(&name);
+        const Fd server{sys::accept4(listener.fd().number(), any, &size).as_int()};
+        CHECK(Endpoint::from(any, size) == from);
+        CHECK(sys::getpeername(server.number(), any, size).error == ENOTCONN);
+        CHECK(received(server) == std::to_string(ECONNRESET));
+    });
+}
+
 TEST_CASE("kernel: connections are accepted in the order in which they came", "[core][sim]") {
     in_quiet_worlds([] {
         Listener listener = Listener::bind(loopback);

@@ -78,7 +78,7 @@ class Simulation {
         Duration least_delay{0};  // of a delivery between two ends of a TCP connection
         Duration most_delay{0};
         std::size_t least_buffer = 4096;  // bytes that one direction of a connection holds
-        std::size_t most_buffer = 64 * 1024;
+        std::size_t most_buffer = std::size_t{64} * 1024;
         unsigned percent_short = 0;     // of calls that move less than they could
         unsigned percent_spurious = 0;  // of calls that say EAGAIN for no reason
         bool shuffles = true;           // the order of what is reported in one turn of the hub
@@ -92,8 +92,8 @@ class Simulation {
         [[nodiscard]] static Conditions of(std::uint64_t seed) noexcept;
     };
 
-    /// Makes the world, with a hub that is this thread's until it goes. Throws UsageError when the
-    /// thread is in a simulation already.
+    /// Makes the world, with a hub that is this thread's until it goes; it is used and ends in this
+    /// thread. Throws UsageError when the thread is in a simulation already.
     explicit Simulation(std::uint64_t seed) : Simulation{seed, Conditions::of(seed)} {}
     Simulation(std::uint64_t seed, const Conditions& conditions);
     Simulation(const Simulation&) = delete;

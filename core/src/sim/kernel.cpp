@@ -269,7 +269,7 @@ Outcome Kernel::accept4(int fd, sockaddr* peer, socklen_t* size) noexcept {
         if (!has_room(1)) return failed(EMFILE);
         const Socket::Accepted got = socket.accept();
         if (got.error != 0) return failed(got.error);
-        if (peer != nullptr) store(*got.socket->peer(), peer, *size);
+        if (peer != nullptr) store(*got.from, peer, *size);
         return {install(got.socket), 0};
     });
 }

@@ -75,7 +75,7 @@ struct Simulation::Parts {
 
 Simulation::Conditions Simulation::Conditions::calm() noexcept {
     Conditions calm;
-    calm.least_buffer = calm.most_buffer = 256 * 1024;
+    calm.least_buffer = calm.most_buffer = std::size_t{256} * 1024;
     calm.shuffles = false;
     calm.least_switches = calm.most_switches = detail::HubConfig{}.budget_switches;
     return calm;

@@ -18,6 +18,7 @@ class Socket : public File {
     struct Accepted {
         std::shared_ptr<Socket> socket;
         int error = 0;
+        std::optional<Endpoint> from{};  // also when it is broken by now
     };
 
     Socket(Kernel& kernel, int family) noexcept : File{kernel}, family_{family} {}

@@ -14,8 +14,8 @@ namespace {
 
 using namespace std::chrono_literals;
 
-// Linux: six repetitions of a SYN, one second and then always twice as long apart, the last one
-// answered by nothing either; fifteen of anything else.
+// Linux sends a SYN seven times, a second apart and then twice as long each time, and gives up as
+// long after the last one; anything else it repeats for about this long (tcp(7)).
 constexpr int most_syns = 7;
 constexpr Duration give_up_after = 924s;
 

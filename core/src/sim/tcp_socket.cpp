@@ -53,7 +53,8 @@ Socket::Accepted TcpSocket::accept() {
     socket->local_ = socket->connection_->address(TcpConnection::server);
     socket->inherit_options(*this);
     socket->connection_->accepted(*socket);
-    return {std::move(socket)};
+    const Endpoint& from = socket->connection_->address(TcpConnection::client);
+    return {std::move(socket), 0, from};
 }
 
 sys::Outcome TcpSocket::connect(const Endpoint& to) {

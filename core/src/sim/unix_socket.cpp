@@ -79,9 +79,9 @@ Socket::Accepted UnixSocket::accept() {
         changed();
         return {nullptr, EAGAIN};
     }
-    Accepted got{std::move(waiting_.front())};
+    const std::shared_ptr<UnixSocket> socket = std::move(waiting_.front());
     waiting_.pop_front();
-    return got;
+    return {socket, 0, socket->peer_name_};
 }
 
 void UnixSocket::closed() {
