@@ -83,7 +83,8 @@ class Hub final : private ReactorSink {
     static void forbid_for_thread(const char* why) noexcept { why_none = why; }
     /// Throws UsageError where that is so.
     static void check_allowed();
-    [[nodiscard]] static bool in_forked_child() noexcept { return forked_child_; }
+    /// Of a thread that had a hub, by a bare fork().
+    [[nodiscard]] static bool is_forked_child() noexcept { return forked_child_; }
     /// Ends the process, with a message, in the child of a bare fork().
     static void refuse_in_forked_child() noexcept {
         if (forked_child_) [[unlikely]]
