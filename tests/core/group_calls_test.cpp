@@ -248,12 +248,13 @@ TEST_CASE("map: an error of the input fails the call", "[core][group]") {
 TEST_CASE("map: a killed call fails the map", "[core][group]") {
     run_green([] {
         green::Group group;
-        green::spawn([&] {
+        auto killer = green::spawn([&] {
             green::sleep(1ms);
             group.kill();
         });
         CHECK_THROWS_AS(group.map([](int) { green::sleep(1h); }, std::vector{1, 2}),
                         green::GreenletExit);
+        killer.join();  // it uses the group
     });
 }
 

@@ -8,6 +8,7 @@
 #include <optional>
 #include <random>
 #include <thread>
+#include <utility>
 #include <vector>
 
 #include <catch2/catch.hpp>
@@ -37,11 +38,12 @@ struct Busy {
     }
     ~Busy() { open(); }
     void open() {
+        if (std::exchange(opened, true)) return;
         for (Gate& gate : gates) gate.open.release();
-        gates.clear();
     }
 
-    std::list<Gate> gates;
+    bool opened = false;
+    std::list<Gate> gates;  // which outlive the pool's threads
     ThreadPool pool;
     std::vector<ThreadTask<void>> tasks;
 };

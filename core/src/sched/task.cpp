@@ -111,9 +111,9 @@ void kill(Task& task, std::exception_ptr reason) { task.hub->kill(task, std::mov
 Task& current_task() { return Hub::current().running(); }
 
 void Waker::wake() const noexcept {
-    if (Hub::is_forked_child()) [[unlikely]]
-        return;  // destructors of what the parent's greenlets wait for
-    assert(task_->hub == Hub::current_or_null() && "an object of another thread's hub was used");
+    // The child of a bare fork has no hub any more; what ends there may wake what it likes.
+    assert((task_->hub == Hub::current_or_null() || Hub::is_forked_child()) &&
+           "an object of another thread's hub was used");
     if (task_->state != TaskState::parked || task_->epoch != epoch_) return;
     ++task_->epoch;
     task_->hub->make_ready(*task_);
