@@ -1,16 +1,15 @@
 #include "sched/timer_heap.hpp"
 
 #include <algorithm>
-#include <utility>
 
 namespace green::detail {
 
-void TimerHeap::put(std::size_t position, const Entry& entry) noexcept {
+void TimerHeap::put(std::size_t position, const TimerEntry& entry) noexcept {
     heap_[position] = entry;
-    entry.timer->position = position;
+    entry.timer->index = static_cast<std::uint32_t>(position);
 }
 
-void TimerHeap::sift_up(std::size_t position, Entry entry) noexcept {
+void TimerHeap::sift_up(std::size_t position, TimerEntry entry) noexcept {
     while (position > 0) {
         const std::size_t parent = (position - 1) / 4;
         if (!entry.before(heap_[parent])) break;
@@ -20,7 +19,7 @@ void TimerHeap::sift_up(std::size_t position, Entry entry) noexcept {
     put(position, entry);
 }
 
-void TimerHeap::sift_down(std::size_t position, Entry entry) noexcept {
+void TimerHeap::sift_down(std::size_t position, TimerEntry entry) noexcept {
     for (;;) {
         const std::size_t first = position * 4 + 1;
         if (first >= heap_.size()) break;
@@ -36,14 +35,16 @@ void TimerHeap::sift_down(std::size_t position, Entry entry) noexcept {
     put(position, entry);
 }
 
-void TimerHeap::insert(Timer& timer) {
+void TimerHeap::insert(const TimerEntry& entry) noexcept {
+    entry.timer->room = Timer::Room::heap;
     heap_.emplace_back();
-    sift_up(heap_.size() - 1, {timer.when, timer.sequence, &timer});
+    sift_up(heap_.size() - 1, entry);
 }
 
 void TimerHeap::remove(Timer& timer) noexcept {
-    const std::size_t position = std::exchange(timer.position, Timer::not_in_heap);
-    const Entry last = heap_.back();
+    timer.room = Timer::Room::none;
+    const std::size_t position = timer.index;
+    const TimerEntry last = heap_.back();
     heap_.pop_back();
     if (last.timer == &timer) return;
     if (position > 0 && last.before(heap_[(position - 1) / 4])) {

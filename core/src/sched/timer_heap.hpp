@@ -11,28 +11,21 @@ namespace green::detail {
 
 class TimerHeap {
  public:
-    [[nodiscard]] bool empty() const noexcept { return heap_.empty(); }
-    [[nodiscard]] Timer& front() const noexcept { return *heap_[0].timer; }
-    /// Throws std::bad_alloc, and then nothing has changed.
-    void insert(Timer& timer);
+    /// Makes sure that so many fit: nothing else here can fail. Throws std::bad_alloc.
+    void reserve(std::size_t timers) { heap_.reserve(timers); }
+    /// The first, or nullptr.
+    [[nodiscard]] const TimerEntry* front() const noexcept {
+        return heap_.empty() ? nullptr : &heap_[0];
+    }
+    void insert(const TimerEntry& entry) noexcept;
     void remove(Timer& timer) noexcept;
 
  private:
-    // The key stands beside the pointer: a comparison touches no timer's own memory.
-    struct Entry {
-        TimePoint when;
-        std::uint64_t sequence;
-        Timer* timer;
-        [[nodiscard]] bool before(const Entry& other) const noexcept {
-            return when != other.when ? when < other.when : sequence < other.sequence;
-        }
-    };
+    void put(std::size_t position, const TimerEntry& entry) noexcept;
+    void sift_up(std::size_t position, TimerEntry entry) noexcept;
+    void sift_down(std::size_t position, TimerEntry entry) noexcept;
 
-    void put(std::size_t position, const Entry& entry) noexcept;
-    void sift_up(std::size_t position, Entry entry) noexcept;
-    void sift_down(std::size_t position, Entry entry) noexcept;
-
-    std::vector<Entry> heap_;
+    std::vector<TimerEntry> heap_;
 };
 
 }  // namespace green::detail

@@ -40,21 +40,16 @@ void TimerWheel::move_horizon(std::uint64_t to) noexcept {
         const std::uint64_t bit = std::uint64_t{1} << slot % 64;
         if ((word & bit) == 0) continue;
         word &= ~bit;
-        wheel.slots[slot].for_each([this](Timer& timer) {
-            timer.unlink();
-            insert(timer);
-        });
+        chunks_.drain(wheel.slots[slot], [this](const TimerEntry& entry) { insert(entry); });
     }
 }
 
-void TimerWheel::take(std::size_t slot, IntrusiveList<Timer>& due) noexcept {
-    IntrusiveList<Timer>& timers = wheels_[0].slots[slot];
+void TimerWheel::take(std::size_t slot, DueTimers& due) noexcept {
     wheels_[0].in_use[slot / 64] &= ~(std::uint64_t{1} << slot % 64);
-    timers.sort([](const Timer& a, const Timer& b) noexcept { return a.before(b); });
-    due.splice_back(timers);
+    due.extend([&](auto append) { chunks_.drain(wheels_[0].slots[slot], append); });
 }
 
-void TimerWheel::advance(TimePoint now, IntrusiveList<Timer>& due) noexcept {
+void TimerWheel::advance(TimePoint now, DueTimers& due) noexcept {
     const std::uint64_t end = tick(now) + 1;
     while (horizon_ < end) {
         const Place place = first();
@@ -72,7 +67,7 @@ void TimerWheel::advance(TimePoint now, IntrusiveList<Timer>& due) noexcept {
     }
 }
 
-TimePoint TimerWheel::look_ahead(IntrusiveList<Timer>& due) noexcept {
+TimePoint TimerWheel::look_ahead(DueTimers& due) noexcept {
     const Place place = first();
     if (place.level == levels) return TimePoint::max();
     const std::uint64_t start = start_of(place);

@@ -19,6 +19,9 @@
 
 #include <green/detail/timer.hpp>
 
+#include "sched/timer_chunks.hpp"
+#include "sched/timer_due.hpp"
+
 namespace green::detail {
 
 class TimerWheel {
@@ -28,27 +31,33 @@ class TimerWheel {
 
     /// Whether the deadline lies at or after the horizon.
     [[nodiscard]] bool takes(TimePoint when) const noexcept { return tick(when) >= horizon_; }
-    /// For a timer that takes() is true of.
-    void insert(Timer& timer) noexcept {
-        const std::uint64_t due = tick(timer.when);
+    /// Makes sure that so many timers fit: nothing else here can fail. Throws std::bad_alloc.
+    void reserve(std::size_t timers) { chunks_.reserve(timers, levels * slot_count); }
+    /// For a deadline that takes() is true of.
+    void insert(const TimerEntry& entry) noexcept {
+        const std::uint64_t due = tick(entry.when);
         const std::uint64_t difference = due ^ horizon_;
         const std::size_t level =
             difference == 0 ? 0
                             : static_cast<std::size_t>(std::bit_width(difference) - 1) / digit_bits;
         Wheel& wheel = wheels_[level];
         const std::size_t slot = digit(due, level);
-        wheel.slots[slot].push_back(timer);
+        chunks_.push(wheel.slots[slot], entry);
+        entry.timer->room = Timer::Room::wheel;
         wheel.in_use[slot / 64] |= std::uint64_t{1} << slot % 64;
     }
-    // Removing one is unlinking it: a slot that was in use and is empty is found later.
+    /// A slot that was in use and is empty is found later.
+    void remove(Timer& timer) noexcept {
+        chunks_.remove(*timer.entry);
+        timer.room = Timer::Room::none;
+    }
 
-    /// Moves the horizon past `now`, and all timers before it to the end of `due`, in the order in
-    /// which they are to fire.
-    void advance(TimePoint now, IntrusiveList<Timer>& due) noexcept;
+    /// Moves the horizon past `now`, and all timers before it to `due`.
+    void advance(TimePoint now, DueTimers& due) noexcept;
     /// When the first slot in use begins; TimePoint::max() when there is none. If it is one of the
     /// first wheel, its timers are moved to `due`: they are looked for before their time, so that
     /// nobody has to look twice for a deadline that is near.
-    [[nodiscard]] TimePoint look_ahead(IntrusiveList<Timer>& due) noexcept;
+    [[nodiscard]] TimePoint look_ahead(DueTimers& due) noexcept;
 
  private:
     static constexpr std::size_t digit_bits = 8;
@@ -57,7 +66,7 @@ class TimerWheel {
     static constexpr std::size_t tick_bits = 16;  // of nanoseconds: 65.5 us
 
     struct Wheel {
-        std::array<IntrusiveList<Timer>, slot_count> slots;
+        std::array<TimerSlot, slot_count> slots;
         std::array<std::uint64_t, slot_count / 64> in_use{};
     };
     struct Place {
@@ -78,10 +87,11 @@ class TimerWheel {
     [[nodiscard]] Place first() noexcept;
     [[nodiscard]] std::size_t first_in(Wheel& wheel, std::size_t from) noexcept;
     void move_horizon(std::uint64_t to) noexcept;
-    void take(std::size_t slot, IntrusiveList<Timer>& due) noexcept;
+    void take(std::size_t slot, DueTimers& due) noexcept;
 
     std::uint64_t horizon_;
     std::array<Wheel, levels> wheels_;
+    TimerChunks chunks_;
 };
 
 }  // namespace green::detail

@@ -1,18 +1,29 @@
 #include "sched/timers.hpp"
 
+#include <algorithm>
+
 namespace green::detail {
 
-Timer* Timers::first_near() noexcept {
-    Timer* listed = due_.empty() ? nullptr : &due_.front();
-    if (heap_.empty()) return listed;
-    Timer& heaped = heap_.front();
-    return listed != nullptr && listed->before(heaped) ? listed : &heaped;
+void Timers::make_room() {
+    const std::size_t room = std::max<std::size_t>(2 * room_, 16);
+    wheel_.reserve(room);
+    due_.reserve(room);
+    heap_.reserve(room);
+    room_ = room;
+}
+
+const TimerEntry* Timers::first_near() noexcept {
+    const TimerEntry* listed = due_.front();
+    const TimerEntry* heaped = heap_.front();
+    if (listed == nullptr || heaped == nullptr) return listed != nullptr ? listed : heaped;
+    return listed->before(*heaped) ? listed : heaped;
 }
 
 TimePoint Timers::nearest() noexcept {
-    if (const Timer* near = first_near()) return near->when;
+    if (const TimerEntry* near = first_near()) return near->when;
     const TimePoint slot = wheel_.look_ahead(due_);
-    return due_.empty() ? slot : due_.front().when;
+    const TimerEntry* first = due_.front();
+    return first != nullptr ? first->when : slot;
 }
 
 void Timers::expire(TimePoint now) noexcept {
@@ -20,10 +31,11 @@ void Timers::expire(TimePoint now) noexcept {
     // timer that restarts itself at once must not keep the hub in here.
     const std::uint64_t limit = next_sequence_;
     wheel_.advance(now, due_);
-    while (Timer* timer = first_near()) {
-        if (timer->when > now || timer->sequence >= limit) break;
-        cancel(*timer);
-        timer->fire(*timer);
+    while (const TimerEntry* first = first_near()) {
+        if (first->when > now || first->sequence >= limit) break;
+        Timer& timer = *first->timer;
+        cancel(timer);
+        timer.fire(timer);
     }
 }
 

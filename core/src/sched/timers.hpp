@@ -1,12 +1,13 @@
 #pragma once
-// Every deadline of a hub. Far ones stand in a wheel, near ones in a list in the order in which
-// they will fire; those that are started when the list has been made already stand in a heap beside
-// it. The reactor only ever hears the nearest.
+// Every deadline of a hub. Far ones stand in a wheel, near ones in an array in the order in which
+// they will fire; those that are started when the array has been made already stand in a heap
+// beside it. The reactor only ever hears the nearest.
 
 #include <cstddef>
 
 #include <green/detail/timer.hpp>
 
+#include "sched/timer_due.hpp"
 #include "sched/timer_heap.hpp"
 #include "sched/timer_wheel.hpp"
 
@@ -19,23 +20,31 @@ class Timers {
     /// Throws std::bad_alloc, and then it is not pending.
     void start(Timer& timer, TimePoint when, Timer::Fire fire) {
         cancel(timer);
-        timer.when = when;
+        if (size_ == room_) [[unlikely]]
+            make_room();
         timer.fire = fire;
-        timer.sequence = next_sequence_++;
+        const TimerEntry entry{when, next_sequence_++, &timer};
         if (wheel_.takes(when)) {
-            wheel_.insert(timer);
+            wheel_.insert(entry);
         } else {
-            heap_.insert(timer);
+            heap_.insert(entry);
         }
         ++size_;
         keeping_alive_ += timer.keeps_alive;
     }
     void cancel(Timer& timer) noexcept {
-        if (!timer.pending()) return;
-        if (timer.linked()) {
-            timer.unlink();
-        } else {
-            heap_.remove(timer);
+        switch (timer.room) {
+            case Timer::Room::none:
+                return;
+            case Timer::Room::wheel:
+                wheel_.remove(timer);
+                break;
+            case Timer::Room::due:
+                due_.remove(timer);
+                break;
+            case Timer::Room::heap:
+                heap_.remove(timer);
+                break;
         }
         --size_;
         keeping_alive_ -= timer.keeps_alive;
@@ -52,13 +61,16 @@ class Timers {
     void expire(TimePoint now) noexcept;
 
  private:
-    [[nodiscard]] Timer* first_near() noexcept;
+    /// In every place where a timer may come to stand: starting one is all that can fail.
+    void make_room();
+    [[nodiscard]] const TimerEntry* first_near() noexcept;
 
     TimerWheel wheel_;
-    IntrusiveList<Timer> due_;
+    DueTimers due_;
     TimerHeap heap_;
     std::uint64_t next_sequence_ = 0;
     std::size_t size_ = 0;
+    std::size_t room_ = 0;
     std::size_t keeping_alive_ = 0;
 };
 

@@ -69,51 +69,6 @@ class IntrusiveList {
             hook = next;
         }
     }
-    /// Moves all elements of the other one to the end of this one.
-    void splice_back(IntrusiveList& other) noexcept {
-        if (other.empty()) return;
-        ListHook* first = other.head_.next_;
-        ListHook* last = other.head_.previous_;
-        other.head_.next_ = other.head_.previous_ = &other.head_;
-        first->previous_ = head_.previous_;
-        head_.previous_->next_ = first;
-        last->next_ = &head_;
-        head_.previous_ = last;
-    }
-    /// Puts them in order: before(a, b) says that a must come first. Stable; allocates nothing.
-    template <class Before>
-    void sort(Before before) noexcept {
-        if (is_sorted(before)) return;
-        // Sorted runs of 1, 2, 4, ... elements wait in bins for another of their size, as the
-        // digits of a binary counter wait for a carry. Only next_ is kept meanwhile.
-        ListHook* bins[64] = {};
-        std::size_t used = 0;
-        ListHook* rest = head_.next_;
-        while (rest != &head_) {
-            ListHook* run = rest;
-            rest = rest->next_;
-            run->next_ = nullptr;
-            std::size_t bin = 0;
-            for (; bins[bin] != nullptr; ++bin) {
-                run = merged(bins[bin], run, before);
-                bins[bin] = nullptr;
-            }
-            bins[bin] = run;
-            if (bin >= used) used = bin + 1;
-        }
-        ListHook* all = nullptr;
-        for (std::size_t bin = 0; bin < used; ++bin) {
-            if (bins[bin] != nullptr) all = merged(bins[bin], all, before);
-        }
-        ListHook* previous = &head_;
-        for (ListHook* hook = all; hook != nullptr; hook = hook->next_) {
-            previous->next_ = hook;
-            hook->previous_ = previous;
-            previous = hook;
-        }
-        previous->next_ = &head_;
-        head_.previous_ = previous;
-    }
     [[nodiscard]] std::size_t size() const noexcept {
         std::size_t count = 0;
         for (const ListHook* hook = head_.next_; hook != &head_; hook = hook->next_) ++count;
@@ -121,30 +76,6 @@ class IntrusiveList {
     }
 
  private:
-    template <class Before>
-    [[nodiscard]] bool is_sorted(Before& before) const noexcept {
-        if (empty()) return true;
-        for (const ListHook* hook = head_.next_; hook->next_ != &head_; hook = hook->next_) {
-            if (before(static_cast<const T&>(*hook->next_), static_cast<const T&>(*hook)))
-                return false;
-        }
-        return true;
-    }
-    /// Of two sorted chains, the elements of `a` being the earlier ones of equals.
-    template <class Before>
-    static ListHook* merged(ListHook* a, ListHook* b, Before& before) noexcept {
-        ListHook* first = nullptr;
-        ListHook** end = &first;
-        while (a != nullptr && b != nullptr) {
-            ListHook*& least = before(static_cast<T&>(*b), static_cast<T&>(*a)) ? b : a;
-            *end = least;
-            end = &least->next_;
-            least = least->next_;
-        }
-        *end = a != nullptr ? a : b;
-        return first;
-    }
-
     ListHook head_;
 };
 
