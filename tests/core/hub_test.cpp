@@ -1,7 +1,10 @@
+#include <algorithm>
 #include <atomic>
 #include <mutex>
 #include <optional>
+#include <random>
 #include <thread>
+#include <vector>
 
 #include <catch2/catch.hpp>
 
@@ -9,6 +12,7 @@
 #include <green/event.hpp>
 #include <green/greenlet.hpp>
 #include <green/hub.hpp>
+#include <green/timeout.hpp>
 #include <green/watcher.hpp>
 
 #include "loop/ev_reactor.hpp"
@@ -379,4 +383,62 @@ TEST_CASE("hub: a second greenlet that waits for the same side is refused, the f
         writer.kill();
         table.close(fd);
     });
+}
+
+TEST_CASE("hub: a crowd is woken in order, whoever of it and behind it is killed meanwhile",
+          "[core][hub]") {
+    // More than a turn has budget for, and than the scout needs to set out.
+    static constexpr int many = 500;
+    gd::HubConfig config;
+    config.budget_switches = 97;
+    run_green(
+        [](tests::VirtualReactor&) {
+            std::mt19937_64 random{tests::seed()};
+            const green::TimePoint morning = green::now() + 1s;
+            std::vector<int> woken;
+            std::vector<green::AnyGreenlet> unborn;
+            std::vector<green::AnyGreenlet> crowd;
+            int births = 0;
+            for (int i = 0; i < many; ++i) {
+                crowd.push_back(green::spawn([&, i] {
+                    green::sleep_until(morning);
+                    woken.push_back(i);
+                    // Behind the crowd stand fresh ones; some die there before they have run.
+                    unborn.push_back(green::spawn([&births] { ++births; }));
+                    if (random() % 2 == 0) {
+                        std::swap(unborn.back(), unborn[random() % unborn.size()]);
+                        unborn.back().kill_soon();
+                        unborn.pop_back();
+                    }
+                    if (random() % 8 == 0) crowd[random() % crowd.size()].kill_soon();
+                    if (random() % 4 == 0) green::yield();
+                }));
+            }
+            green::sleep_until(morning + 1ms);
+            settle();
+            CHECK(std::is_sorted(woken.begin(), woken.end()));
+            CHECK(woken.size() > many / 2);
+            CHECK(woken.size() < many);
+            CHECK(births >= static_cast<int>(unborn.size()));
+            for (const auto& greenlet : crowd) CHECK(greenlet.ready());
+        },
+        config);
+}
+
+TEST_CASE("hub: of a sleep and a limit that pass in one turn, the one that was due first counts",
+          "[core][hub]") {
+    for (const auto limit : {4ms, 6ms}) {
+        run_green([&](tests::VirtualReactor& world) {
+            auto sleeper = green::spawn([&] {
+                green::TimeoutScope scope{limit};
+                green::sleep(5ms);
+            });
+            settle();
+            world.advance(10ms);
+            settle();
+            CHECK(sleeper.ready());
+            CHECK(sleeper.successful() == (limit > 5ms));
+            if (!sleeper.successful()) CHECK_THROWS_AS(sleeper.get(), green::Timeout);
+        });
+    }
 }

@@ -74,8 +74,12 @@ void sleep_to(Deadline deadline) {
         yield();
         return;
     }
-    After::Ready node{After{deadline}};
-    detail::park(node, Deadline::never());
+    if (deadline.is_never()) {  // only an interrupt ends it
+        After::Ready node{After{deadline}};
+        detail::park(node, deadline);
+    } else {
+        detail::Hub::current().sleep_until(deadline.when());
+    }
 }
 
 }  // namespace

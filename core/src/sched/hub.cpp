@@ -186,6 +186,7 @@ bool Hub::give_stack(Task& task) noexcept {
         task.stack = &stacks_->take();
         return true;
     } catch (...) {
+        scout_.stop();
         task.state = TaskState::fresh;  // it has left the ring
         task.drop_callable();
         finish(task, Outcome::failed, std::current_exception());
@@ -195,8 +196,10 @@ bool Hub::give_stack(Task& task) noexcept {
 
 bool Hub::renew_budget() noexcept {
     constexpr unsigned clock_every = 32;
-    if (budget_ == 0 || now() >= slice_end_) return false;
-    look_in_ = std::min(clock_every, budget_);
+    if (budget_ == 0 || (budget_ % clock_every == 0 && now() >= slice_end_)) return false;
+    // A scout has to come along with each switch.
+    look_in_ = scout_.on_the_way() ? 1 : (budget_ - 1) % clock_every + 1;
+    if (scout_.on_the_way()) scout_.step();
     budget_ -= look_in_;
     return true;
 }

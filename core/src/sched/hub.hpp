@@ -34,6 +34,7 @@
 #include "loop/fd_table.hpp"
 #include "loop/reactor.hpp"
 #include "sched/overflow.hpp"
+#include "sched/scout.hpp"
 #include "sched/stack_pool.hpp"
 #include "sched/throw_site.hpp"
 #include "sched/timers.hpp"
@@ -57,6 +58,9 @@ class ReadyRing {
         if (task != nullptr) head_ = task->next_ready;
         return task;
     }
+    [[nodiscard]] Task* front() const noexcept { return head_; }
+    /// The ring must not be empty.
+    [[nodiscard]] Task& back() const noexcept { return *tail_; }
 
  private:
     Task* head_ = nullptr;
@@ -114,6 +118,7 @@ class Hub final : private ReactorSink {
     template <std::size_t Extent>
     bool park_on(std::span<WaitNode* const, Extent> nodes, Deadline deadline);
     void yield();
+    void sleep_until(TimePoint when);
     void wait_idle();
     /// hub_join(); hub_join.cpp.
     bool join(Deadline deadline);
@@ -199,10 +204,13 @@ class Hub final : private ReactorSink {
     [[nodiscard]] bool arm(Task& me, std::span<WaitNode* const, Extent> nodes);
     template <std::size_t Extent>
     void sleep_on(Task& me, std::span<WaitNode* const, Extent> nodes) noexcept;
-    void sleep_until(Task& me, std::span<WaitNode* const> nodes, Deadline deadline);
+    bool sleep_on_until(Task& me, std::span<WaitNode* const> nodes, TimePoint when);
     void deliver(bool event_fired);
 
     void turn() noexcept;
+    /// Whether more were woken than the cache has room for; `last` is the one that was the last in
+    /// the ring before, or nullptr.
+    [[nodiscard]] bool woke_a_crowd(const Task* last) const noexcept;
     void run_posted() noexcept;
     [[nodiscard]] bool nobody_has_work() const noexcept;
     [[nodiscard]] bool nothing_keeps_alive() const noexcept;
@@ -225,6 +233,7 @@ class Hub final : private ReactorSink {
     std::unique_ptr<WatcherBoard> watchers_;
 
     ReadyRing ring_;
+    Scout scout_;
     Task* running_;
     PlainTask main_{"main"};
     PlainTask hub_{"hub"};

@@ -16,8 +16,12 @@ void* Hub::hub_entry() noexcept {
     hub.arrived(nullptr);
     for (;;) {
         hub.fence_ = "a hub callback must not wait";
+        Task* const last = hub.ring_.empty() ? nullptr : &hub.ring_.back();
         hub.turn();
+        const bool crowd = hub.woke_a_crowd(last);
+        if (hub.scout_.on_the_way()) hub.scout_.step();
         Task* next = hub.next_with_stack();
+        if (crowd && !hub.ring_.empty()) hub.scout_.start(*hub.ring_.front(), hub.ring_.back());
         hub.fence_ = nullptr;
         if (next != nullptr) hub.suspend_for(*next);
     }
@@ -43,6 +47,15 @@ void Hub::turn() noexcept {
     budget_ = config_.budget_switches;
     slice_end_ = turn_time_ + config_.budget_time;
     look_in_ = 1;
+}
+
+bool Hub::woke_a_crowd(const Task* last) const noexcept {
+    constexpr int many = 64;
+    const Task* woken = last != nullptr ? last->next_ready : ring_.front();
+    for (int count = 0; woken != nullptr; woken = woken->next_ready) {
+        if (++count == many) return true;
+    }
+    return false;
 }
 
 bool Hub::nobody_has_work() const noexcept {

@@ -47,16 +47,20 @@ template <std::size_t Extent>
     outside_waits_ -= outside;
 }
 
-[[gnu::noinline]] void Hub::sleep_until(Task& me, std::span<WaitNode* const> nodes,
-                                        Deadline deadline) {
-    struct Limit : Timer {
-        Waker waker;
-    } limit;
-    limit.waker = Waker{me};
-    timers_.start(limit, deadline.when(),
-                  [](Timer& timer) noexcept { static_cast<Limit&>(timer).waker.wake(); });
+/// Returns whether it was the time that ended it. Throws std::bad_alloc, and has not slept then.
+[[gnu::noinline]] bool Hub::sleep_on_until(Task& me, std::span<WaitNode* const> nodes,
+                                           TimePoint when) {
+    me.limit_passed = false;
+    timers_.start(static_cast<WaitLimit&>(me), when, [](Timer& timer) noexcept {
+        auto& task = static_cast<Task&>(static_cast<WaitLimit&>(timer));
+        if (task.state != TaskState::parked) return;  // something else has woken it
+        task.limit_passed = true;
+        ++task.epoch;
+        task.hub->make_ready(task);
+    });
     sleep_on(me, nodes);
-    timers_.cancel(limit);
+    timers_.cancel(me);
+    return me.limit_passed;
 }
 
 template <std::size_t Extent>
@@ -70,7 +74,7 @@ template <std::size_t Extent>
         sleep_on(me, nodes);
     } else if (deadline.when() > turn_time_) {  // else it has passed, without asking the clock
         try {
-            sleep_until(me, nodes, deadline);
+            (void)sleep_on_until(me, nodes, deadline.when());
         } catch (...) {  // no memory for the timer
             for (WaitNode* node : nodes) node->disarm();
             throw;
@@ -119,6 +123,14 @@ void Hub::yield() {
     make_ready(me);
     switch_away();
     if (me.attention) deliver(false);
+}
+
+void Hub::sleep_until(TimePoint when) {
+    check_may_switch();
+    Task& me = *running_;
+    if (me.attention) deliver(false);
+    const bool slept_out = sleep_on_until(me, {}, when);
+    if (me.attention) deliver(slept_out);
 }
 
 void Hub::wait_idle() {

@@ -72,6 +72,7 @@ std::string Hub::report_tasks() {
     tasks_.for_each([&](Task& task) {
         report += "  " + task.name() + ": " + text(task.state);
         if (task.state == TaskState::parked) {
+            if (task.wait_count == 0) report += " on a time";
             for (std::size_t i = 0; i < task.wait_count; ++i) {
                 report += i == 0 ? " on " : " or ";
                 task.waits[i]->describe(report);

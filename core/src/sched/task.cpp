@@ -13,27 +13,27 @@
 namespace green::detail {
 namespace {
 
-// Blocks of ended greenlets, kept for the next ones by size. A block is from operator new all the
-// same, so one that is freed by another thread, or after this cache is gone, needs no thought.
-// Under the address sanitizer nothing is kept: a stale handle must be caught.
+// Blocks of ended greenlets, kept for the next ones by size, as their stacks are. A block is from
+// operator new all the same, so one that is freed by another thread, or after this cache is gone,
+// needs no thought. Under the address sanitizer nothing is kept: a stale handle must be caught.
 class BlockCache {
  public:
     ~BlockCache() {
-        for (Shelf& shelf : shelves_) {
-            while (shelf.first != nullptr) drop(shelf.pop());
+        for (Free*& shelf : shelves_) {
+            while (shelf != nullptr) drop(pop(shelf));
         }
     }
     void* take(std::size_t size) {
         const std::size_t index = (size + step - 1) / step;
-        if (index < classes && shelves_[index].first != nullptr) return shelves_[index].pop();
+        if (index < classes && shelves_[index] != nullptr) return pop(shelves_[index]);
         return make(index < classes ? index * step : size);
     }
     void give_back(void* block, std::size_t size) noexcept {
         const std::size_t index = (size + step - 1) / step;
-        if (GREEN_ADDRESS_SANITIZER || index >= classes || shelves_[index].count == most_kept) {
+        if (GREEN_ADDRESS_SANITIZER || index >= classes) {
             drop(block);
         } else {
-            shelves_[index].push(block);
+            shelves_[index] = ::new (block) Free{shelves_[index]};
         }
     }
 
@@ -41,26 +41,15 @@ class BlockCache {
     static void drop(void* block) noexcept { ::operator delete(block); }
 
  private:
-    static constexpr std::size_t step = 64;
-    static constexpr std::size_t classes = 16;
-    static constexpr std::size_t most_kept = 16 * 1024;
+    static constexpr std::size_t step = 16;  // as malloc's
+    static constexpr std::size_t classes = 64;
 
-    struct Shelf {
-        struct Free {
-            Free* next;
-        };
-        void push(void* block) noexcept {
-            first = ::new (block) Free{first};
-            ++count;
-        }
-        void* pop() noexcept {
-            --count;
-            return std::exchange(first, first->next);
-        }
-        Free* first = nullptr;
-        std::size_t count = 0;
+    struct Free {
+        Free* next;
     };
-    std::array<Shelf, classes> shelves_;
+    static void* pop(Free*& shelf) noexcept { return std::exchange(shelf, shelf->next); }
+
+    std::array<Free*, classes> shelves_{};
 };
 
 thread_local BlockCache* cache_of_thread = nullptr;

@@ -14,6 +14,7 @@
 #include <green/detail/context_map.hpp>
 #include <green/detail/counted.hpp>
 #include <green/detail/intrusive.hpp>
+#include <green/detail/timer.hpp>
 #include <green/errors.hpp>
 
 namespace green {
@@ -70,9 +71,13 @@ struct CallableTypes {
     const std::type_info* arguments;  // void(Arguments...)
 };
 
+/// The timer that ends the wait a task is in. It stands in the task and not in the frame that
+/// waits: who has slept long is woken without a look at its stack, which is in no cache any more.
+struct WaitLimit : Timer {};
+
 /// All members belong to the hub; what derives from this gives the three functions. What a switch
-/// touches comes first. With a small callable it fits into 256 bytes.
-struct Task : ListHook {  // the hook: every living task of the hub
+/// touches comes first.
+struct Task : ListHook, WaitLimit {  // the hook: every living task of the hub
     explicit Task(const CallableTypes& types) noexcept : callable{&types} {}
     virtual ~Task() = default;
 
@@ -106,7 +111,8 @@ struct Task : ListHook {  // the hook: every living task of the hub
     bool attention = false;  // an interrupt is pending: look before going on
     Outcome outcome = Outcome::pending;
     std::uint16_t shields = 0;
-    bool unobserved = false;  // its failure was told to nobody yet
+    bool unobserved = false;    // its failure was told to nobody yet
+    bool limit_passed = false;  // that is what has woken it
 
     std::uint32_t epoch = 0;  // counts wake-ups: a waker made for an earlier wait is harmless
     std::uint32_t references = 1;
