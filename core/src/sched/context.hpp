@@ -6,7 +6,10 @@
 //
 // What a switch keeps: the callee-saved registers, the control bits of MXCSR and the x87 control
 // word. What it does not: the exception state, errno, the sanitizers' idea of the stack
-// (Hub::switch_to does the first and the last), signal masks.
+// (Hub::suspend_for does the first and the last), signal masks.
+//
+// Always inlined: a call that begins on one stack and returns on another confuses the thread
+// sanitizer.
 
 #include <cstddef>
 
@@ -20,7 +23,7 @@ using StackEntry = void* (*)() noexcept;
 
 struct BoostSwitch {
     /// Suspends the caller, noting in `from` where it stopped, and goes on at `to`.
-    static void jump(void*& from, void* to) noexcept {
+    [[gnu::always_inline]] static void jump(void*& from, void* to) noexcept {
         keep(boost::context::detail::jump_fcontext(to, &from));
     }
     /// Suspends the caller in the same way and calls `entry` on the stack that ends at `top`.
@@ -38,8 +41,11 @@ extern "C" void green_switch_stacks(void** from, void* to) noexcept;
 extern "C" void green_begin_stack(void** from, void* top, StackEntry entry) noexcept;
 
 struct NativeSwitch {
-    static void jump(void*& from, void* to) noexcept { green_switch_stacks(&from, to); }
-    static void begin(void*& from, void* top, std::size_t, StackEntry entry) noexcept {
+    [[gnu::always_inline]] static void jump(void*& from, void* to) noexcept {
+        green_switch_stacks(&from, to);
+    }
+    [[gnu::always_inline]] static void begin(void*& from, void* top, std::size_t,
+                                             StackEntry entry) noexcept {
         green_begin_stack(&from, top, entry);
     }
 };

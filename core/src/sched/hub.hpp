@@ -34,6 +34,7 @@
 #include "loop/fd_table.hpp"
 #include "loop/reactor.hpp"
 #include "sched/overflow.hpp"
+#include "sched/sanitizer.hpp"
 #include "sched/scout.hpp"
 #include "sched/stack_pool.hpp"
 #include "sched/throw_site.hpp"
@@ -266,6 +267,7 @@ class Hub final : private ReactorSink {
 
     const void* main_stack_low_ = nullptr;  // for the address sanitizer
     std::size_t main_stack_size_ = 0;
+    [[no_unique_address]] sanitizer::PresentFiber main_fiber_;
 
     Hub* outer_ = nullptr;  // this thread's hub while this one is not there: a test's stands before
                             // the thread's own

@@ -84,6 +84,8 @@ Stack& StackPool::take() {
     if (free_.empty()) add_slab();
     Stack& stack = *free_.back();
     free_.pop_back();
+    sanitizer::fresh_stack(stack.low, stack.size());
+    stack.fiber.make();
     return stack;
 }
 

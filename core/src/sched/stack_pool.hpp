@@ -6,6 +6,8 @@
 #include <memory>
 #include <vector>
 
+#include "sched/sanitizer.hpp"
+
 namespace green::detail {
 
 /// One stack. Lives in the pool as long as the pool.
@@ -13,6 +15,7 @@ struct Stack {
     char* low = nullptr;   // lowest usable byte; the guard lies below
     char* high = nullptr;  // one past the highest usable byte: where the stack begins
     bool has_canary = false;
+    [[no_unique_address]] sanitizer::Fiber fiber{};
     [[nodiscard]] std::size_t size() const noexcept { return static_cast<std::size_t>(high - low); }
 };
 

@@ -61,10 +61,11 @@ inline void Hub::became_running(Task& task) noexcept {
     arrived(me.fake_stack);
 }
 
-inline void Hub::tell_sanitizer(Task& next, void** fake_stack) noexcept {
+[[gnu::always_inline]] inline void Hub::tell_sanitizer(Task& next, void** fake_stack) noexcept {
     const void* low = next.stack != nullptr ? next.stack->low : main_stack_low_;
     const std::size_t size = next.stack != nullptr ? next.stack->size() : main_stack_size_;
     sanitizer::leaving(fake_stack, low, size);
+    sanitizer::switch_to(next.stack != nullptr ? next.stack->fiber.get() : main_fiber_.get());
 }
 
 inline void Hub::arrived(void* fake_stack) noexcept {
