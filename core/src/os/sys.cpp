@@ -12,6 +12,8 @@
 
 #include <green/sys.hpp>
 
+#include "sched/sanitizer.hpp"
+
 namespace green::sys {
 namespace {
 
@@ -376,7 +378,8 @@ Outcome epoll_wait(int epoll, epoll_event* events, int size, int milliseconds) n
 }
 
 Outcome clone(ChildMain child, void* stack_top, int flags, void* argument, int* pidfd) noexcept {
-    return once(Call::clone, -1, [&] { return ::clone(child, stack_top, flags, argument, pidfd); });
+    return once(Call::clone, -1,
+                [&] { return detail::sanitizer::clone(child, stack_top, flags, argument, pidfd); });
 }
 Outcome pidfd_open(pid_t pid) noexcept {
     return once(Call::pidfd_open, -1, [&] { return ::syscall(SYS_pidfd_open, pid, 0); });

@@ -11,6 +11,7 @@
 
 #include <cstddef>
 #include <memory>
+#include <sched.h>
 
 #if defined(__SANITIZE_ADDRESS__)
 #include <sanitizer/asan_interface.h>
@@ -25,6 +26,13 @@
 #define GREEN_THREAD_SANITIZER 1
 #else
 #define GREEN_THREAD_SANITIZER 0
+#endif
+
+#if GREEN_THREAD_SANITIZER
+// The C library's own name of clone(). What stands under the usual one is the thread sanitizer's,
+// which takes the child for a fork's and, as the two share their memory here, makes the parent
+// blind to all that orders its threads from then on.
+extern "C" int __clone(int (*)(void*), void*, int, void*, ...) noexcept;
 #endif
 
 namespace green::detail::sanitizer {
@@ -80,6 +88,12 @@ struct Fiber {
 };
 using PresentFiber = Fiber;
 inline void switch_to(void*) noexcept {}
+#endif
+
+#if GREEN_THREAD_SANITIZER
+inline constexpr auto clone = &::__clone;
+#else
+inline constexpr auto clone = &::clone;
 #endif
 
 /// Frames of the address sanitizer are about three times as large; the thread sanitizer writes its
