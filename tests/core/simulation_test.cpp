@@ -18,6 +18,7 @@
 #include <green/watcher.hpp>
 
 #include "support/faults.hpp"
+#include "support/gate.hpp"
 #include "support/run_green.hpp"
 #include "support/streams.hpp"
 #include "support/temp_dir.hpp"
@@ -431,8 +432,11 @@ TEST_CASE("simulation: the rest of the system is real, but nobody waits for it",
         const Fd writer{real[1]};
         CHECK(error_of([&] { (void)reader.wait_readable(); }) == EOPNOTSUPP);
 
+        tests::Gate gate;
         ThreadPool pool{1};
-        CHECK_THROWS_AS(pool.spawn([] { return 1; }).get(), LoopExit);
+        auto task = pool.spawn([&gate] { gate.pass(); });
+        CHECK_THROWS_AS(task.get(), LoopExit);
+        gate.open.release();
     });
 }
 

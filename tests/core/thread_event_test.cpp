@@ -1,3 +1,4 @@
+#include <array>
 #include <atomic>
 #include <memory>
 #include <optional>
@@ -140,26 +141,29 @@ TEST_CASE("thread result: the first to set it wins, and all get the same", "[cor
         CHECK_FALSE(result.try_get().has_value());
         CHECK_FALSE(result.get_for(1ms).has_value());
         CHECK_THROWS_AS(result.get(Deadline::passed()), Timeout);
+        std::array<bool, 3> won{};
         std::thread setter{[&] {
-            CHECK(result.set("first"));
-            CHECK_FALSE(result.set("second"));
-            CHECK_FALSE(result.set_exception(std::make_exception_ptr(1)));
+            won = {result.set("first"), result.set("second"),
+                   result.set_exception(std::make_exception_ptr(1))};
         }};
         CHECK(result.get() == "first");
         setter.join();
+        CHECK(won == std::array{true, false, false});
         CHECK(result.ready());
         CHECK(result.try_get() == "first");
         CHECK(result.get_for(0s) == "first");
         std::thread{[&] { CHECK(result.get() == "first"); }}.join();
 
         ThreadAsyncResult<int> failure;
+        bool broken = false;
         std::thread breaker{[&] {
-            CHECK(failure.set_exception(std::make_exception_ptr(std::runtime_error("boom"))));
+            broken = failure.set_exception(std::make_exception_ptr(std::runtime_error("boom")));
         }};
         CHECK(failure.wait());
         CHECK_THROWS_WITH(failure.get(), "boom");
         CHECK_THROWS_WITH(failure.get(), "boom");
         breaker.join();
+        CHECK(broken);
     });
 }
 
