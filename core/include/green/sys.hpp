@@ -106,8 +106,8 @@ class Injector {
     virtual int before(Call call, int fd) noexcept = 0;
 };
 
-/// Puts an injector in the door (nullptr: none) and returns the one before. Borrows it until
-/// replaced.
+/// Puts an injector in the door (nullptr: none) and returns the one before. Borrows it until it is
+/// replaced, which must not happen while another thread may be in a call.
 Injector* set_injector(Injector* injector) noexcept;
 
 /// Another kernel behind the door, for the calls of one thread: it makes all sockets, pipes and
