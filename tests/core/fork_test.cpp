@@ -21,6 +21,7 @@
 #include <green/sys.hpp>
 #include <green/watcher.hpp>
 
+#include "sched/sanitizer.hpp"
 #include "support/roles.hpp"
 #include "support/run_green.hpp"
 #include "support/temp_dir.hpp"
@@ -208,6 +209,9 @@ TEST_CASE("fork: a bare one leaves nothing of the hub in the child", "[core][for
     const std::string what =
         GENERATE("exit", "return", "in a greenlet", "exec", "send", "fd", "set");
     INFO(what);
+    // Where there were several stacks the thread sanitizer minds nothing any more on the one that
+    // forked, and so would take a switch for a race.
+    if (GREEN_THREAD_SANITIZER && what == "in a greenlet") return;
     const Heard heard = run_role(what);
     if (what == "set") {
         CHECK(heard.text == "early fork watcher\nit went on\n" + parent_is_whole);
