@@ -8,9 +8,7 @@
 
 #include <green/sys.hpp>
 
-#if __has_include(<valgrind/valgrind.h>)
-#include <valgrind/valgrind.h>
-#endif
+#include "sched/valgrind.hpp"
 
 #ifndef MADV_GUARD_INSTALL
 #define MADV_GUARD_INSTALL 102
@@ -35,7 +33,11 @@ StackPool::StackPool(std::size_t stack_size)
     : stride_{std::max((stack_size + page - 1) / page * page, guard_size + 4 * page)} {}
 
 StackPool::~StackPool() {
-    for (const Slab& slab : slabs_) (void)sys::munmap(slab.base, slab.count * stride_);
+    for (const Slab& slab : slabs_) {
+        for (std::size_t i = 0; i < slab.count; ++i)
+            valgrind::remove_stack(slab.stacks[i].known_as);
+        (void)sys::munmap(slab.base, slab.count * stride_);
+    }
 }
 
 void StackPool::add_slab() {
@@ -43,6 +45,7 @@ void StackPool::add_slab() {
     slabs_.reserve(slabs_.size() + 1);
     free_.reserve(made_ + count);  // give_back must not fail
     Slab slab{nullptr, count, std::make_unique<Stack[]>(count)};
+    // NOLINTNEXTLINE(performance-no-int-to-ptr): mmap's value is the address
     slab.base = reinterpret_cast<char*>(
         sys::must(sys::mmap(nullptr, count * stride_, PROT_READ | PROT_WRITE,
                             MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE | MAP_STACK, -1, 0),
@@ -52,10 +55,9 @@ void StackPool::add_slab() {
 
     for (std::size_t i = 0; i < count; ++i) {
         char* lowest = slab.base + i * stride_;
-        slab.stacks[i] = {lowest + guard_size, lowest + stride_ - colour(i), !protect(lowest)};
-#ifdef VALGRIND_STACK_REGISTER
-        (void)VALGRIND_STACK_REGISTER(slab.stacks[i].low, slab.stacks[i].high);
-#endif
+        char* const low = lowest + guard_size;
+        char* const high = lowest + stride_ - colour(i);
+        slab.stacks[i] = {low, high, !protect(lowest), valgrind::add_stack(low, high)};
     }
     // Handed out from the back: the lowest address first.
     for (std::size_t i = count; i-- > 0;) free_.push_back(&slab.stacks[i]);

@@ -16,6 +16,7 @@ struct Stack {
     char* high = nullptr;  // one past the highest usable byte: where the stack begins
     bool has_canary = false;
     [[no_unique_address]] sanitizer::Fiber fiber{};
+    unsigned known_as = 0;  // to valgrind
     [[nodiscard]] std::size_t size() const noexcept { return static_cast<std::size_t>(high - low); }
 };
 
