@@ -46,6 +46,7 @@ class Deadline {
     }
 
     friend constexpr bool operator==(Deadline, Deadline) noexcept = default;
+    // NOLINTNEXTLINE(modernize-use-nullptr): taken for a 0
     friend constexpr auto operator<=>(Deadline, Deadline) noexcept = default;
 
  private:

@@ -22,7 +22,7 @@ void Hub::mind_forks() {
 // Of the hubs that the process had, only those of this thread can still be reached.
 void Hub::in_forked_child() noexcept {
     for (Hub* hub = std::exchange(this_threads, nullptr); hub != nullptr; hub = hub->outer_) {
-        forked_child_ = true;
+        forked_child = true;
         hub->abandoned_ = true;
         hub->watchers_->forked();
     }

@@ -50,7 +50,8 @@ bool AnyGreenlet::kill(std::exception_ptr reason, Deadline deadline) const {
 }
 void AnyGreenlet::kill_soon() const { kill_soon(exit_reason()); }
 void AnyGreenlet::kill_soon(std::exception_ptr reason) const {
-    detail::kill(*task_, reason ? std::move(reason) : exit_reason());
+    if (!reason) reason = exit_reason();
+    detail::kill(*task_, std::move(reason));
 }
 
 std::exception_ptr AnyGreenlet::exception() const noexcept {

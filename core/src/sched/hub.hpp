@@ -89,10 +89,10 @@ class Hub final : private ReactorSink {
     /// Throws UsageError where that is so.
     static void check_allowed();
     /// Of a thread that had a hub, by a bare fork().
-    [[nodiscard]] static bool is_forked_child() noexcept { return forked_child_; }
+    [[nodiscard]] static bool is_forked_child() noexcept { return forked_child; }
     /// Ends the process, with a message, in the child of a bare fork().
     static void refuse_in_forked_child() noexcept {
-        if (forked_child_) [[unlikely]]
+        if (forked_child) [[unlikely]]
             abort_in_forked_child();
     }
 
@@ -174,7 +174,7 @@ class Hub final : private ReactorSink {
     static void mind_forks();
     static void in_forked_child() noexcept;
     [[noreturn]] static void abort_in_forked_child() noexcept;
-    static inline constinit bool forked_child_ = false;
+    static inline constinit bool forked_child = false;
     bool abandoned_ = false;  // a forked child's copy of its parent's hub
 
     static void* greenlet_entry() noexcept;

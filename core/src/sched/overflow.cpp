@@ -15,7 +15,7 @@
 namespace green::detail {
 namespace {
 
-constexpr std::size_t alternate_size = 64 * 1024;
+constexpr std::size_t alternate_size = 64UL * 1024;
 
 thread_local const StackPool* watched = nullptr;
 struct sigaction previous_segv;

@@ -55,9 +55,11 @@ void StackPool::add_slab() {
 
     for (std::size_t i = 0; i < count; ++i) {
         char* lowest = slab.base + i * stride_;
-        char* const low = lowest + guard_size;
-        char* const high = lowest + stride_ - colour(i);
-        slab.stacks[i] = {low, high, !protect(lowest), valgrind::add_stack(low, high)};
+        Stack& stack = slab.stacks[i];
+        stack.low = lowest + guard_size;
+        stack.high = lowest + stride_ - colour(i);
+        stack.has_canary = !protect(lowest);
+        stack.known_as = valgrind::add_stack(stack.low, stack.high);
     }
     // Handed out from the back: the lowest address first.
     for (std::size_t i = count; i-- > 0;) free_.push_back(&slab.stacks[i]);

@@ -38,6 +38,7 @@ _Unwind_Reason_Code visit(_Unwind_Context* context, void* argument) {
     const auto address = _Unwind_GetIP(context);
     const auto watched = reinterpret_cast<std::uintptr_t>(&green_call_watched);
     if (walk.next == walk.end || address - watched < 32) return _URC_END_OF_STACK;
+    // NOLINTNEXTLINE(performance-no-int-to-ptr): the unwinder's addresses are integers
     *walk.next++ = reinterpret_cast<const void*>(address);
     return _URC_NO_REASON;
 }
