@@ -19,7 +19,7 @@ namespace {
 using detail::Direction;
 using detail::FdOperation;
 
-constexpr std::size_t read_size = 16 * 1024;
+constexpr std::size_t read_size = 16UL * 1024;
 
 union ControlBuffer {
     cmsghdr align;
@@ -180,9 +180,12 @@ std::optional<Frame> FrameStream::State::take_frame(std::size_t& wanted) {
         throw ProtocolError("a frame without the descriptors that it announced");
     Frame frame;
     frame.size = header.bytes;
-    frame.payload.resize((header.bytes + sizeof(capnp::word) - 1) / sizeof(capnp::word));
-    if (header.bytes > 0)
-        std::memcpy(frame.payload.data(), inbox.data() + FrameHeader::size, header.bytes);
+    frame.payload =
+        kj::heapArray<capnp::word>((header.bytes + sizeof(capnp::word) - 1) / sizeof(capnp::word));
+    if (header.bytes > 0) {
+        std::memset(&frame.payload.back(), 0, sizeof(capnp::word));  // of which not all is sent
+        std::memcpy(frame.payload.begin(), inbox.data() + FrameHeader::size, header.bytes);
+    }
     for (std::size_t i = 0; i < header.descriptors; ++i) {
         frame.descriptors.push_back(std::move(arrived.front()));
         arrived.pop_front();

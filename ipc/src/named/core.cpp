@@ -165,7 +165,7 @@ void QueueCore::serve_getters() {
         if (!try_lease(lease)) {
             member_.arm(Interest::items);
             if (!try_lease(lease)) return;
-            owed = member_.disarm(Interest::items) || owed;
+            (void)member_.disarm(Interest::items);  // what it announced is taken
         }
         getter->lease = lease;
         getter->fire();

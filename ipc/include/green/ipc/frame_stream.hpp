@@ -17,6 +17,7 @@
 #include <vector>
 
 #include <capnp/common.h>
+#include <kj/array.h>
 
 #include <green/deadline.hpp>
 #include <green/fd.hpp>
@@ -25,14 +26,16 @@ namespace green::ipc {
 
 /// What one frame carried. Owns its descriptors.
 struct Frame {
-    std::vector<capnp::word> payload;  // aligned for reading in place
-    std::size_t size = 0;              // bytes
+    kj::Array<capnp::word> payload;  // aligned for reading in place
+    std::size_t size = 0;            // bytes
     std::vector<Fd> descriptors;
 
     [[nodiscard]] std::span<const std::byte> bytes() const noexcept {
-        return std::as_bytes(std::span{payload}).first(size);
+        return std::as_bytes(words()).first(size);
     }
-    [[nodiscard]] std::span<const capnp::word> words() const noexcept { return payload; }
+    [[nodiscard]] std::span<const capnp::word> words() const noexcept {
+        return {payload.begin(), payload.size()};
+    }
 };
 
 class FrameStream {
