@@ -342,6 +342,22 @@ TEST_CASE("thread pool: its functions get no hub, and are told why", "[core][os]
     });
 }
 
+TEST_CASE("thread pool: a fence or a shield without a hub does nothing", "[core][os]") {
+    run_green_for_real([] {
+        ThreadPool pool{1};
+        CHECK(pool.apply([] {
+            const NoSwitch fence{"a native lock is held"};
+            const Shield shield;
+            return detail::Hub::current_or_null() == nullptr;
+        }));
+        const auto wait = [] {
+            const Shield shield;
+            yield();
+        };
+        CHECK_THROWS_AS(pool.apply(wait), UsageError);
+    });
+}
+
 TEST_CASE("thread pool: with the option its functions may, each thread in a hub of its own",
           "[core][os]") {
     run_green_for_real([] {

@@ -268,7 +268,8 @@ inline std::vector<AnyGreenlet> killall(std::initializer_list<AnyGreenlet> green
     return killall(std::span{greenlets.begin(), greenlets.size()}, deadline);
 }
 
-/// A stretch in which nobody may switch: a waiting call inside throws BlockingInHub. Nests.
+/// A stretch in which nobody may switch: a waiting call inside throws BlockingInHub. Nests. In a
+/// thread that can have no hub nobody waits anyway, and it does nothing.
 class NoSwitch {
  public:
     explicit NoSwitch(const char* why) noexcept;
@@ -277,18 +278,22 @@ class NoSwitch {
     ~NoSwitch();
 
  private:
-    const char* outer_;
+    detail::Hub* hub_;
+    const char* outer_ = nullptr;
 };
 
 /// Holds off kills and timeouts of the current greenlet until it is left: for clean-up that has to
 /// wait. They are delivered at the first suspension point after it. Give the waits inside a
-/// deadline of their own. Nests.
+/// deadline of their own. Nests. In a thread that can have no hub there is nothing to hold off.
 class Shield {
  public:
     Shield() noexcept;
     Shield(const Shield&) = delete;
     Shield& operator=(const Shield&) = delete;
     ~Shield();
+
+ private:
+    detail::Task* task_;
 };
 
 }  // namespace green

@@ -34,6 +34,15 @@ Hub& Hub::make_for_thread() {
     return *keeper.hub;
 }
 
+Hub* Hub::try_make_for_thread() noexcept {
+    if (why_none != nullptr || forked_child_) return nullptr;
+    try {
+        return &make_for_thread();
+    } catch (...) {  // whoever waits here is told why, when he tries
+        return nullptr;
+    }
+}
+
 void Hub::configure(const HubConfig& config) {
     if (this_threads != nullptr) throw UsageError("this thread has its hub already");
     config_for_thread = config;

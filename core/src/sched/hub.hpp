@@ -82,6 +82,10 @@ class Hub final : private ReactorSink {
         return this_threads != nullptr ? *this_threads : make_for_thread();
     }
     [[nodiscard]] static Hub* current_or_null() noexcept { return this_threads; }
+    /// This thread's hub, made when there is none; nullptr where none can be.
+    [[nodiscard]] static Hub* current_if_possible() noexcept {
+        return this_threads != nullptr ? this_threads : try_make_for_thread();
+    }
     static void configure(const HubConfig& config);
     /// This thread gets no hub from now on: whoever would need one is told `why`, which is
     /// borrowed.
@@ -167,6 +171,7 @@ class Hub final : private ReactorSink {
     };
 
     [[nodiscard]] static Hub& make_for_thread();
+    [[nodiscard]] static Hub* try_make_for_thread() noexcept;
     static inline thread_local HubConfig config_for_thread;
     static inline constinit thread_local Hub* this_threads = nullptr;
     static inline constinit thread_local const char* why_none = nullptr;

@@ -145,10 +145,20 @@ void TimeoutScope::fire(detail::Timer& timer) noexcept {
     scope.task_->hub->interrupt(*scope.task_);
 }
 
-Shield::Shield() noexcept { ++detail::current_task().shields; }
-Shield::~Shield() { --detail::current_task().shields; }
+Shield::Shield() noexcept {
+    detail::Hub* hub = detail::Hub::current_if_possible();
+    task_ = hub != nullptr ? &hub->running() : nullptr;
+    if (task_ != nullptr) ++task_->shields;
+}
+Shield::~Shield() {
+    if (task_ != nullptr) --task_->shields;
+}
 
-NoSwitch::NoSwitch(const char* why) noexcept : outer_{detail::Hub::current().set_fence(why)} {}
-NoSwitch::~NoSwitch() { (void)detail::Hub::current().set_fence(outer_); }
+NoSwitch::NoSwitch(const char* why) noexcept : hub_{detail::Hub::current_if_possible()} {
+    if (hub_ != nullptr) outer_ = hub_->set_fence(why);
+}
+NoSwitch::~NoSwitch() {
+    if (hub_ != nullptr) (void)hub_->set_fence(outer_);
+}
 
 }  // namespace green
