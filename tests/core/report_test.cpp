@@ -8,6 +8,7 @@
 
 #include <green/basic_greenlet.hpp>
 #include <green/greenlet.hpp>
+#include <green/group.hpp>
 #include <green/hub.hpp>
 #include <green/trace.hpp>
 
@@ -105,6 +106,35 @@ TEST_CASE("report: the policy says which failures are told", "[core][report]") {
         green::set_error_policy(green::ErrorPolicy::immediate);
         auto held = green::spawn(failing);
         held.join();
+        CHECK(errors.count() == 3);
+    });
+}
+
+TEST_CASE("report: a group asks for a member's failure only when it throws it", "[core][report]") {
+    run_green([] {
+        const tests::Errors errors;
+        const auto failing = [] { throw std::runtime_error("boom"); };
+        green::set_error_policy(green::ErrorPolicy::unobserved);
+        {
+            green::Group group;
+            group.spawn(failing);
+            group.join();
+            CHECK(errors.count() == 0);  // it may throw it yet
+        }
+        CHECK(errors.count() == 1);
+        {
+            green::Group group;
+            group.spawn(failing);
+            CHECK_THROWS_AS(group.join_or_raise(), std::runtime_error);
+        }
+        CHECK(errors.count() == 1);
+        {
+            green::Group group;
+            group.spawn(failing);
+            group.spawn(failing);
+            group.join();
+            CHECK(errors.count() == 2);  // it would throw the first one
+        }
         CHECK(errors.count() == 3);
     });
 }

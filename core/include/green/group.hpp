@@ -7,6 +7,7 @@
 #include <functional>
 #include <limits>
 #include <memory>
+#include <optional>
 #include <ranges>
 #include <type_traits>
 #include <utility>
@@ -202,7 +203,7 @@ class Group {
     std::size_t feeders_ = 0;
     unsigned killing_ = 0;
     std::exception_ptr killing_reason_;
-    std::exception_ptr failure_;  // the first that nobody has been told of
+    std::optional<AnyGreenlet> failed_;  // the first whose failure nobody has been told of
     detail::WaitList<Ready> joiners_;
     detail::WaitList<detail::ListNode> killers_;
     detail::WaitList<detail::ListNode> failure_waiters_;

@@ -74,9 +74,11 @@ void set_error_handler(ErrorHandler handler);
 
 /// Which failures of greenlets of this hub are told to the error handler.
 enum class ErrorPolicy : std::uint8_t {
-    immediate,   // all, when they happen
-    unobserved,  // those that nobody asked for (get(), exception(), ...), when the last handle goes
-    off,         // none: only get() and exception() tell
+    immediate,  // all, when they happen
+    // Those that nobody asked for (get(), exception(), ...), when the last handle goes. A group
+    // keeps one of the first to fail, until it has thrown the failure or goes itself.
+    unobserved,
+    off,  // none: only get() and exception() tell
 };
 void set_error_policy(ErrorPolicy policy);
 

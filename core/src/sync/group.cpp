@@ -20,9 +20,9 @@ struct Group::Member : detail::ListHook {
     };
 
     void ended() noexcept {
-        if (role == Role::member && !group->failure_) {
-            group->failure_ = greenlet.exception();
-            if (group->failure_) group->failure_waiters_.fire_all();
+        if (role == Role::member && !group->failed_ && greenlet.outcome() == Outcome::failed) {
+            group->failed_ = greenlet;
+            group->failure_waiters_.fire_all();
         }
         leave();
     }
@@ -176,7 +176,8 @@ bool Group::join(Deadline deadline) {
 }
 
 void Group::raise_failure() {
-    if (failure_) std::rethrow_exception(std::exchange(failure_, nullptr));
+    if (const auto failed = std::exchange(failed_, std::nullopt))
+        std::rethrow_exception(failed->exception());
 }
 
 bool Group::join_or_raise(Deadline deadline) {
@@ -188,7 +189,7 @@ bool Group::join_or_raise(Deadline deadline) {
         if (!detail::park(std::array<detail::WaitNode*, 2>{&failed, &emptied}, deadline)) {
             return false;
         }
-        if (emptied.fired() && !failure_) return true;
+        if (emptied.fired() && !failed_) return true;
     }
 }
 
