@@ -1,8 +1,10 @@
 #include <algorithm>
 #include <atomic>
+#include <memory>
 #include <mutex>
 #include <optional>
 #include <random>
+#include <string>
 #include <thread>
 #include <vector>
 
@@ -236,6 +238,51 @@ TEST_CASE("hub: greenlets that are left when it goes are unwound", "[core][hub]"
         CHECK(token.use_count() == 4);
     }
     CHECK(token.use_count() == 1);
+}
+
+TEST_CASE("hub: a FatalError while it goes is told, and the others are unwound all the same",
+          "[core][hub]") {
+    std::vector<std::string> told;
+    bool unwound = false;
+    {
+        gd::Hub hub{std::make_unique<tests::VirtualReactor>()};
+        green::set_error_handler([&](const green::ErrorReport& report) {
+            told.push_back(green::describe(report.error));
+        });
+        green::spawn([] {
+            try {
+                green::sleep(1h);
+            } catch (const green::GreenletExit&) {
+                throw green::FatalError("disk gone");
+            }
+        });
+        green::spawn([&] {
+            struct Slow {
+                bool& ended;
+                ~Slow() {
+                    for (int i = 0; i < 5; ++i) green::yield();
+                    ended = true;
+                }
+            };
+            const Slow slow{unwound};
+            green::sleep(1h);
+        });
+        green::yield();
+    }
+    CHECK(told == std::vector<std::string>{"green::FatalError: disk gone"});
+    CHECK(unwound);
+}
+
+TEST_CASE("hub: a FatalError that has not come to main when it goes is told", "[core][hub]") {
+    int told = 0;
+    {
+        gd::Hub hub{std::make_unique<tests::VirtualReactor>()};
+        green::set_error_handler([&](const green::ErrorReport&) { ++told; });
+        auto greenlet = green::spawn([] { throw green::FatalError("too late"); });
+        const green::Shield shield;
+        greenlet.join();
+    }
+    CHECK(told == 1);
 }
 
 TEST_CASE("hub: greenlets that others start while they die with it are unwound too",

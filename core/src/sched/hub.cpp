@@ -90,6 +90,7 @@ Hub::~Hub() {
         (void)overflow_.release();
         return;
     }
+    keep_from_main();
     if (running_ != &main_) {
         // exit() was called on a greenlet's stack: we stand on memory that the pool would unmap.
         free_locals(main_);

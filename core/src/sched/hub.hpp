@@ -154,10 +154,6 @@ class Hub final : private ReactorSink {
         traced_ = static_cast<bool>(trace_);
     }
     [[nodiscard]] HubFigures figures() const noexcept;
-    /// Ends every greenlet by GreenletExit and returns how many of them would not end.
-    std::size_t kill_all() noexcept;
-    /// The same, and then frees what main and the hub have in locals.
-    std::size_t end_all() noexcept;
 
  private:
     static constexpr unsigned budget_served = 256;
@@ -205,6 +201,11 @@ class Hub final : private ReactorSink {
     void became_running(Task& task) noexcept;
     void trace(TraceEvent event, Task& task) noexcept;
     void report_failure(Task& task) noexcept;
+    void keep_from_main() noexcept;
+    /// Ends every greenlet by GreenletExit and returns how many of them would not end.
+    std::size_t kill_all() noexcept;
+    /// The same, and then frees what main and the hub have in locals.
+    std::size_t end_all() noexcept;
 
     template <std::size_t Extent>
     [[nodiscard]] bool arm(Task& me, std::span<WaitNode* const, Extent> nodes);
@@ -264,6 +265,7 @@ class Hub final : private ReactorSink {
     std::uint64_t switches_ = 0;
     ErrorHandler on_error_;
     ErrorPolicy error_policy_ = ErrorPolicy::immediate;
+    bool main_takes_errors_ = true;
     ThrowSite throw_site_;  // of the exception that just ended a greenlet
     TraceHook trace_;
     std::vector<bool> idents_;  // the minimal idents that are taken

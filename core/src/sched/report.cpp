@@ -99,7 +99,8 @@ std::string Hub::name_of(const Task* task, std::uint64_t id) {
 }
 
 void Hub::report_error(const ErrorReport& report) noexcept {
-    if (is_fatal(report.error) && !main_.kill) {  // a second one at once is reported as others are
+    // A second one at once is reported as others are.
+    if (main_takes_errors_ && !main_.kill && is_fatal(report.error)) {
         main_.kill = report.error;
         interrupt(main_);
         return;
@@ -137,6 +138,13 @@ void Hub::report_failure(Task& task) noexcept {
         task.unobserved = error_policy_ == ErrorPolicy::unobserved;
     }
     throw_site_.forget();
+}
+
+/// When main cannot handle anything any more, nothing is thrown into it. What waits for it is told.
+void Hub::keep_from_main() noexcept {
+    main_takes_errors_ = false;
+    const std::exception_ptr undelivered = std::exchange(main_.kill, nullptr);
+    if (undelivered && is_fatal(undelivered)) report_error("main", undelivered);
 }
 
 void Hub::trace(TraceEvent event, Task& task) noexcept {
