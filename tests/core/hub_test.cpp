@@ -240,6 +240,113 @@ TEST_CASE("hub: greenlets that are left when it goes are unwound", "[core][hub]"
     CHECK(token.use_count() == 1);
 }
 
+namespace {
+
+/// Tells how late it was at its end.
+class LastClock final : public tests::VirtualReactor {
+ public:
+    explicit LastClock(green::TimePoint& end) noexcept : end_{end} {}
+    LastClock(const LastClock&) = delete;
+    LastClock& operator=(const LastClock&) = delete;
+    ~LastClock() override { end_ = now(); }
+
+ private:
+    green::TimePoint& end_;
+};
+
+struct SleepsAtItsEnd {
+    green::Duration how_long;
+    bool& awake;
+    ~SleepsAtItsEnd() {
+        green::sleep(how_long);
+        awake = true;
+    }
+};
+
+}  // namespace
+
+TEST_CASE("hub: destructors may wait for time and for the world while it goes", "[core][hub]") {
+    green::TimePoint begin;
+    green::TimePoint end;
+    bool slept = false;
+    bool read = false;
+    {
+        auto owned = std::make_unique<LastClock>(end);
+        LastClock& world = *owned;
+        gd::Hub hub{std::move(owned)};
+        hub.fds().open(7);
+        struct ReadsAtItsEnd {
+            LastClock& world;
+            bool& read;
+            ~ReadsAtItsEnd() {
+                world.at(green::now() + 30ms, [this] { world.make_ready(7, {true, false}); });
+                gd::FdNode node{7, gd::Direction::read};
+                node.blocked();
+                read = gd::park(node, green::Deadline::never());
+            }
+        };
+        green::spawn([&] {
+            const SleepsAtItsEnd last_words{10ms, slept};
+            green::sleep(1h);
+        });
+        green::spawn([&] {
+            const ReadsAtItsEnd last_words{world, read};
+            green::sleep(1h);
+        });
+        green::yield();
+        begin = green::now();
+    }
+    CHECK(slept);
+    CHECK(read);
+    CHECK(end - begin == 30ms);
+}
+
+TEST_CASE("hub: those that would wait for long are left behind when it goes", "[core][hub]") {
+    static std::vector<green::AnyGreenlet> left;  // so that what is left is not lost
+    green::TimePoint begin;
+    green::TimePoint end;
+    bool slept_briefly = false;
+    static bool slept_long = false;
+    {
+        gd::Hub hub{std::make_unique<LastClock>(end)};
+        left.push_back(green::spawn([] {
+            const SleepsAtItsEnd last_words{1h, slept_long};
+            green::sleep(1h);
+        }));
+        green::spawn([&] {
+            const SleepsAtItsEnd last_words{999ms, slept_briefly};
+            green::sleep(1h);
+        });
+        green::yield();
+        begin = green::now();
+    }
+    CHECK(slept_briefly);
+    CHECK_FALSE(slept_long);
+    CHECK(end - begin == 1s);
+}
+
+TEST_CASE("hub: those that run on for ever are left behind when it goes", "[core][hub]") {
+    static std::vector<green::AnyGreenlet> left;
+    green::TimePoint begin;
+    green::TimePoint end;
+    {
+        gd::Hub hub{std::make_unique<LastClock>(end)};
+        for (const green::Duration pause : {0ms, 1us}) {
+            left.push_back(green::spawn([pause] {
+                for (;;) {
+                    try {
+                        green::sleep(pause);
+                    } catch (const green::GreenletExit&) {  // not for me
+                    }
+                }
+            }));
+        }
+        green::yield();
+        begin = green::now();
+    }
+    CHECK(end - begin <= 1s);
+}
+
 TEST_CASE("hub: a FatalError while it goes is told, and the others are unwound all the same",
           "[core][hub]") {
     std::vector<std::string> told;

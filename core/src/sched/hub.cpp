@@ -102,12 +102,13 @@ Hub::~Hub() {
         this_threads = outer_;
         return;
     }
-    std::size_t survivors = end_all();
+    const Deadline limit = last_time;
+    std::size_t survivors = end_all(limit);
     const std::uint64_t started = next_id_;
     (void)mailbox_->close();
     watchers_->close();
     if (next_id_ != started || main_.locals != nullptr || hub_.locals != nullptr) {
-        survivors = end_all();  // started or made by what was dropped just now
+        survivors = end_all(limit);  // started or made by what was dropped just now
     }
     if (survivors > 0) {
         std::fprintf(

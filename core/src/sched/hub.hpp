@@ -157,6 +157,9 @@ class Hub final : private ReactorSink {
 
  private:
     static constexpr unsigned budget_served = 256;
+    // For greenlets that wait while their hub ends them.
+    static constexpr int last_rounds = 1000;
+    static constexpr Duration last_time = std::chrono::seconds(1);
 
     struct PlainTask final : Task {  // main and hub
         explicit PlainTask(const char* name);
@@ -202,10 +205,12 @@ class Hub final : private ReactorSink {
     void trace(TraceEvent event, Task& task) noexcept;
     void report_failure(Task& task) noexcept;
     void keep_from_main() noexcept;
-    /// Ends every greenlet by GreenletExit and returns how many of them would not end.
-    std::size_t kill_all() noexcept;
+    /// Ends every greenlet by GreenletExit and returns how many of them would not end, though they
+    /// had until `limit`.
+    std::size_t kill_all(Deadline limit) noexcept;
     /// The same, and then frees what main and the hub have in locals.
-    std::size_t end_all() noexcept;
+    std::size_t end_all(Deadline limit) noexcept;
+    [[nodiscard]] bool wait_for_turn(Deadline deadline);
 
     template <std::size_t Extent>
     [[nodiscard]] bool arm(Task& me, std::span<WaitNode* const, Extent> nodes);
@@ -256,6 +261,7 @@ class Hub final : private ReactorSink {
     TimePoint slice_end_{};
     std::size_t outside_waits_ = 0;
     WaitList<ListNode> idle_;
+    WaitList<ListNode> turned_;   // main, at the hub's end
     WaitNode* joiner_ = nullptr;  // main, which waits for what would otherwise be a deadlock
     std::uint64_t turns_ = 0;
 

@@ -1,5 +1,7 @@
 // Main waits for what would otherwise be reported to it as a deadlock.
 
+#include <array>
+
 #include <green/detail/timer.hpp>
 #include <green/hub.hpp>
 
@@ -58,6 +60,16 @@ bool Hub::join(Deadline deadline) {
     NothingLeft node{joiner_, deadline};
     park(node, Deadline::never());
     return !node.too_late();
+}
+
+/// Has the hub look outside once, and wait there for what can happen by itself. Returns false when
+/// nothing can, or once `deadline` has passed.
+bool Hub::wait_for_turn(Deadline deadline) {
+    if (nobody_has_work() && nothing_keeps_alive()) return false;
+    ListNode turned{turned_, "the world"};
+    NothingLeft nothing_left{joiner_, deadline};
+    park(std::array<WaitNode*, 2>{&turned, &nothing_left}, Deadline::never());
+    return turned.fired();
 }
 
 }  // namespace detail

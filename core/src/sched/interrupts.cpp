@@ -74,7 +74,7 @@ void Hub::kill(Task& task, std::exception_ptr reason) {
     task.release();
 }
 
-std::size_t Hub::kill_all() noexcept {
+std::size_t Hub::kill_all(Deadline limit) noexcept {
     const std::exception_ptr exit = std::make_exception_ptr(GreenletExit{});
     const Shield shield;  // a limit of main's that passes now has nobody to tell
     try {
@@ -90,7 +90,13 @@ std::size_t Hub::kill_all() noexcept {
             seen = last;
             for (const auto& task : doomed) kill(*task, exit);
             // Who catches it may run on for ever; all others are done after a few rounds.
-            for (int round = 0; round < 1000 && task_count_ > 0 && !ring_.empty(); ++round) yield();
+            for (int round = 0; round < last_rounds && task_count_ > 0; ++round) {
+                if (!ring_.empty()) {
+                    yield();
+                } else if (!wait_for_turn(limit)) {
+                    break;
+                }
+            }
         }
     } catch (...) {
         report_error("hub teardown", std::current_exception());
@@ -98,9 +104,9 @@ std::size_t Hub::kill_all() noexcept {
     return task_count_;
 }
 
-std::size_t Hub::end_all() noexcept {
+std::size_t Hub::end_all(Deadline limit) noexcept {
     for (;;) {
-        const std::size_t survivors = kill_all();
+        const std::size_t survivors = kill_all(limit);
         if (main_.locals == nullptr && hub_.locals == nullptr) return survivors;
         free_locals(main_);  // whose destructors may start greenlets
         free_locals(hub_);

@@ -44,6 +44,7 @@ void Hub::turn() noexcept {
     timers_.expire(turn_time_);
     watchers_->after_looking_outside(ring_.empty());
     if (ring_.empty() && !idle_.empty()) idle_.fire_all();
+    turned_.fire_all();
     budget_ = config_.budget_switches;
     slice_end_ = turn_time_ + config_.budget_time;
     look_in_ = 1;
