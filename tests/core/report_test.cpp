@@ -78,6 +78,50 @@ TEST_CASE("report: a failure without a throw of its own has no place", "[core][r
     });
 }
 
+TEST_CASE("report: the place of a throw is never another greenlet's", "[core][report]") {
+    run_green([] {
+        std::vector<green::ErrorReport> reports;
+        green::set_error_handler(
+            [&](const green::ErrorReport& report) { reports.push_back(report); });
+        auto killed = green::spawn([] { green::sleep(1h); });
+        green::yield();
+        killed.kill();
+        green::deferred([] {}).kill(std::make_exception_ptr(std::runtime_error("never ran")));
+        REQUIRE(reports.size() == 1);
+        CHECK(reports[0].thrown_at.empty());
+
+        struct Waits {
+            ~Waits() { green::sleep(1ms); }
+        };
+        auto slow = green::spawn([] {
+            const Waits last_words;
+            throw std::runtime_error("unwinds slowly");
+        });
+        green::yield();
+        green::deferred([] {}).kill(std::make_exception_ptr(std::runtime_error("never ran")));
+        REQUIRE(reports.size() == 2);
+        CHECK(reports[1].thrown_at.empty());
+        slow.join();
+        REQUIRE(reports.size() == 3);
+#if defined(__x86_64__)
+        CHECK_FALSE(reports[2].thrown_at.empty());
+#endif
+
+        green::set_error_policy(green::ErrorPolicy::unobserved);
+        {
+            auto failed = green::spawn([] { throw std::runtime_error("told late"); });
+            failed.join();
+            auto other = green::spawn([] { green::sleep(1h); });
+            green::yield();
+            other.kill();
+        }
+        REQUIRE(reports.size() == 4);
+        CHECK(reports[3].thrown_at.empty());
+        green::set_error_policy(green::ErrorPolicy::immediate);
+        green::set_error_handler({});
+    });
+}
+
 TEST_CASE("report: the policy says which failures are told", "[core][report]") {
     run_green([] {
         const tests::Errors errors;

@@ -272,7 +272,7 @@ class Hub final : private ReactorSink {
     ErrorHandler on_error_;
     ErrorPolicy error_policy_ = ErrorPolicy::immediate;
     bool main_takes_errors_ = true;
-    ThrowSite throw_site_;  // of the exception that just ended a greenlet
+    ThrowSite throw_site_;
     TraceHook trace_;
     std::vector<bool> idents_;  // the minimal idents that are taken
 

@@ -123,7 +123,7 @@ void Hub::report_error(const std::string& where, std::exception_ptr error) noexc
 ErrorReport Hub::report_of(Task& task) {
     // "void (int, char)" without its result
     const std::string arguments = type_name(*task.callable->arguments).substr(5);
-    return {task.name() + arguments, task.failure, without_throwing(throw_site_.frames()),
+    return {task.name() + arguments, task.failure, without_throwing(throw_site_.frames_of(task.id)),
             task.spawned_from};
 }
 
@@ -137,7 +137,6 @@ void Hub::report_failure(Task& task) noexcept {
     } else {
         task.unobserved = error_policy_ == ErrorPolicy::unobserved;
     }
-    throw_site_.forget();
 }
 
 /// When main cannot handle anything any more, nothing is thrown into it. What waits for it is told.

@@ -18,7 +18,7 @@ extern "C" {
     int, _Unwind_Action phase, std::uint64_t, _Unwind_Exception*, _Unwind_Context*) {
     if ((phase & _UA_SEARCH_PHASE) != 0) {
         if (green::detail::Hub* hub = green::detail::Hub::current_or_null())
-            hub->throw_site().note();
+            hub->throw_site().note(hub->running().id);
     }
     return _URC_CONTINUE_UNWIND;
 }
@@ -78,7 +78,8 @@ void call_watched(void (*function)(void* argument), void* argument) {
     green_call_watched(function, argument);
 }
 
-void ThrowSite::note() noexcept {
+void ThrowSite::note(std::uint64_t greenlet) noexcept {
+    whose_ = greenlet;
     Walk walk{frames_.data(), frames_.data() + frames_.size()};
     (void)_Unwind_Backtrace(visit, &walk);
     count_ = static_cast<std::size_t>(walk.next - frames_.data());
@@ -91,7 +92,7 @@ void ThrowSite::note() noexcept {
 namespace green::detail {
 
 void call_watched(void (*function)(void* argument), void* argument) { function(argument); }
-void ThrowSite::note() noexcept {}
+void ThrowSite::note(std::uint64_t) noexcept {}
 
 }  // namespace green::detail
 
