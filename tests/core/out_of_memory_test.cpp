@@ -1,16 +1,21 @@
-// Groups and pools when memory runs out: each allocation of a call fails once, in turn. Its own
-// program, because it replaces the allocation functions of all of it.
+// When memory runs out: each allocation of a call of a group or a pool fails once, in turn; reports
+// are told without words. Its own program, because it replaces the allocation functions of all of
+// it.
 
+#include <chrono>
 #include <cstdlib>
 #include <functional>
 #include <new>
+#include <optional>
 #include <stdexcept>
+#include <string>
 #include <utility>
 #include <vector>
 
 #include <catch2/catch.hpp>
 
 #include <green/pool.hpp>
+#include <green/watcher.hpp>
 
 #include "support/run_green.hpp"
 
@@ -18,8 +23,10 @@ namespace {
 
 constexpr long never = -1;
 long allocations_left = never;
+bool none_left = false;
 
 void* allocate(std::size_t size) {
+    if (none_left) throw std::bad_alloc();
     if (allocations_left != never && allocations_left-- == 0) {
         allocations_left = never;
         throw std::bad_alloc();
@@ -112,5 +119,57 @@ TEST_CASE("out of memory: a lazy map that fails says so to its reader", "[core][
         int sum = 0;
         for (const int value : pool.imap_unordered(twice, input)) sum += value;
         expect(sum == 30);
+    });
+}
+
+namespace {
+
+/// Counts what the error handler is told, and lets memory come back.
+class Told {
+ public:
+    Told() {
+        green::set_error_handler([this](const green::ErrorReport& report) {
+            none_left = false;
+            ++count;
+            words += report.where;
+        });
+    }
+    Told(const Told&) = delete;
+    Told& operator=(const Told&) = delete;
+    ~Told() { green::set_error_handler({}); }
+    int count = 0;
+    std::string words;
+};
+
+}  // namespace
+
+TEST_CASE("out of memory: a watcher's callback that fails is told without words",
+          "[core][report]") {
+    tests::run_green([] {
+        const Told told;
+        green::TimerWatcher timer{std::chrono::milliseconds(1)};
+        timer.start([] {
+            none_left = true;
+            throw std::bad_alloc();
+        });
+        green::sleep(std::chrono::milliseconds(2));
+        CHECK(told.count == 1);
+        CHECK(told.words.empty());
+    });
+}
+
+TEST_CASE("out of memory: a failure is told without words when its last handle goes",
+          "[core][report]") {
+    tests::run_green([] {
+        const Told told;
+        green::set_error_policy(green::ErrorPolicy::unobserved);
+        auto failed =
+            std::make_optional(green::spawn([] { throw std::runtime_error("a failure"); }));
+        failed->join();
+        none_left = true;
+        failed.reset();
+        none_left = false;
+        CHECK(told.count == 1);
+        CHECK(told.words.empty());
     });
 }

@@ -59,7 +59,8 @@ bool hub_join(Deadline deadline = Deadline::never());
 
 /// An error that ended a greenlet or a hub callback.
 struct ErrorReport {
-    std::string where;  // the greenlet with the types of its arguments, or the callback
+    // The greenlet with the types of its arguments, or the callback; empty without memory for it.
+    std::string where;
     std::exception_ptr error;
     std::vector<const void*> thrown_at;      // code addresses, innermost first; empty where unknown
     const void* spawned_at = nullptr;        // of a greenlet

@@ -1,3 +1,5 @@
+#include <new>
+#include <string>
 #include <utility>
 
 #include <green/errors.hpp>
@@ -8,6 +10,18 @@
 #include "sched/hub.hpp"
 
 namespace green {
+namespace {
+
+/// Nothing when there is no memory for words.
+std::string in_words(const char* what, const Watcher& watcher) noexcept {
+    try {
+        return what + watcher.describe();
+    } catch (const std::bad_alloc&) {
+        return {};
+    }
+}
+
+}  // namespace
 
 /// One run of a callback, on the hub's stack.
 struct Watcher::Run {
@@ -140,8 +154,9 @@ void Watcher::call_back(Run& run) noexcept {
     try {
         run.callback();
     } catch (...) {
-        const std::string who = run.watcher_has_gone ? "" : " of " + describe();
-        hub.report_error("the callback" + who, std::current_exception());
+        hub.report_error(
+            run.watcher_has_gone ? "the callback" : in_words("the callback of ", *this),
+            std::current_exception());
         // Told again and again, it would throw again and again.
         if (!run.watcher_has_gone && kind_ == detail::WatcherKind::io) stop();
     }
@@ -149,10 +164,10 @@ void Watcher::call_back(Run& run) noexcept {
 
 void Watcher::fail(const std::exception_ptr& error) noexcept {
     detail::Hub& hub = board_->hub();
-    const std::string who = "a watcher of " + describe();
+    std::string who = in_words("a watcher of ", *this);
     wake_waiter(error);
     stop();
-    hub.report_error(who, error);
+    hub.report_error(std::move(who), error);
 }
 
 // --- greenlets that wait ---

@@ -146,7 +146,9 @@ class Hub final : private ReactorSink {
     void set_error_handler(ErrorHandler handler) { on_error_ = std::move(handler); }
     void set_error_policy(ErrorPolicy policy) noexcept { error_policy_ = policy; }
     void report_error(const ErrorReport& report) noexcept;
-    void report_error(const std::string& where, std::exception_ptr error) noexcept;
+    void report_error(std::string where, std::exception_ptr error) noexcept;
+    /// Of one that has failed.
+    void report_error(Task& task) noexcept;
     [[nodiscard]] ErrorReport report_of(Task& task);
     [[nodiscard]] ThrowSite& throw_site() noexcept { return throw_site_; }
     void set_trace(TraceHook hook) {

@@ -116,8 +116,16 @@ void Hub::report_error(const ErrorReport& report) noexcept {
     write_to_stderr(report);
 }
 
-void Hub::report_error(const std::string& where, std::exception_ptr error) noexcept {
-    report_error(ErrorReport{where, std::move(error), {}, nullptr});
+void Hub::report_error(std::string where, std::exception_ptr error) noexcept {
+    report_error(ErrorReport{std::move(where), std::move(error), {}, nullptr});
+}
+
+void Hub::report_error(Task& task) noexcept {
+    try {
+        report_error(report_of(task));
+    } catch (...) {  // no memory for the report
+        report_error(std::string{}, task.failure);
+    }
 }
 
 ErrorReport Hub::report_of(Task& task) {
@@ -129,11 +137,7 @@ ErrorReport Hub::report_of(Task& task) {
 
 void Hub::report_failure(Task& task) noexcept {
     if (error_policy_ == ErrorPolicy::immediate || is_fatal(task.failure)) {
-        try {
-            report_error(report_of(task));
-        } catch (...) {  // no memory for the report
-            report_error(std::string{}, task.failure);
-        }
+        report_error(task);
     } else {
         task.unobserved = error_policy_ == ErrorPolicy::unobserved;
     }

@@ -88,7 +88,7 @@ std::string Task::name() const {
 
 void Task::tell_unobserved() noexcept {
     if (Hub* its_hub = Hub::current_or_null(); its_hub == hub && its_hub != nullptr)
-        its_hub->report_error(its_hub->report_of(*this));
+        its_hub->report_error(*this);
 }
 
 void enroll(Task& task, const void* spawned_from) noexcept {
