@@ -1,6 +1,7 @@
 // What people are told when a greenlet fails.
 
 #include <algorithm>
+#include <memory>
 #include <stdexcept>
 #include <vector>
 
@@ -199,6 +200,49 @@ TEST_CASE("report: the trace sees start, entry and end of each greenlet", "[core
         greenlet.join();
         green::set_trace_hook({});
         CHECK(seen == "s>>e");
+    });
+}
+
+namespace {
+
+/// Something for a function to capture: looks whether it is still there.
+struct Captured {
+    explicit Captured(bool& its_flag) : alive{&its_flag} { *alive = true; }
+    Captured(const Captured&) = delete;
+    Captured& operator=(const Captured&) = delete;
+    ~Captured() { *alive = false; }
+    bool* alive;
+};
+
+}  // namespace
+
+TEST_CASE("report: a hook or a handler that removes itself lives until it returns",
+          "[core][report][trace]") {
+    run_green([] {
+        bool alive = false;
+        int calls = 0;
+        green::set_trace_hook([&, captured = std::make_shared<Captured>(alive)](
+                                  green::TraceEvent, const green::AnyGreenlet&) {
+            green::set_trace_hook({});
+            CHECK(alive);
+            ++calls;
+        });
+        green::spawn([] {}).join();
+        CHECK(calls == 1);
+        CHECK_FALSE(alive);
+
+        green::set_error_handler(
+            [&, captured = std::make_shared<Captured>(alive)](const green::ErrorReport&) {
+                green::set_error_handler([&](const green::ErrorReport&) { calls += 10; });
+                CHECK(alive);
+                ++calls;
+            });
+        green::spawn([] { throw std::runtime_error("first"); }).join();
+        CHECK(calls == 2);
+        CHECK_FALSE(alive);
+        green::spawn([] { throw std::runtime_error("second"); }).join();
+        CHECK(calls == 12);
+        green::set_error_handler({});
     });
 }
 

@@ -16,7 +16,7 @@ enum class TraceEvent : std::uint8_t {
 
 /// Called at each event of this thread's hub, also for its main greenlet and for the hub itself, on
 /// whatever stack it happens. Must neither wait nor throw: std::terminate. An empty function
-/// removes it; without one a switch costs nothing more.
+/// removes it, also from inside the hook itself; without one a switch costs nothing more.
 using TraceHook = std::function<void(TraceEvent event, const AnyGreenlet& greenlet)>;
 void set_trace_hook(TraceHook hook);
 

@@ -143,7 +143,7 @@ class Hub final : private ReactorSink {
     [[nodiscard]] std::string report_tasks();
     /// Of one that may have ended, and whose memory may be another's by now.
     [[nodiscard]] std::string name_of(const Task* task, std::uint64_t id);
-    void set_error_handler(ErrorHandler handler) { on_error_ = std::move(handler); }
+    void set_error_handler(ErrorHandler handler) { on_error_ = kept(std::move(handler)); }
     void set_error_policy(ErrorPolicy policy) noexcept { error_policy_ = policy; }
     void report_error(const ErrorReport& report) noexcept;
     void report_error(std::string where, std::exception_ptr error) noexcept;
@@ -152,8 +152,8 @@ class Hub final : private ReactorSink {
     [[nodiscard]] ErrorReport report_of(Task& task);
     [[nodiscard]] ThrowSite& throw_site() noexcept { return throw_site_; }
     void set_trace(TraceHook hook) {
-        trace_ = std::move(hook);
-        traced_ = static_cast<bool>(trace_);
+        trace_ = kept(std::move(hook));
+        traced_ = trace_ != nullptr;
     }
     [[nodiscard]] HubFigures figures() const noexcept;
 
@@ -214,6 +214,11 @@ class Hub final : private ReactorSink {
     std::size_t end_all(Deadline limit) noexcept;
     [[nodiscard]] bool wait_for_turn(Deadline deadline);
 
+    template <class Function>
+    [[nodiscard]] static std::shared_ptr<const Function> kept(Function function) {
+        return function ? std::make_shared<const Function>(std::move(function)) : nullptr;
+    }
+
     template <std::size_t Extent>
     [[nodiscard]] bool arm(Task& me, std::span<WaitNode* const, Extent> nodes);
     template <std::size_t Extent>
@@ -271,12 +276,12 @@ class Hub final : private ReactorSink {
     std::size_t task_count_ = 0;  // without main
     std::uint64_t next_id_ = 1;
     std::uint64_t switches_ = 0;
-    ErrorHandler on_error_;
+    std::shared_ptr<const ErrorHandler> on_error_;  // shared with its calls: it may remove itself
     ErrorPolicy error_policy_ = ErrorPolicy::immediate;
     bool main_takes_errors_ = true;
     ThrowSite throw_site_;
-    TraceHook trace_;
-    std::vector<bool> idents_;  // the minimal idents that are taken
+    std::shared_ptr<const TraceHook> trace_;  // as well
+    std::vector<bool> idents_;                // the minimal idents that are taken
 
     std::shared_ptr<Mailbox> mailbox_;
 

@@ -105,9 +105,9 @@ void Hub::report_error(const ErrorReport& report) noexcept {
         interrupt(main_);
         return;
     }
-    if (on_error_) {
+    if (const auto handler = on_error_) {
         try {
-            on_error_(report);
+            (*handler)(report);
             return;
         } catch (...) {  // a handler that fails loses nothing: both errors are told the plain way
             write_to_stderr({"the error handler", std::current_exception(), {}, nullptr});
@@ -151,8 +151,9 @@ void Hub::keep_from_main() noexcept {
 }
 
 void Hub::trace(TraceEvent event, Task& task) noexcept {
+    const auto hook = trace_;
     task.retain();
-    trace_(event, AnyGreenlet{TaskPtr<Task>{&task}});
+    (*hook)(event, AnyGreenlet{TaskPtr<Task>{&task}});
 }
 
 HubFigures Hub::figures() const noexcept {
