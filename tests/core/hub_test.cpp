@@ -412,6 +412,27 @@ TEST_CASE("hub: greenlets that others start while they die with it are unwound t
     CHECK(token.use_count() == 1);
 }
 
+TEST_CASE("hub: a handle of main may outlive it", "[core][hub]") {
+    std::optional<green::AnyGreenlet> main;
+    std::optional<green::AnyGreenlet> hubs_own;
+    {
+        gd::Hub hub{std::make_unique<tests::VirtualReactor>()};
+        main = green::current();
+        green::HubRef{}.post([&] { hubs_own = green::current(); });
+        green::yield();
+        settle();
+        CHECK(main->started());
+    }
+    REQUIRE(hubs_own);
+    for (const auto& handle : {*main, *hubs_own}) {
+        CHECK(handle.ready());
+        CHECK(handle.join());
+        CHECK_NOTHROW(handle.kill_soon());
+    }
+    CHECK(main->name() == "main");
+    CHECK(hubs_own->name() == "hub");
+}
+
 TEST_CASE("hub: join waits until nothing can happen any more", "[core][hub]") {
     run_green([] {
         CHECK(green::hub_join());

@@ -234,6 +234,8 @@ void sleep_until(TimePoint when);
 /// Sleeps until nothing else is ready to run. Switches.
 void idle();
 
+/// The greenlet that runs now. A handle of main may outlive its hub, and says then that main has
+/// ended.
 [[nodiscard]] AnyGreenlet current();
 
 /// How joinall() waits.

@@ -55,6 +55,13 @@ Hub::PlainTask::PlainTask(const char* name) : Task{types} {
     began = true;
 }
 
+/// Whoever still has a handle finds it ended.
+void Hub::PlainTask::end() noexcept {
+    state = TaskState::done;
+    outcome = Outcome::returned;
+    stack = nullptr;
+}
+
 Hub::Hub(std::unique_ptr<Reactor> reactor, HubConfig config)
     : config_{config},
       reactor_{std::move(reactor)},
@@ -64,7 +71,7 @@ Hub::Hub(std::unique_ptr<Reactor> reactor, HubConfig config)
       fds_{*reactor_},
       signals_{std::make_unique<SignalBoard>(*reactor_)},
       watchers_{std::make_unique<WatcherBoard>(*this)},
-      running_{&main_},
+      running_{main_.get()},
       exceptions_{reinterpret_cast<ExceptionState*>(abi::__cxa_get_globals())},
       look_in_{1},
       turn_time_{reactor_->now()},
@@ -72,16 +79,23 @@ Hub::Hub(std::unique_ptr<Reactor> reactor, HubConfig config)
     refuse_in_forked_child();
     mind_forks();
     reactor_->attach(*this);
-    main_.hub = hub_.hub = this;
-    main_.state = TaskState::running;
-    hub_.state = TaskState::parked;
-    hub_.began = false;
-    hub_.stack = &stacks_->take();
-    tasks_.push_back(main_);
+    main_->hub = hub_->hub = this;
+    main_->state = TaskState::running;
+    hub_->state = TaskState::parked;
+    hub_->began = false;
+    hub_->stack = &stacks_->take();
+    tasks_.push_back(*main_);
     outer_ = std::exchange(this_threads, this);
 }
 
 Hub::~Hub() {
+    struct AtLast {
+        Hub& hub;
+        ~AtLast() {
+            hub.main_->end();
+            hub.hub_->end();
+        }
+    } const at_last{*this};
     if (abandoned_) {
         // Nothing of it may run here, and the reactor's descriptors lead to the parent's world.
         (void)watchers_.release();
@@ -91,10 +105,10 @@ Hub::~Hub() {
         return;
     }
     keep_from_main();
-    if (running_ != &main_) {
+    if (running_ != main_.get()) {
         // exit() was called on a greenlet's stack: we stand on memory that the pool would unmap.
-        free_locals(main_);
-        free_locals(hub_);
+        free_locals(*main_);
+        free_locals(*hub_);
         (void)mailbox_->close();
         watchers_->close();
         (void)stacks_.release();
@@ -107,7 +121,7 @@ Hub::~Hub() {
     const std::uint64_t started = next_id_;
     (void)mailbox_->close();
     watchers_->close();
-    if (next_id_ != started || main_.locals != nullptr || hub_.locals != nullptr) {
+    if (next_id_ != started || main_->locals != nullptr || hub_->locals != nullptr) {
         survivors = end_all(limit);  // started or made by what was dropped just now
     }
     if (survivors > 0) {
@@ -223,7 +237,7 @@ bool Hub::renew_budget() noexcept {
     next.began = true;
     Stack& stack = *next.stack;
     Switch::begin(from, stack.high, stack.size(),
-                  &next == &hub_ ? &Hub::hub_entry : &Hub::greenlet_entry);
+                  &next == hub_.get() ? &Hub::hub_entry : &Hub::greenlet_entry);
 }
 
 // --- a greenlet's life ---
@@ -254,7 +268,7 @@ Task& Hub::run_greenlets(Stack& stack) noexcept {
     for (;;) {
         run_one(*running_);
         Task* next = budget_left() ? next_task() : nullptr;
-        if (next == nullptr) return hub_;
+        if (next == nullptr) return *hub_;
         if (next->began) return *next;
         next->began = true;
         next->stack = &stack;

@@ -168,7 +168,8 @@ class Hub final : private ReactorSink {
         static const CallableTypes types;
         void run() override {}
         void drop_callable() noexcept override {}
-        void destroy() noexcept override {}
+        void destroy() noexcept override { delete this; }
+        void end() noexcept;
     };
 
     [[nodiscard]] static Hub& make_for_thread();
@@ -253,9 +254,10 @@ class Hub final : private ReactorSink {
 
     ReadyRing ring_;
     Scout scout_;
+    // Handles of them may live on when the hub has gone.
+    const TaskPtr<PlainTask> main_{new PlainTask{"main"}};
+    const TaskPtr<PlainTask> hub_{new PlainTask{"hub"}};
     Task* running_;
-    PlainTask main_{"main"};
-    PlainTask hub_{"hub"};
     Stack* left_ = nullptr;  // of the greenlet that ended just before this switch
     ExceptionState* exceptions_;
     const char* fence_ = nullptr;  // why nobody may switch now

@@ -54,7 +54,7 @@ class NothingLeft final : public WaitNode {
 
 bool Hub::join(Deadline deadline) {
     check_may_switch();
-    if (running_ != &main_) throw UsageError("hub_join is for the main greenlet");
+    if (running_ != main_.get()) throw UsageError("hub_join is for the main greenlet");
     if (nobody_has_work() && nothing_keeps_alive()) return true;
     if (deadline.has_passed()) return false;
     NothingLeft node{joiner_, deadline};

@@ -83,7 +83,7 @@ std::size_t Hub::kill_all(Deadline limit) noexcept {
         for (std::uint64_t last = next_id_; seen != last; last = next_id_) {
             std::vector<TaskPtr<Task>> doomed;
             tasks_.for_each([&](Task& task) {
-                if (&task == &main_ || task.id < seen) return;
+                if (&task == main_.get() || task.id < seen) return;
                 task.retain();
                 doomed.emplace_back(&task);
             });
@@ -107,9 +107,9 @@ std::size_t Hub::kill_all(Deadline limit) noexcept {
 std::size_t Hub::end_all(Deadline limit) noexcept {
     for (;;) {
         const std::size_t survivors = kill_all(limit);
-        if (main_.locals == nullptr && hub_.locals == nullptr) return survivors;
-        free_locals(main_);  // whose destructors may start greenlets
-        free_locals(hub_);
+        if (main_->locals == nullptr && hub_->locals == nullptr) return survivors;
+        free_locals(*main_);  // whose destructors may start greenlets
+        free_locals(*hub_);
     }
 }
 

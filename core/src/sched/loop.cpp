@@ -80,16 +80,16 @@ void Hub::end_deadlock() noexcept {
     constexpr const char* what = "this would block for ever: nothing can wake any greenlet\n";
     try {
         const std::string text = what + report_tasks();
-        if (main_.shields > 0 || main_.exceptions.uncaught > 0) {
+        if (main_->shields > 0 || main_->exceptions.uncaught > 0) {
             // It waits in a destructor or under a shield, where nothing may be thrown.
             std::fprintf(stderr, "greensup: %s", text.c_str());
             std::abort();
         }
-        main_.kill = std::make_exception_ptr(LoopExit(text));
+        main_->kill = std::make_exception_ptr(LoopExit(text));
     } catch (const std::bad_alloc&) {  // then without the list
-        main_.kill = std::make_exception_ptr(LoopExit(what));
+        main_->kill = std::make_exception_ptr(LoopExit(what));
     }
-    interrupt(main_);
+    interrupt(*main_);
 }
 
 void Hub::run_posted() noexcept {

@@ -90,7 +90,7 @@ std::string Hub::report_tasks() {
 }
 
 std::string Hub::name_of(const Task* task, std::uint64_t id) {
-    const Task* found = task == &hub_ ? &hub_ : nullptr;
+    const Task* found = task == hub_.get() ? hub_.get() : nullptr;
     tasks_.for_each([&](Task& living) {
         if (&living == task && living.id == id) found = &living;
     });
@@ -100,9 +100,9 @@ std::string Hub::name_of(const Task* task, std::uint64_t id) {
 
 void Hub::report_error(const ErrorReport& report) noexcept {
     // A second one at once is reported as others are.
-    if (main_takes_errors_ && !main_.kill && is_fatal(report.error)) {
-        main_.kill = report.error;
-        interrupt(main_);
+    if (main_takes_errors_ && !main_->kill && is_fatal(report.error)) {
+        main_->kill = report.error;
+        interrupt(*main_);
         return;
     }
     if (const auto handler = on_error_) {
@@ -146,7 +146,7 @@ void Hub::report_failure(Task& task) noexcept {
 /// When main cannot handle anything any more, nothing is thrown into it. What waits for it is told.
 void Hub::keep_from_main() noexcept {
     main_takes_errors_ = false;
-    const std::exception_ptr undelivered = std::exchange(main_.kill, nullptr);
+    const std::exception_ptr undelivered = std::exchange(main_->kill, nullptr);
     if (undelivered && is_fatal(undelivered)) report_error("main", undelivered);
 }
 

@@ -45,7 +45,7 @@ inline void Hub::became_running(Task& task) noexcept {
         next->state = TaskState::running;
         return;
     }
-    suspend_for(next != nullptr ? *next : hub_);
+    suspend_for(next != nullptr ? *next : *hub_);
 }
 
 [[gnu::always_inline]] inline void Hub::suspend_for(Task& next) noexcept {

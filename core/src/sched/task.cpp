@@ -96,7 +96,9 @@ void enroll(Task& task, const void* spawned_from) noexcept {
 }
 void start(Task& task) noexcept { task.hub->start(task); }
 void start_later(Task& task, TimePoint when) { task.hub->start_later(task, when); }
-void kill(Task& task, std::exception_ptr reason) { task.hub->kill(task, std::move(reason)); }
+void kill(Task& task, std::exception_ptr reason) {
+    if (!task.done()) task.hub->kill(task, std::move(reason));  // else its hub may have gone
+}
 Task& current_task() { return Hub::current().running(); }
 
 void Waker::wake() const noexcept {
