@@ -226,6 +226,25 @@ TEST_CASE("hub: a busy ring still looks outside", "[core][hub]") {
     });
 }
 
+TEST_CASE("hub: a budget without a limit of time is one of switches", "[core][hub]") {
+    const auto body = [](tests::VirtualReactor& world) {
+        auto busy = green::spawn([&] {
+            for (int i = 0; i < 1000; ++i) {
+                world.advance(1s);
+                green::yield();
+            }
+        });
+        auto other = green::spawn([&] {
+            while (!busy.ready()) green::yield();
+        });
+        const std::uint64_t turns = green::hub_figures().turns;
+        busy.join();
+        CHECK(green::hub_figures().turns - turns < 10);
+        other.join();
+    };
+    run_green(body, {.budget_time = green::Duration::max()});
+}
+
 TEST_CASE("hub: greenlets that are left when it goes are unwound", "[core][hub]") {
     auto token = std::make_shared<int>(1);
     {

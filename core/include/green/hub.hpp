@@ -26,7 +26,7 @@ struct HubOptions {
     /// choose 64 KiB or less.
     std::size_t stack_size = 256UL * 1024;
     /// The hub looks outside after so many switches or after so much time, whichever comes first;
-    /// the clock is asked on every 32nd switch.
+    /// the clock is asked on every 32nd switch. Duration::max() is no limit.
     unsigned budget_switches = 1024;
     std::chrono::steady_clock::duration budget_time = std::chrono::microseconds(100);
 };

@@ -46,7 +46,9 @@ void Hub::turn() noexcept {
     if (ring_.empty() && !idle_.empty()) idle_.fire_all();
     turned_.fire_all();
     budget_ = config_.budget_switches;
-    slice_end_ = turn_time_ + config_.budget_time;
+    slice_end_ = config_.budget_time < TimePoint::max() - turn_time_
+                     ? turn_time_ + config_.budget_time
+                     : TimePoint::max();
     look_in_ = 1;
 }
 
