@@ -276,6 +276,27 @@ TEST_CASE("greenlet: dropping the handle lets it run on", "[core][greenlet]") {
     });
 }
 
+TEST_CASE("greenlet: sleeping until a moment that has passed is a yield", "[core][greenlet]") {
+    run_green([] {
+        int rounds = 0;
+        bool stop = false;
+        auto other = green::spawn([&] {
+            while (!stop) {
+                ++rounds;
+                green::yield();
+            }
+        });
+        green::yield();
+        for (const green::Duration ago : {1s, 0s}) {
+            rounds = 0;
+            green::sleep_until(green::now() - ago);
+            CHECK(rounds == 1);
+        }
+        stop = true;
+        other.join();
+    });
+}
+
 TEST_CASE("greenlet: ten thousand come and go on few stacks", "[core][greenlet]") {
     run_green([] {
         int sum = 0;

@@ -44,6 +44,19 @@ TEST_CASE("select: with a passed time as the last it is a try", "[core][select]"
     });
 }
 
+TEST_CASE("select: a moment that has passed makes it a try too", "[core][select]") {
+    run_green([] {
+        bool other_ran = false;
+        auto other = green::spawn([&] { other_ran = true; });
+        const auto past = green::Deadline::at(green::now() - 1s);
+        CHECK(green::select(green::after(past)).index() == 0);
+        const auto present = green::Deadline::at(green::now());
+        CHECK(green::select(green::after(present)).index() == 0);
+        CHECK_FALSE(other_ran);
+        other.join();
+    });
+}
+
 TEST_CASE("select: waits for kinds of all sorts and leaves no trace in the others",
           "[core][select]") {
     run_green([] {

@@ -60,7 +60,7 @@ concept Selectable =
 /// acquire(semaphore); or until a waitable object is ready: an event, a greenlet, after(5s),
 /// readable(fd), ... The others leave no trace: no item is taken, none is put, no permit is held.
 /// Of several that can be done at once the first in order of the arguments is. Switches, unless one
-/// can; after(0s) as the last argument makes it a try.
+/// can; after(0s), or any moment that has passed, as the last argument makes it a try.
 ///
 ///     auto got = green::select(green::recv(jobs), stopped, green::after(5s));
 ///     if (got.index() == 0) work(std::get<0>(got));

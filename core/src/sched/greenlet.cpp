@@ -86,7 +86,10 @@ void sleep_to(Deadline deadline) {
 }  // namespace
 
 void sleep(Duration duration) { sleep_to(duration); }
-void sleep_until(TimePoint when) { sleep_to(Deadline::at(when)); }
+void sleep_until(TimePoint when) {
+    const Deadline deadline = Deadline::at(when);
+    sleep_to(deadline.has_passed() ? Deadline::passed() : deadline);
+}
 
 void idle() { detail::Hub::current().wait_idle(); }
 

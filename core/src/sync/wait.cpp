@@ -4,7 +4,7 @@
 namespace green {
 
 bool After::Ready::arm() {
-    if (deadline_ == Deadline::passed()) return true;
+    if (deadline_.has_passed()) return true;
     if (deadline_.is_never()) return false;
     timer_.node = this;
     detail::start_timer(timer_, deadline_.when(), [](detail::Timer& timer) noexcept {
