@@ -261,6 +261,19 @@ TEST_CASE("greenlet: idents are the smallest that are free", "[core][greenlet]")
     });
 }
 
+TEST_CASE("greenlet: an ident does not outlast what never lives or has lived", "[core][greenlet]") {
+    run_green([] {
+        auto ended = green::spawn([] {});
+        ended.join();
+        CHECK(ended.minimal_ident() == 0);
+        (void)green::deferred([] {}).minimal_ident();
+        auto living = green::deferred([] {});
+        CHECK(living.minimal_ident() == 0);
+        CHECK(ended.minimal_ident() == 0);
+        living.kill();
+    });
+}
+
 TEST_CASE("greenlet: knows who made it", "[core][greenlet]") {
     run_green([] {
         CHECK(green::current().id() == 0);

@@ -78,7 +78,8 @@ class AnyGreenlet {
     /// The id of the greenlet that made it; 0 is the main greenlet.
     [[nodiscard]] std::uint64_t spawner() const noexcept { return task_->spawner; }
     /// The smallest number that no other living greenlet of the hub has; given out again when this
-    /// one has ended. For short names. Throws std::bad_alloc.
+    /// one has ended, or is dropped without having been started. One that has ended already is
+    /// given a number that stays free. For short names. Throws std::bad_alloc.
     [[nodiscard]] std::size_t minimal_ident() const;
     /// As given, else the type of its callable with its id.
     [[nodiscard]] std::string name() const { return task_->name(); }

@@ -195,16 +195,24 @@ void Hub::start_later(Task& task, TimePoint when) {
 
 std::size_t Hub::minimal_ident(Task& task) {
     if (task.minimal_ident == Task::no_ident) {
-        const auto free = std::find(idents_.begin(), idents_.end(), false);
+        const auto free =
+            std::find(idents_.begin(), idents_.end(), static_cast<const Task*>(nullptr));
         const auto index = free - idents_.begin();
-        if (free == idents_.end()) {
-            idents_.push_back(true);
-        } else {
-            *free = true;
+        if (!task.done()) {  // else it only gets to know what it would have been
+            if (free == idents_.end()) {
+                idents_.push_back(&task);
+            } else {
+                *free = &task;
+            }
         }
         task.minimal_ident = static_cast<std::uint32_t>(index);
     }
     return task.minimal_ident;
+}
+
+void Hub::free_ident(const Task& task) noexcept {
+    const std::size_t ident = task.minimal_ident;
+    if (ident < idents_.size() && idents_[ident] == &task) idents_[ident] = nullptr;
 }
 
 bool Hub::give_stack(Task& task) noexcept {
@@ -311,7 +319,7 @@ void Hub::finish(Task& task, Outcome outcome, std::exception_ptr failure) noexce
     }
     if (traced_) [[unlikely]]
         trace(TraceEvent::ended, task);
-    if (task.minimal_ident != Task::no_ident) idents_[task.minimal_ident] = false;
+    if (task.minimal_ident != Task::no_ident) free_ident(task);
     // A hook may unlink another one, or add one: each is taken from the front, once.
     while (!task.end_hooks.empty()) {
         EndHook& hook = task.end_hooks.front();

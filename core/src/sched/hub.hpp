@@ -115,6 +115,7 @@ class Hub final : private ReactorSink {
     void start(Task& task) noexcept;
     void start_later(Task& task, TimePoint when);
     [[nodiscard]] std::size_t minimal_ident(Task& task);
+    void free_ident(const Task& task) noexcept;
     void kill(Task& task, std::exception_ptr reason);
     void make_ready(Task& task) noexcept;
     /// Wakes the task for an interrupt that is already noted in it.
@@ -283,7 +284,7 @@ class Hub final : private ReactorSink {
     bool main_takes_errors_ = true;
     ThrowSite throw_site_;
     std::shared_ptr<const TraceHook> trace_;  // as well
-    std::vector<bool> idents_;                // the minimal idents that are taken
+    std::vector<const Task*> idents_;         // who has which minimal ident; nullptr: nobody
 
     std::shared_ptr<Mailbox> mailbox_;
 

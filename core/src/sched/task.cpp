@@ -91,6 +91,13 @@ void Task::tell_unobserved() noexcept {
         its_hub->report_error(*this);
 }
 
+void Task::never_ran() noexcept {
+    while (!joiners.empty()) static_cast<WaitNode&>(joiners.front()).lose_source();
+    if (minimal_ident == no_ident) return;
+    if (Hub* its_hub = Hub::current_or_null(); its_hub == hub && its_hub != nullptr)
+        its_hub->free_ident(*this);
+}
+
 void enroll(Task& task, const void* spawned_from) noexcept {
     Hub::current().enroll(task, spawned_from);
 }

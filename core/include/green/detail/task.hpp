@@ -79,7 +79,10 @@ struct WaitLimit : Timer {};
 /// touches comes first.
 struct Task : ListHook, WaitLimit {  // the hook: every living task of the hub
     explicit Task(const CallableTypes& types) noexcept : callable{&types} {}
-    virtual ~Task() = default;
+    virtual ~Task() {
+        if (!done()) [[unlikely]]
+            never_ran();
+    }
 
     static constexpr std::uint32_t no_ident = ~std::uint32_t{0};
 
@@ -102,6 +105,8 @@ struct Task : ListHook, WaitLimit {  // the hook: every living task of the hub
     [[nodiscard]] bool done() const noexcept { return state == TaskState::done; }
     [[nodiscard]] std::string name() const;
     void tell_unobserved() noexcept;
+    /// Nobody holds it any more, so it cannot be started: whoever waits for its end is told.
+    void never_ran() noexcept;
 
     void* context = nullptr;  // where the suspended stack goes on
     Task* next_ready = nullptr;
