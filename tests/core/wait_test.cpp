@@ -1,3 +1,5 @@
+#include <memory>
+#include <optional>
 #include <vector>
 
 #include <catch2/catch.hpp>
@@ -143,6 +145,43 @@ TEST_CASE("wait: links to anything run once, in order, and can be taken back", "
         event.set();
         green::sleep(10ms);
         CHECK(order == std::vector{1, 2, 3, 4});
+    });
+}
+
+TEST_CASE("wait: a detached link whose time never comes goes with its hub, or its object",
+          "[core][link]") {
+    const auto token = std::make_shared<int>(0);
+    green::Event never;
+    {
+        green::detail::Hub hub{std::make_unique<tests::VirtualReactor>()};
+        const auto function = [token] { ++*token; };
+        green::link(never, function).detach();
+        green::link(green::after(1h), function).detach();
+        {
+            auto fresh = green::deferred([] {});
+            fresh.link([token](const green::AnyGreenlet&) { ++*token; }).detach();
+            const green::Link kept = fresh.link([](const green::AnyGreenlet&) {});
+            CHECK(token.use_count() == 5);
+        }
+        CHECK(token.use_count() == 4);
+        {
+            green::Event brief;
+            green::link(brief, function).detach();
+        }
+        green::yield();
+    }
+    CHECK(token.use_count() == 1);
+    CHECK(*token == 0);
+    CHECK(never.waiting() == 0);
+}
+
+TEST_CASE("wait: whoever waits for the end of a greenlet that is dropped is told", "[core][wait]") {
+    run_green([] {
+        auto fresh = std::make_optional(green::deferred([] {}));
+        green::WaitSet set{*fresh};
+        const green::Link kept = fresh->link([](const green::AnyGreenlet&) {});
+        fresh.reset();
+        CHECK_THROWS_AS(set.next(), green::Closed);
     });
 }
 

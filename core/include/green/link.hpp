@@ -16,7 +16,8 @@ class Link {
     Link(Link&& other) noexcept;
     Link& operator=(Link&& other) noexcept;
     ~Link();
-    /// Leaves it where it is, for good.
+    /// Leaves it where it is, for good: until its time has come, or its hub or what it is linked to
+    /// goes. The object must outlive it all the same.
     void detach() noexcept;
 
  private:

@@ -109,8 +109,7 @@ Hub::~Hub() {
         // exit() was called on a greenlet's stack: we stand on memory that the pool would unmap.
         free_locals(*main_);
         free_locals(*hub_);
-        (void)mailbox_->close();
-        watchers_->close();
+        drop_all();
         (void)stacks_.release();
         (void)overflow_.release();
         this_threads = outer_;
@@ -119,10 +118,10 @@ Hub::~Hub() {
     const Deadline limit = last_time;
     std::size_t survivors = end_all(limit);
     const std::uint64_t started = next_id_;
-    (void)mailbox_->close();
-    watchers_->close();
+    drop_all();
     if (next_id_ != started || main_->locals != nullptr || hub_->locals != nullptr) {
         survivors = end_all(limit);  // started or made by what was dropped just now
+        drop_all();
     }
     if (survivors > 0) {
         std::fprintf(
@@ -133,6 +132,12 @@ Hub::~Hub() {
     while (next_task() != nullptr) {  // those that were killed before they ran
     }
     this_threads = outer_;
+}
+
+void Hub::drop_all() noexcept {
+    (void)mailbox_->close();
+    watchers_->close();
+    while (!orphans_.empty()) delete &orphans_.front();
 }
 
 // --- the ring ---

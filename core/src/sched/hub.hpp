@@ -70,6 +70,12 @@ class ReadyRing {
 
 using HubConfig = HubOptions;
 
+/// What nobody owns: the hub destroys it at its end, unless it has gone by itself.
+class Orphan : public ListHook {
+ public:
+    virtual ~Orphan() = default;
+};
+
 class Hub final : private ReactorSink {
  public:
     explicit Hub(std::unique_ptr<Reactor> reactor, HubConfig config = {});
@@ -140,6 +146,8 @@ class Hub final : private ReactorSink {
         served_ = 0;  // also when nobody else is ready and no switch resets it
         yield();
     }
+
+    void adopt(Orphan& orphan) noexcept { orphans_.push_back(orphan); }
 
     [[nodiscard]] std::string report_tasks();
     /// Of one that may have ended, and whose memory may be another's by now.
@@ -215,6 +223,8 @@ class Hub final : private ReactorSink {
     /// The same, and then frees what main and the hub have in locals.
     std::size_t end_all(Deadline limit) noexcept;
     [[nodiscard]] bool wait_for_turn(Deadline deadline);
+    /// Drops what others have left with it, and takes nothing in any more.
+    void drop_all() noexcept;
 
     template <class Function>
     [[nodiscard]] static std::shared_ptr<const Function> kept(Function function) {
@@ -275,6 +285,7 @@ class Hub final : private ReactorSink {
     WaitNode* joiner_ = nullptr;  // main, which waits for what would otherwise be a deadlock
     std::uint64_t turns_ = 0;
 
+    IntrusiveList<Orphan> orphans_;
     IntrusiveList<Task> tasks_;
     std::size_t task_count_ = 0;  // without main
     std::uint64_t next_id_ = 1;

@@ -17,14 +17,14 @@ struct Link::Call {
     bool taken_back = false;
 };
 
-struct Link::Node final : detail::Collector {
+struct Link::Node final : detail::Collector, detail::Orphan {
     Node(std::unique_ptr<detail::WaitNode> what, Call&& its_call)
         : node{std::move(what)}, call{std::make_shared<Call>(std::move(its_call))} {
         if (!call->plain && !call->with_greenlet) throw UsageError("a link needs a function");
     }
     Node(const Node&) = delete;
     Node& operator=(const Node&) = delete;
-    ~Node() {
+    ~Node() override {
         if (!node->fired() && !node->lost()) node->disarm();
     }
 
@@ -88,7 +88,8 @@ void Link::detach() noexcept {
         node_.reset();
     } else {
         node_->detached = true;
-        (void)node_.release();  // deletes itself when it fires
+        Node& node = *node_.release();  // deletes itself when it fires
+        if (detail::Hub* hub = detail::Hub::current_or_null()) hub->adopt(node);
     }
 }
 
