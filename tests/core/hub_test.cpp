@@ -354,7 +354,7 @@ TEST_CASE("hub: those that run on for ever are left behind when it goes", "[core
     green::TimePoint end;
     {
         gd::Hub hub{std::make_unique<LastClock>(end)};
-        for (const green::Duration pause : {0ms, 1us}) {
+        for (const auto pause : {green::Duration{0ms}, green::Duration{1us}}) {
             left.push_back(green::spawn([pause] {
                 for (;;) {
                     try {

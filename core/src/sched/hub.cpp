@@ -35,7 +35,7 @@ Hub& Hub::make_for_thread() {
 }
 
 Hub* Hub::try_make_for_thread() noexcept {
-    if (why_none != nullptr || forked_child_) return nullptr;
+    if (why_none != nullptr || forked_child) return nullptr;
     try {
         return &make_for_thread();
     } catch (...) {  // whoever waits here is told why, when he tries
