@@ -285,6 +285,28 @@ TEST_CASE("queue: more capacity wakes putters, less leaves what is there", "[cor
     });
 }
 
+TEST_CASE("queue: a limit that was made before is what is left of it, and a scope may be one",
+          "[core][queue]") {
+    run_green([] {
+        green::Queue<int> queue;
+        const auto begin = green::now();
+        const green::Deadline limit{10ms};
+        green::sleep(4ms);
+        CHECK_FALSE(queue.get_for(limit));
+        CHECK(green::now() - begin == 10ms);
+        CHECK(queue.peek_for(limit) == nullptr);
+        CHECK(green::now() - begin == 10ms);
+        const green::TimeoutScope scope{5ms};
+        try {
+            (void)queue.get_for(scope);
+            FAIL("the scope's limit was not the call's");
+        } catch (const green::Timeout& timeout) {
+            CHECK(scope.owns(timeout));
+        }
+        CHECK(queue.waiting_getters() == 0);
+    });
+}
+
 TEST_CASE("queue: next gives nothing at the end or when its time is over", "[core][queue]") {
     run_green([] {
         green::Queue<int> queue;

@@ -140,8 +140,8 @@ class Greenlet : public AnyGreenlet {
         get();
         return std::move(*values().value);
     }
-    /// The value if it comes within `limit`, else nothing. Switches.
-    std::optional<T> get_for(Duration limit) const requires std::copy_constructible<T> {
+    /// The value if it comes before `limit` has passed, else nothing. Switches.
+    std::optional<T> get_for(Deadline limit) const requires std::copy_constructible<T> {
         if (!join(limit)) return std::nullopt;
         return get();
     }

@@ -77,8 +77,8 @@ class BasicQueue : public detail::QueueCore<Store>, public detail::Gets<BasicQue
         if (item == nullptr) throw Timeout{0};
         return *item;
     }
-    /// As peek(); nullptr when no item came within `limit`.
-    const T* peek_for(Duration limit) { return look(limit); }
+    /// As peek(); nullptr when no item came before `limit` had passed.
+    const T* peek_for(Deadline limit) { return look(limit); }
     /// As peek(); nullptr when there is no item. Never switches; safe in hub callbacks.
     const T* try_peek() {
         const T* item = this->next_item();

@@ -93,8 +93,8 @@ class ThreadAsyncResult {
         if (!wait(deadline)) throw Timeout{0};
         return get();
     }
-    /// The value if it comes within `limit`.
-    std::optional<T> get_for(Duration limit) requires std::copy_constructible<T> {
+    /// The value if it comes before `limit` has passed.
+    std::optional<T> get_for(Deadline limit) requires std::copy_constructible<T> {
         if (!wait(limit)) return std::nullopt;
         return get();
     }

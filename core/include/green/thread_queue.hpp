@@ -62,8 +62,8 @@ class ThreadQueue {
         if (!item) throw Timeout{0};
         return std::move(*item);
     }
-    /// The oldest item if one comes within `limit`. Throws Closed.
-    std::optional<T> get_for(Duration limit) { return take(limit); }
+    /// The oldest item if one comes before `limit` has passed. Throws Closed.
+    std::optional<T> get_for(Deadline limit) { return take(limit); }
     /// The oldest item if there is one. Never switches; safe in hub callbacks. Throws Closed.
     std::optional<T> try_get() {
         const std::lock_guard lock{mutex_};

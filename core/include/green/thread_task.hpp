@@ -48,8 +48,8 @@ class ThreadTask {
         wait_for_value(*held->result, Deadline::never());
         if constexpr (!std::is_void_v<T>) return std::move(*held->result->value);
     }
-    /// The value if it comes within `limit`, else nothing. Switches.
-    std::optional<T> get_for(Duration limit) const requires std::copy_constructible<T> {
+    /// The value if it comes before `limit` has passed, else nothing. Switches.
+    std::optional<T> get_for(Deadline limit) const requires std::copy_constructible<T> {
         const auto held = ticket_;
         if (!wait_for_value(*held->result, limit)) return std::nullopt;
         return *held->result->value;

@@ -38,8 +38,9 @@ class Gets {
     T get(Deadline deadline = Deadline::never()) {
         return self().has_item() ? self().take_item() : get_later(deadline);
     }
-    /// The next item if one comes within `limit`. Switches, unless there is one. Throws Closed.
-    std::optional<T> get_for(Duration limit) {
+    /// The next item if one comes before `limit` has passed. Switches, unless there is one. Throws
+    /// Closed.
+    std::optional<T> get_for(Deadline limit) {
         if (self().has_item()) return self().take_item();
         typename Source::Getter getter{self()};
         if (!park(getter, limit)) return std::nullopt;
