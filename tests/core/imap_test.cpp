@@ -12,7 +12,9 @@
 #include <green/event.hpp>
 #include <green/pool.hpp>
 #include <green/queue.hpp>
+#include <green/select.hpp>
 #include <green/timeout.hpp>
+#include <green/wait.hpp>
 
 #include "support/run_green.hpp"
 
@@ -290,7 +292,8 @@ TEST_CASE("imap: a finished result is there while the input waits", "[core][imap
         CHECK(results.next() == 123);
         CHECK(pool.free_count() == 1);  // waiting for input takes no room
         CHECK(pool.apply([] { return 1; }) == 1);
-        CHECK_THROWS_AS(results.next(1ms), green::Timeout);
+        CHECK_FALSE(results.next(1ms));
+        CHECK_FALSE(results.at_end());
         green::spawn([&] {
             green::sleep(100ms);
             queue.put(456);
@@ -298,7 +301,9 @@ TEST_CASE("imap: a finished result is there while the input waits", "[core][imap
             queue.close();
         });
         CHECK(results.next() == 456);
+        CHECK_FALSE(results.at_end());
         CHECK(results.next() == std::nullopt);
+        CHECK(results.at_end());
     });
 }
 
@@ -412,7 +417,7 @@ TEST_CASE("imap: a reader that is interrupted takes nothing with it", "[core][im
                 return a;
             },
             std::vector{1, 2});
-        CHECK_THROWS_AS(results.next(5ms), green::Timeout);
+        CHECK_FALSE(results.next(5ms));
         bool read = false;
         auto reader = green::spawn([&] {
             (void)results.next();
@@ -543,5 +548,62 @@ TEST_CASE("imap: the input may call into the pool like anybody else", "[core][im
                               }) == at);
                           }};
         CHECK(all_of(pool.imap([](int a) { return a; }, input)) == std::vector{0, 1, 2});
+    });
+}
+
+TEST_CASE("imap: its node fires for a result, an error and the end, and takes nothing",
+          "[core][imap]") {
+    run_green([] {
+        const tests::Errors errors;
+        green::Pool pool{1};
+        const auto fail_for_2 = [](int a) {
+            green::sleep(10ms);
+            if (a == 2) throw std::runtime_error("two");
+            return a;
+        };
+        auto results = pool.imap(fail_for_2, std::vector{1, 2});
+        green::Event other;
+        CHECK(green::wait({results}, {.deadline = 5ms}).empty());
+        CHECK(green::select(results, other).index() == 0);
+        CHECK(green::wait({results, results}).size() == 2);
+        CHECK(results.next() == 1);
+        CHECK(green::wait({results}, {.deadline = 5ms}).empty());
+        CHECK(green::wait({results}).size() == 1);
+        CHECK_THROWS_WITH(results.next(), "two");
+        CHECK(green::wait({results}).size() == 1);
+        CHECK_FALSE(results.at_end());
+        CHECK_FALSE(results.next());
+        CHECK(results.at_end());
+        CHECK(green::wait({results}, {.deadline = green::Deadline::passed()}).size() == 1);
+    });
+}
+
+TEST_CASE("imap: who waits for a result leaves no trace, and gets Closed when the stream goes",
+          "[core][imap]") {
+    run_green([] {
+        green::Group group;
+        green::Event go;
+        const auto slow = [&](int a) {
+            go.wait();
+            return a;
+        };
+        {
+            auto results = group.imap(slow, std::vector{1});
+            green::Event other;
+            other.set();
+            CHECK(green::select(results, other).index() == 1);
+            auto killed = green::spawn([&] { green::wait({results}); });
+            green::sleep(1ms);
+            CHECK(killed.kill());
+            go.set();
+            CHECK(results.next() == 1);
+        }
+        go.clear();
+        const tests::Errors errors;
+        auto results = std::make_unique<green::ResultStream<int>>(group.imap(slow, std::vector{1}));
+        auto waiter = green::spawn([&] { green::wait({*results}); });
+        green::sleep(1ms);
+        results.reset();
+        CHECK_THROWS_AS(waiter.get(), green::Closed);
     });
 }

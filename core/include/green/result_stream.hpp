@@ -52,12 +52,13 @@ class ResultStream {
     /// Takes over a feed that has its feeder.
     explicit ResultStream(std::unique_ptr<Feed> feed) noexcept : feed_{feed.release()} {}
 
-    /// Waits for the next result. Switches, unless it is there.
-    /// Returns nullopt behind the last one. Throws what the call threw; a Timeout of its own once
-    /// `deadline` has passed: then nothing is taken.
+    /// The next result; nothing once `deadline` has passed, or behind the last one: at_end() tells
+    /// which. Switches, unless it is there. Throws what the call threw.
     [[nodiscard]] std::optional<Value> next(Deadline deadline = Deadline::never()) {
         return feed_->next(deadline);
     }
+    /// next() has come to the end, as has a loop.
+    [[nodiscard]] bool at_end() const noexcept { return feed_->end_told(); }
 
     /// Waits for the next result, which the iterator stands on. Switches, unless it is there.
     [[nodiscard]] Iterator begin() {
@@ -66,6 +67,12 @@ class ResultStream {
         return first;
     }
     [[nodiscard]] std::default_sentinel_t end() const noexcept { return {}; }
+
+    /// Waits until next() would give a result, an error or the end, and takes nothing.
+    class Ready final : public Feed::Look {
+     public:
+        explicit Ready(ResultStream& stream) noexcept : Feed::Look{*stream.feed_} {}
+    };
 
  private:
     struct Stop {

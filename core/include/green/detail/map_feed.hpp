@@ -15,6 +15,7 @@
 #include <list>
 #include <optional>
 #include <ranges>
+#include <string>
 #include <type_traits>
 #include <utility>
 #include <variant>
@@ -81,15 +82,29 @@ class MapFeed {
 
     // --- the reader's side ---
 
+    /// Waits until next() need not wait.
+    class Look : public WaitNode {
+     public:
+        explicit Look(MapFeed& feed) noexcept : WaitNode{Reach::inside}, feed_{&feed} {}
+        bool arm() override {
+            if (feed_->ready()) return true;
+            feed_->readers_.push_back(*this);
+            return false;
+        }
+        void describe(std::string& into) const override { into += "the next result of a lazy map"; }
+
+     private:
+        MapFeed* feed_;
+    };
+
     [[nodiscard]] std::optional<Value> next(Deadline deadline) {
-        while (line_.empty() || !line_.front().greenlet.ready()) {
-            if (line_.empty() && running_.empty() && feeder_->ready()) {
-                if (!std::exchange(end_told_, true))
-                    feeder_->get();  // may throw what the input threw
-                return std::nullopt;
-            }
-            ListNode node{readers_, "the next result of a lazy map"};
-            if (!park(node, deadline)) throw Timeout{0};
+        while (!ready()) {
+            Look node{*this};
+            if (!park(node, deadline)) return std::nullopt;
+        }
+        if (line_.empty()) {
+            if (!std::exchange(end_told_, true)) feeder_->get();  // may throw what the input threw
+            return std::nullopt;
         }
         Place first;
         first.splice(first.end(), line_, line_.begin());
@@ -101,12 +116,13 @@ class MapFeed {
             return first.front().greenlet.take();
         }
     }
+    [[nodiscard]] bool end_told() const noexcept { return end_told_; }
     /// Kills the feeder and all calls, and waits for their end. Switches while they run; whatever
     /// befalls the caller meanwhile waits.
     void stop() noexcept {
         const Shield shield;
-        if (feeder_) feeder_->kill();
         stopping_ = true;
+        if (feeder_) feeder_->kill();
         for (Place* calls : {&running_, &line_}) {
             for (Call& call : *calls) call.greenlet.kill_soon();
         }
@@ -121,10 +137,17 @@ class MapFeed {
  private:
     struct FeederEnd final : EndHook {
         explicit FeederEnd(MapFeed& owner) noexcept : feed{&owner} {}
-        void ended(Task&) noexcept override { feed->readers_.fire_all(); }
+        void ended(Task&) noexcept override {
+            if (!feed->stopping_ && feed->ready()) feed->readers_.fire_all();
+        }
         MapFeed* feed;
     };
 
+    /// There is a result, or nothing more will come.
+    [[nodiscard]] bool ready() const noexcept {
+        return line_.empty() ? running_.empty() && feeder_->ready()
+                             : line_.front().greenlet.ready();
+    }
     void call_ended(Call& call) noexcept {
         if (stopping_) return;
         if (order_ == MapOrder::completion) line_.splice(line_.end(), running_, call.self);
@@ -139,7 +162,7 @@ class MapFeed {
     std::optional<Greenlet<void>> feeder_;
     FeederEnd feeder_end_{*this};
     WaitList<ListNode> room_;
-    WaitList<ListNode> readers_;
+    WaitList<Look> readers_;
 };
 
 /// What calling a function of type F with the elements of a range gives.
