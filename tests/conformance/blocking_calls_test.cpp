@@ -101,7 +101,7 @@ std::vector<Blocking> World::calls() {
         {"Semaphore::acquire", [&](Deadline limit) { return semaphore.acquire(limit); },
          [&] { return semaphore.waiting(); }},
         {"Semaphore::wait_available",
-         [&](Deadline limit) { return semaphore.wait_available(limit).has_value(); },
+         [&](Deadline limit) { return semaphore.wait_available(limit); },
          [&] { return semaphore.waiting(); }},
         {"BoundedSemaphore::acquire", [&](Deadline limit) { return bounded.acquire(limit); }},
         {"Mutex::lock", [&](Deadline limit) { return mutex.lock(limit); },

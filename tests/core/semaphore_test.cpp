@@ -98,8 +98,8 @@ TEST_CASE("semaphore: a watcher in front is told and does not take the permit",
         green::Semaphore semaphore{0};
         std::vector<std::string> log;
         const auto watch = [&](const char* name) {
-            const auto free = semaphore.wait_available();
-            log.push_back(name + std::string(" sees ") + std::to_string(free.value()));
+            CHECK(semaphore.wait_available());
+            log.push_back(name + std::string(" sees ") + std::to_string(semaphore.permits()));
         };
         green::spawn(watch, "first");
         green::spawn([&] {
@@ -127,8 +127,8 @@ TEST_CASE("semaphore: waiting for a permit that is free does not switch, and lea
         green::Semaphore semaphore{2};
         bool ran = false;
         green::spawn([&] { ran = true; });
-        CHECK(semaphore.wait_available() == 2u);
-        CHECK(semaphore.wait_available(green::Deadline::passed()) == 2u);
+        CHECK(semaphore.wait_available());
+        CHECK(semaphore.wait_available(green::Deadline::passed()));
         green::Semaphore::Ready node{semaphore};
         CHECK(green::detail::park(node, green::Deadline::never()));
         CHECK_FALSE(ran);
@@ -141,7 +141,7 @@ TEST_CASE("semaphore: a watcher whose limit passes or who is killed leaves nothi
           "[core][semaphore]") {
     run_green([] {
         green::Semaphore semaphore{0};
-        CHECK(semaphore.wait_available(10ms) == std::nullopt);
+        CHECK_FALSE(semaphore.wait_available(10ms));
         CHECK(semaphore.waiting() == 0);
         auto watcher = green::spawn([&] { semaphore.wait_available(); });
         green::yield();
@@ -271,7 +271,7 @@ TEST_CASE("semaphore: a bounded one refuses a permit too many and keeps its coun
 TEST_CASE("semaphore: waiting and watching work on a bounded one too", "[core][semaphore]") {
     run_green([] {
         green::BoundedSemaphore semaphore{1};
-        CHECK(semaphore.wait_available() == 1u);
+        CHECK(semaphore.wait_available());
         CHECK(semaphore.acquire());
         auto waiter = green::spawn([&] {
             green::BoundedSemaphore::Acquire node{semaphore};
@@ -297,7 +297,7 @@ TEST_CASE("semaphore: a dummy one always has a permit", "[core][semaphore]") {
         green::DummySemaphore semaphore;
         for (int i = 0; i < 3; ++i) CHECK(semaphore.acquire(green::Deadline::passed()));
         CHECK(semaphore.try_acquire());
-        CHECK(semaphore.wait_available().value() > 0);
+        CHECK(semaphore.wait_available());
         CHECK(semaphore.release() == semaphore.permits());
         CHECK(semaphore.waiting() == 0);
         green::DummySemaphore::Acquire acquire{semaphore};

@@ -3,7 +3,6 @@
 
 #include <cstddef>
 #include <limits>
-#include <optional>
 
 #include <green/deadline.hpp>
 #include <green/detail/count.hpp>
@@ -45,9 +44,9 @@ class Semaphore {
 
     /// Waits until a permit is free and leaves it there. Stands in line with those who acquire.
     /// Switches, unless one is free.
-    /// Returns how many are free when the caller runs, 0 when others were quicker; nothing once
-    /// `deadline` has passed.
-    std::optional<std::size_t> wait_available(Deadline deadline = Deadline::never());
+    /// Returns false once `deadline` has passed. Whoever stood behind may have taken it since:
+    /// permits() tells.
+    bool wait_available(Deadline deadline = Deadline::never());
 
     [[nodiscard]] std::size_t permits() const noexcept { return permits_; }
     [[nodiscard]] std::size_t waiting() const noexcept { return waiters_.size(); }
@@ -114,12 +113,10 @@ inline bool Semaphore::acquire(Deadline deadline) {
     return detail::park(node, deadline);
 }
 
-inline std::optional<std::size_t> Semaphore::wait_available(Deadline deadline) {
-    if (permits_ == 0) {
-        Ready node{*this};
-        if (!detail::park(node, deadline)) return std::nullopt;
-    }
-    return permits_;
+inline bool Semaphore::wait_available(Deadline deadline) {
+    if (permits_ > 0) return true;
+    Ready node{*this};
+    return detail::park(node, deadline);
 }
 
 /// A semaphore that refuses to be released more often than it was acquired.
@@ -131,7 +128,7 @@ class BoundedSemaphore {
     /// As those of Semaphore.
     bool acquire(Deadline deadline = Deadline::never()) { return semaphore_.acquire(deadline); }
     [[nodiscard]] bool try_acquire() noexcept { return semaphore_.try_acquire(); }
-    std::optional<std::size_t> wait_available(Deadline deadline = Deadline::never()) {
+    bool wait_available(Deadline deadline = Deadline::never()) {
         return semaphore_.wait_available(deadline);
     }
     /// Throws UsageError when every permit is back already; the count stays.
@@ -161,9 +158,7 @@ class DummySemaphore {
     bool acquire(Deadline = Deadline::never()) noexcept { return true; }
     [[nodiscard]] bool try_acquire() noexcept { return true; }
     std::size_t release() noexcept { return permits(); }
-    std::optional<std::size_t> wait_available(Deadline = Deadline::never()) noexcept {
-        return permits();
-    }
+    bool wait_available(Deadline = Deadline::never()) noexcept { return true; }
     [[nodiscard]] std::size_t permits() const noexcept {
         return std::numeric_limits<std::size_t>::max();
     }
