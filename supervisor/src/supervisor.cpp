@@ -69,7 +69,7 @@ Supervisor::Supervisor(Config config, Environment ours, RunPaths paths)
     // terminal goes on.
     ignore({SIGPIPE, SIGXFSZ, SIGTTIN, SIGTTOU});
     begin_afresh({SIGHUP, SIGTERM, SIGINT, SIGQUIT, SIGUSR1, SIGUSR2, SIGTSTP});
-    signals_.keep_alive();
+    signals_.set_ref(true);
     greenlets_.spawn([this] { watch_signals(); }).set_name("signals");
 }
 

@@ -25,7 +25,7 @@ class Worker::Core {
  public:
     explicit Core(Surroundings around) : around_{std::move(around)}, signals_{SIGTERM, SIGINT} {
         log::set_fields({{"worker", around_.pool + "/" + std::to_string(around_.slot)}});
-        signals_.keep_alive();
+        signals_.set_ref(true);
         crew_.spawn([this] { watch_signals(); });
         if (around_.control) crew_.spawn([this] { watch_supervisor(); });
     }

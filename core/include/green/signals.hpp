@@ -5,10 +5,13 @@
 #include <bitset>
 #include <functional>
 #include <initializer_list>
+#include <iterator>
 #include <optional>
+#include <string>
 #include <vector>
 
 #include <green/deadline.hpp>
+#include <green/detail/gets.hpp>
 #include <green/detail/park.hpp>
 #include <green/detail/signal_subscriber.hpp>
 #include <green/world_watchers.hpp>
@@ -16,10 +19,11 @@
 namespace green {
 
 /// Collects signals from its construction on. Waiting for them does not keep the hub alive: a
-/// process in which nothing but a signal could happen is deadlocked, unless keep_alive() was
-/// called.
+/// process in which nothing but a signal could happen is deadlocked, unless it has ref().
 class SignalSet final : private detail::SignalSubscriber {
  public:
+    class Ready;
+
     /// Throws std::system_error for a number that cannot be caught (EINVAL), and for a signal that
     /// another hub watches (EBUSY).
     explicit SignalSet(std::initializer_list<int> signals);
@@ -27,22 +31,45 @@ class SignalSet final : private detail::SignalSubscriber {
     SignalSet& operator=(const SignalSet&) = delete;
     ~SignalSet();
 
-    /// From now on, waiting for these signals is enough to live for.
-    void keep_alive() noexcept { keeps_alive_ = true; }
+    /// Whether waiting for these signals is enough to live for: not by itself.
+    [[nodiscard]] bool ref() const noexcept { return ref_; }
+    /// For waits that begin from now on.
+    void set_ref(bool ref) noexcept { ref_ = ref; }
 
     /// Takes the oldest signal that has come, waiting for one. Switches, unless one is there.
-    /// Returns nothing once `deadline` has passed.
+    /// Returns nothing once `deadline` has passed. Throws ConcurrentUse when another greenlet does.
     std::optional<int> next(Deadline deadline = Deadline::never());
+
+    /// `for (const int signal : signals)`: without an end.
+    [[nodiscard]] auto begin() { return detail::ItemIterator<SignalSet, int>{*this}; }
+    [[nodiscard]] std::default_sentinel_t end() const noexcept { return {}; }
 
  private:
     [[nodiscard]] bool wants(int signal) const noexcept override;
     void on_signal(int signal) noexcept override;
 
-    class Node;
+    class Taker;
     std::bitset<65> wanted_;
     std::vector<int> pending_;
-    Node* waiter_ = nullptr;
-    bool keeps_alive_ = false;
+    Taker* taker_ = nullptr;
+    detail::WaitList<Ready> waiters_;
+    bool ref_ = false;
+};
+
+/// Waits until a signal has come, and takes nothing.
+class SignalSet::Ready : public detail::WaitNode {
+ public:
+    explicit Ready(SignalSet& set) noexcept
+        : WaitNode{set.ref_ ? detail::Reach::outside : detail::Reach::background}, set_{&set} {}
+    bool arm() override {
+        if (!set_->pending_.empty()) return true;
+        set_->waiters_.push_back(*this);
+        return false;
+    }
+    void describe(std::string& into) const override { into += "a signal"; }
+
+ protected:
+    SignalSet* set_;
 };
 
 /// Runs a function in a new greenlet for each delivery of a signal, until it is destroyed. By
@@ -52,8 +79,9 @@ class SignalHandler {
     /// Throws like SignalSet, and UsageError for an empty function.
     SignalHandler(int signal, std::function<void()> function);
 
-    /// From now on, that the signal may come is enough to live for.
-    void keep_alive() noexcept { watcher_.set_ref(true); }
+    /// Whether it is enough to live for that the signal may come: not by itself.
+    [[nodiscard]] bool ref() const noexcept { return watcher_.ref(); }
+    void set_ref(bool ref) noexcept { watcher_.set_ref(ref); }
 
  private:
     SignalWatcher watcher_;

@@ -53,23 +53,23 @@ void SignalBoard::deliver(int signal) noexcept {
 
 }  // namespace detail
 
-class SignalSet::Node final : public detail::WaitNode {
+/// The one that will take it.
+class SignalSet::Taker final : public Ready {
  public:
-    explicit Node(SignalSet& set) noexcept
-        : WaitNode{set.keeps_alive_ ? detail::Reach::outside : detail::Reach::background},
-          set_{&set} {}
+    using Ready::Ready;
     bool arm() override {
-        if (!set_->pending_.empty()) return true;
-        if (set_->waiter_ != nullptr)
+        if (Ready::arm()) return true;
+        if (set_->taker_ != nullptr) {
+            unlink();
             throw ConcurrentUse("another greenlet waits on this SignalSet already");
-        set_->waiter_ = this;
+        }
+        set_->taker_ = this;
         return false;
     }
-    void disarm() noexcept override { set_->waiter_ = nullptr; }
-    void describe(std::string& into) const override { into += "a signal"; }
-
- private:
-    SignalSet* set_;
+    void disarm() noexcept override {
+        unlink();
+        if (set_->taker_ == this) set_->taker_ = nullptr;
+    }
 };
 
 SignalSet::SignalSet(std::initializer_list<int> signals) {
@@ -94,12 +94,15 @@ bool SignalSet::wants(int signal) const noexcept {
 void SignalSet::on_signal(int signal) noexcept {
     if (std::find(pending_.begin(), pending_.end(), signal) == pending_.end())
         pending_.push_back(signal);
-    if (Node* waiter = std::exchange(waiter_, nullptr)) waiter->fire();
+    taker_ = nullptr;
+    waiters_.fire_all();
 }
 
 std::optional<int> SignalSet::next(Deadline deadline) {
-    Node node{*this};
-    if (!detail::park(node, deadline)) return std::nullopt;
+    while (pending_.empty()) {  // again, when somebody was quicker
+        Taker node{*this};
+        if (!detail::park(node, deadline)) return std::nullopt;
+    }
     const int signal = pending_.front();
     pending_.erase(pending_.begin());
     return signal;
