@@ -5,8 +5,12 @@
 
 #include <catch2/catch.hpp>
 
+#include <green/event.hpp>
 #include <green/greenlet.hpp>
+#include <green/hub.hpp>
 #include <green/latch.hpp>
+#include <green/select.hpp>
+#include <green/wait.hpp>
 
 #include "support/run_green.hpp"
 
@@ -185,6 +189,53 @@ TEST_CASE("barrier: who waits when it is destroyed gets an error", "[core][latch
         green::yield();
         barrier.reset();
         settle();
+        CHECK_THROWS_AS(waiter.get(), green::Closed);
+    });
+}
+
+TEST_CASE("barrier: its node fires when all have arrived, again and again, and is no party",
+          "[core][latch]") {
+    run_green([] {
+        green::Barrier barrier{2};
+        green::Event other;
+        CHECK(green::wait({barrier}, {.deadline = 10ms}).empty());
+        auto looker = green::spawn([&] {
+            for (int round = 0; round < 2; ++round) {
+                if (green::select(barrier, other).index() != 0) return false;
+            }
+            return true;
+        });
+        for (int round = 0; round < 2; ++round) {
+            CHECK_FALSE(barrier.arrive_and_wait(10ms));
+            CHECK_FALSE(looker.ready());
+            auto party = green::spawn([&] { return barrier.arrive_and_wait(); });
+            green::yield();
+            CHECK_THAT(green::hub_report(), Contains("or an event"));
+            CHECK(barrier.waiting() == 1);
+            CHECK(barrier.arrive_and_wait());
+            CHECK(party.get());
+        }
+        CHECK(looker.get());
+    });
+}
+
+TEST_CASE("barrier: who looks on leaves no trace, and gets Closed when the barrier goes",
+          "[core][latch]") {
+    run_green([] {
+        auto barrier = std::make_unique<green::Barrier>(std::size_t{1});
+        green::Event other;
+        auto loser = green::spawn([&] { return green::select(*barrier, other).index(); });
+        auto killed = green::spawn([&] { green::wait({*barrier}); });
+        green::yield();
+        other.set();
+        CHECK(loser.get() == 1);
+        CHECK(killed.kill());
+        CHECK(barrier->arrive_and_wait());
+
+        const tests::Errors errors;
+        auto waiter = green::spawn([&] { green::wait({*barrier}); });
+        green::yield();
+        barrier.reset();
         CHECK_THROWS_AS(waiter.get(), green::Closed);
     });
 }

@@ -4,6 +4,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <functional>
+#include <string>
 
 #include <green/deadline.hpp>
 #include <green/detail/count.hpp>
@@ -59,6 +60,8 @@ class Latch {
 /// by a kill or at his limit, takes his arrival back: the others go on waiting for that many.
 class Barrier {
  public:
+    class Ready;
+
     /// `completion` is called when the last one has arrived, by that one and before anybody goes
     /// on. It must not wait. Throws UsageError when `parties` is zero or was a negative number.
     explicit Barrier(std::size_t parties, std::function<void()> completion = {});
@@ -81,12 +84,29 @@ class Barrier {
     class Waiter;
     /// The caller is there. Returns whether that made them all.
     bool arrive();
+    void describe(std::string& into) const;
 
     std::size_t parties_;
     std::size_t missing_;
     std::uint64_t trips_ = 0;  // how often all have arrived
     std::function<void()> completion_;
     detail::WaitList<Waiter> waiters_;
+    detail::WaitList<Ready> lookers_;
+};
+
+/// Waits until all have arrived the next time, as none of them.
+class Barrier::Ready final : public detail::WaitNode {
+ public:
+    explicit Ready(Barrier& barrier) noexcept
+        : WaitNode{detail::Reach::inside}, barrier_{&barrier} {}
+    bool arm() override {
+        barrier_->lookers_.push_back(*this);
+        return false;
+    }
+    void describe(std::string& into) const override { barrier_->describe(into); }
+
+ private:
+    Barrier* barrier_;
 };
 
 }  // namespace green

@@ -22,9 +22,7 @@ class Barrier::Waiter final : public detail::WaitNode {
     }
     /// All have arrived since, also when the wait was ended by something else just before.
     [[nodiscard]] bool passed() const noexcept { return barrier_->trips_ != trip_; }
-    void describe(std::string& into) const override {
-        into += "a barrier, " + std::to_string(barrier_->missing_) + " missing";
-    }
+    void describe(std::string& into) const override { barrier_->describe(into); }
 
  private:
     Barrier* barrier_;
@@ -51,7 +49,12 @@ bool Barrier::arrive() {
     missing_ = parties_;
     ++trips_;
     waiters_.fire_all();
+    lookers_.fire_all();
     return true;
+}
+
+void Barrier::describe(std::string& into) const {
+    into += "a barrier, " + std::to_string(missing_) + " missing";
 }
 
 bool Barrier::arrive_and_wait(Deadline deadline) {
