@@ -423,6 +423,50 @@ TEST_CASE("process: a waiter that is killed leaves no trace, and others go on wa
     });
 }
 
+TEST_CASE(
+    "process: its end can be waited for beside other things, by any number, and is not reaped",
+    "[core][os]") {
+    run([] {
+        Process sleeper = Process::start({.argv = {"/bin/sleep", "1000"}});
+        Event stopped;
+        CHECK(green::wait({sleeper}, {.deadline = 1ms}).empty());
+        auto joins = spawn([&] { return sleeper.await_end(); });
+        auto selects = spawn([&] { return select(sleeper, stopped).index(); });
+        auto waits = spawn([&] { return green::wait({stopped, sleeper}, {.count = 1}); });
+        auto killed = spawn([&] { green::wait({sleeper}); });
+        idle();
+        CHECK(killed.kill());
+        CHECK(sleeper.signal(SIGTERM));
+        CHECK(joins.get());
+        CHECK(selects.get() == 0);
+        CHECK(waits.get() == std::vector<std::size_t>{1});
+        CHECK(sleeper.signal_group(SIGTERM));  // unreaped, it is there
+        CHECK(select(sleeper, stopped).index() == 0);
+        CHECK(sleeper.poll()->code == SIGTERM);
+        CHECK(select(sleeper, stopped).index() == 0);
+        CHECK(hub_figures().outside == 0);
+        CHECK(hub_figures().watchers == 0);
+    });
+}
+
+TEST_CASE("process: who waits for one that goes is told of its end, and an empty one is refused",
+          "[core][os]") {
+    run([] {
+        auto sleeper = std::make_unique<Process>(Process::start({.argv = {"/bin/sleep", "1000"}}));
+        Event stopped;
+        auto loser = spawn([&] { return select(*sleeper, stopped).index(); });
+        auto waiter = spawn([&] { return green::wait({*sleeper}).size(); });
+        idle();
+        stopped.set();
+        CHECK(loser.get() == 1);
+        CHECK(hub_figures().watchers == 1);
+        sleeper.reset();
+        CHECK(waiter.get() == 1);
+        const Process empty;
+        CHECK_THROWS_AS(green::wait({empty}), UsageError);
+    });
+}
+
 TEST_CASE("process: destroying a running one kills and reaps it without waiting", "[core][os]") {
     run([] {
         Pipe held;

@@ -13,9 +13,11 @@
 #include <sys/resource.h>
 #include <sys/types.h>
 #include <system_error>
+#include <utility>
 #include <vector>
 
 #include <green/deadline.hpp>
+#include <green/watcher_base.hpp>
 
 namespace green {
 
@@ -95,6 +97,8 @@ struct ExitStatus {
 /// or destroyed; every other call throws UsageError.
 class Process {
  public:
+    class Ready;
+
     Process() noexcept = default;
     Process(Process&&) noexcept = default;
     Process& operator=(Process&& other) noexcept;
@@ -135,6 +139,40 @@ class Process {
     [[nodiscard]] detail::Child& child() const;
 
     std::shared_ptr<detail::Child> child_;  // shared with those who wait
+};
+
+namespace detail {
+
+/// The end of a child, which stays unreaped.
+class EndWatcher final : public WatcherOf<EndWatcher> {
+ public:
+    explicit EndWatcher(std::shared_ptr<Child> child) noexcept
+        : WatcherOf{WatcherKind::child, true}, child_{std::move(child)} {}
+    ~EndWatcher() override { stop(); }
+    [[nodiscard]] std::string describe() const override;
+
+ private:
+    void arm() override;
+    void collect() override;
+    [[nodiscard]] bool happened() override;
+
+    std::shared_ptr<Child> child_;
+};
+
+/// Made before, and gone after, the base that refers to it.
+struct EndWatcherHolder {
+    EndWatcher watcher;
+};
+
+}  // namespace detail
+
+/// Waits until it has ended, and leaves it unreaped, as await_end() does. Any number may wait.
+class Process::Ready final : private detail::EndWatcherHolder, public Watcher::Ready {
+ public:
+    /// Throws UsageError for an empty one.
+    explicit Ready(const Process& process)
+        : EndWatcherHolder{detail::EndWatcher{((void)process.child(), process.child_)}},
+          Watcher::Ready{watcher} {}
 };
 
 }  // namespace green

@@ -161,7 +161,7 @@ class Watcher {
 };
 
 /// Waits until a watcher happens next: Watcher::wait() beside other things to wait for.
-class Watcher::Ready final : public detail::WaitNode {
+class Watcher::Ready : public detail::WaitNode {
  public:
     explicit Ready(Watcher& watcher) noexcept;
     Ready(const Ready&) = delete;

@@ -165,6 +165,22 @@ void ChildWatcher::collect() {
 bool ChildWatcher::happened() { return child_->reap(); }
 std::string ChildWatcher::describe() const { return "the end of pid " + std::to_string(pid()); }
 
+void detail::EndWatcher::arm() {
+    watch_ = reactor().watch_level(child_->pidfd(), {true, false},
+                                   [this](Readiness) { make_pending(); });
+}
+
+void detail::EndWatcher::collect() {
+    if (!child_->ended() || !active()) return;
+    watch_.reset();
+    deactivate();
+}
+
+bool detail::EndWatcher::happened() { return child_->ended(); }
+std::string detail::EndWatcher::describe() const {
+    return "the end of pid " + std::to_string(child_->pid());
+}
+
 // --- files ---
 
 StatWatcher::StatWatcher(std::string path, Duration interval)
