@@ -92,6 +92,41 @@ TEST_CASE("thread gate: of several nodes of one wait one takes a permit, the oth
     });
 }
 
+TEST_CASE("thread gate: who only looks takes no permit, and is told of one that nobody takes",
+          "[core][os]") {
+    run_green_for_real([] {
+        Owner owner;
+        const auto look = [&](Deadline deadline) {
+            ThreadGate::Node node{owner.gate, ThreadGate::Node::Wants::look};
+            return detail::park(node, deadline);
+        };
+        CHECK_FALSE(look(1ms));
+        auto looker = spawn(look, Deadline::never());
+        auto taker = spawn([&] { return owner.pass(); });
+        auto killed = spawn(look, Deadline::never());
+        settle();
+        CHECK(owner.waiting() == 1);
+        owner.admit();
+        CHECK(taker.get());
+        CHECK_FALSE(looker.ready());
+        CHECK(killed.kill());
+
+        taker = spawn([&] { return owner.pass(); });
+        settle();
+        owner.admit();
+        taker.kill_soon();  // what it was granted comes back
+        CHECK(looker.get());
+        CHECK(look(Deadline::passed()));
+        CHECK(owner.try_pass());
+        CHECK_FALSE(look(Deadline::passed()));
+
+        looker = spawn(look, Deadline::never());
+        settle();
+        const std::lock_guard lock{owner.mutex};
+        owner.gate.open();
+    });
+}
+
 TEST_CASE("thread gate: what is granted to one whose limit passes at the same time is not lost",
           "[core][os]") {
     run_green_for_real([] {

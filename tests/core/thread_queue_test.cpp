@@ -193,6 +193,149 @@ TEST_CASE("thread queue: closing refuses puts, and gives what is left", "[core][
     });
 }
 
+TEST_CASE("thread queue: next and loops end with the queue, and with their limit", "[core][os]") {
+    run_green_for_real([] {
+        ThreadQueue<int> queue{2};
+        CHECK(queue.capacity() == 2);
+        CHECK_FALSE(queue.next(1ms));
+        queue.put(1);
+        CHECK_FALSE(queue.full());
+        queue.put(2);
+        CHECK(queue.full());
+        CHECK(queue.next(Deadline::passed()) == 1);
+        std::vector<int> seen;
+        auto loop = spawn([&] {
+            for (const int item : queue) seen.push_back(item);
+        });
+        std::thread thread{[&] {
+            for (const int item : {3, 4, 5}) queue.put(item);
+            queue.close();
+        }};
+        loop.join();
+        thread.join();
+        CHECK(seen == std::vector{2, 3, 4, 5});
+        CHECK_FALSE(queue.next());
+    });
+}
+
+TEST_CASE("thread queue: of several operations one is done and the others leave no trace",
+          "[core][os]") {
+    run_green_for_real([] {
+        ThreadQueue<int> filled{2};
+        ThreadQueue<int> full{1};
+        Event stopped;
+        int item = 7;
+        full.put(1);
+        CHECK(select(recv(filled), send(full, item), after(1ms)).index() == 2);
+        CHECK(filled.waiting_getters() == 0);
+        CHECK(full.waiting_putters() == 0);
+        filled.put(3);
+        const auto got = select(send(full, item), recv(filled), stopped);
+        REQUIRE(got.index() == 1);
+        CHECK(std::get<1>(got) == 3);
+        CHECK(filled.empty());
+        CHECK(full.size() == 1);
+
+        auto receiver = spawn([&] { return std::get<0>(select(recv(filled), stopped)); });
+        auto sender = spawn([&] { return select(send(full, item), stopped).index(); });
+        settle();
+        std::thread thread{[&] {
+            CHECK(full.get() == 1);
+            filled.put(9);
+        }};
+        CHECK(receiver.get() == 9);
+        CHECK(sender.get() == 0);
+        thread.join();
+        CHECK(full.get() == 7);
+        CHECK(full.put(8, Deadline::passed()));  // all room is there
+        CHECK(full.try_get() == 8);
+    });
+}
+
+TEST_CASE("thread queue: what an operation was promised goes to the next one when it loses or dies",
+          "[core][os]") {
+    const bool dies = GENERATE(false, true);
+    CAPTURE(dies);
+    run_green_for_real([&] {
+        ThreadQueue<int> queue{1};
+        Event other;
+        auto first = spawn([&] { return select(recv(queue), other).index(); });
+        settle();
+        auto next = spawn([&] { return queue.get(); });
+        settle();
+        queue.put(7);  // promised to the first, whose hub has not heard of it
+        if (dies) {
+            first.kill_soon();
+        } else {
+            other.set();
+        }
+        CHECK(next.get() == 7);
+        if (!dies) CHECK(first.get() == 1);
+
+        queue.put(1);
+        int item = 2;
+        other.clear();
+        first = spawn([&] { return select(send(queue, item), other).index(); });
+        settle();
+        auto later = spawn([&] { return queue.put(3); });
+        settle();
+        CHECK(queue.get() == 1);
+        if (dies) {
+            first.kill_soon();
+        } else {
+            other.set();
+        }
+        CHECK(queue.get() == 3);
+        CHECK(later.get());
+        CHECK(queue.put(4, Deadline::passed()));
+    });
+}
+
+TEST_CASE("thread queue: an operation on a closed one throws, and takes what is left before",
+          "[core][os]") {
+    run_green_for_real([] {
+        ThreadQueue<int> queue{2};
+        Event other;
+        queue.put(1);
+        int item = 2;
+        queue.close();
+        CHECK_THROWS_AS(select(send(queue, item), other), Closed);
+        CHECK(std::get<0>(select(recv(queue), other)) == 1);
+        CHECK_THROWS_AS(select(recv(queue), other), Closed);
+        CHECK(item == 2);
+    });
+}
+
+TEST_CASE("thread queue: its node fires when an item can be had or it has ended, and takes nothing",
+          "[core][os]") {
+    run_green_for_real([] {
+        ThreadQueue<int> queue{1};
+        CHECK(green::wait({queue}, {.deadline = 1ms}).empty());
+        auto looker = spawn([&] { return green::wait({queue}).size(); });
+        auto killed = spawn([&] { green::wait({queue}); });
+        settle();
+        CHECK(killed.kill());
+        std::thread thread{[&] { queue.put(1); }};
+        CHECK(looker.get() == 1);
+        thread.join();
+        CHECK(green::wait({queue, queue}).size() == 2);
+        CHECK(queue.try_get() == 1);
+        CHECK(green::wait({queue}, {.deadline = Deadline::passed()}).empty());
+
+        // An item that a getter takes is no news.
+        auto getter = spawn([&] { return queue.get(); });
+        settle();
+        looker = spawn([&] { return green::wait({queue}).size(); });
+        settle();
+        queue.put(2);
+        CHECK(getter.get() == 2);
+        settle();
+        CHECK_FALSE(looker.ready());
+        queue.close();
+        CHECK(looker.get() == 1);
+    });
+}
+
 TEST_CASE("thread queue: nothing is lost or doubled among hubs and threads, whoever dies waiting",
           "[core][os]") {
     constexpr int hubs = 3;

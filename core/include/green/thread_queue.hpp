@@ -1,7 +1,9 @@
 #pragma once
 
+#include <concepts>
 #include <cstddef>
 #include <deque>
+#include <iterator>
 #include <limits>
 #include <mutex>
 #include <optional>
@@ -9,8 +11,10 @@
 #include <utility>
 
 #include <green/deadline.hpp>
+#include <green/detail/gets.hpp>
 #include <green/detail/thread_gate.hpp>
 #include <green/errors.hpp>
+#include <green/operation.hpp>
 
 namespace green {
 
@@ -29,8 +33,14 @@ class ThreadQueue {
                   "an item that cannot be moved safely could be lost");
 
  public:
+    using Item = T;
+    class Getter;
+    class Putter;
+    class Ready;
+
+    /// Throws UsageError when `capacity` is 0.
     explicit ThreadQueue(std::size_t capacity)
-        : room_{mutex_, permits(capacity), "a queue's put"} {}
+        : capacity_{capacity}, room_{mutex_, permits(capacity), "a queue's put"} {}
     ThreadQueue(const ThreadQueue&) = delete;
     ThreadQueue& operator=(const ThreadQueue&) = delete;
 
@@ -42,7 +52,8 @@ class ThreadQueue {
         append(std::move(item));
         return true;
     }
-    bool put(const T& item, Deadline deadline = Deadline::never()) {
+    bool put(const T& item,
+             Deadline deadline = Deadline::never()) requires std::copy_constructible<T> {
         return put(T(item), deadline);
     }
     /// Appends the item if there is room. Never switches; safe in hub callbacks. Throws Closed.
@@ -71,6 +82,18 @@ class ThreadQueue {
         return pop();
     }
 
+    /// The oldest item; nothing once `deadline` has passed, or it is closed and empty. Switches,
+    /// unless there is one.
+    std::optional<T> next(Deadline deadline = Deadline::never()) {
+        std::unique_lock lock{mutex_};
+        if (!filled_.pass(lock, deadline) || items_.empty()) return std::nullopt;
+        return pop();
+    }
+    /// `for (auto item : queue)`: until it is closed and empty. Switches at each step, unless there
+    /// is an item.
+    [[nodiscard]] auto begin() { return detail::ItemIterator<ThreadQueue, T>{*this}; }
+    [[nodiscard]] std::default_sentinel_t end() const noexcept { return {}; }
+
     /// Refuses further puts and wakes all who wait: putters get Closed at once, getters what is
     /// left, then Closed.
     void close() noexcept {
@@ -84,6 +107,8 @@ class ThreadQueue {
         return items_.size();
     }
     [[nodiscard]] bool empty() const noexcept { return size() == 0; }
+    [[nodiscard]] bool full() const noexcept { return size() >= capacity_; }
+    [[nodiscard]] std::size_t capacity() const noexcept { return capacity_; }
     [[nodiscard]] bool closed() const noexcept {
         const std::lock_guard lock{mutex_};
         return filled_.is_open();
@@ -131,9 +156,54 @@ class ThreadQueue {
     }
 
     mutable std::mutex mutex_;
+    std::size_t capacity_;
     detail::ThreadGate room_;
     detail::ThreadGate filled_{mutex_, 0, "a queue's get"};
     std::deque<T> items_;
+};
+
+/// Waits for an item of its own: what select() waits by.
+template <class T>
+class ThreadQueue<T>::Getter final : public detail::ThreadGate::Node {
+ public:
+    explicit Getter(ThreadQueue& queue) noexcept : Node{queue.filled_}, queue_{&queue} {}
+    [[nodiscard]] detail::WaitNode& node() noexcept { return *this; }
+    /// The item. Once, when it has fired, before anything else waits. Throws Closed when it fired
+    /// because the queue has ended.
+    [[nodiscard]] T take() {
+        const std::lock_guard lock{queue_->mutex_};
+        return std::move(*queue_->pop());
+    }
+
+ private:
+    ThreadQueue* queue_;
+};
+
+/// Waits for room for an item, which stays with the caller until take(): what select() waits by.
+template <class T>
+class ThreadQueue<T>::Putter final : public detail::ThreadGate::Node {
+ public:
+    Putter(ThreadQueue& queue, T& item) noexcept
+        : Node{queue.room_}, queue_{&queue}, item_{&item} {}
+    [[nodiscard]] detail::WaitNode& node() noexcept { return *this; }
+    /// Moves the item into the queue. Once, when it has fired, before anything else waits. Throws
+    /// Closed when the queue was closed, and std::bad_alloc; the item was not moved then.
+    void take() {
+        const std::lock_guard lock{queue_->mutex_};
+        queue_->append(std::move(*item_));
+    }
+
+ private:
+    ThreadQueue* queue_;
+    T* item_;
+};
+
+/// Waits until there is an item, or the queue has ended, and takes nothing: somebody else may be
+/// quicker.
+template <class T>
+class ThreadQueue<T>::Ready final : public detail::ThreadGate::Node {
+ public:
+    explicit Ready(ThreadQueue& queue) noexcept : Node{queue.filled_, Wants::look} {}
 };
 
 }  // namespace green

@@ -36,9 +36,10 @@ struct ThreadGate::ThreadWaiter final : Waiter {
 
 bool ThreadGate::Node::arm() {
     const std::lock_guard lock{*gate_->mutex_};
-    if (gate_->try_pass()) return true;
+    const bool looks = wants_ == Wants::look;
+    if (looks ? gate_->open_ || gate_->permits_ > 0 : gate_->try_pass()) return true;
     waiter_ = std::make_shared<HubWaiter>(*this);
-    gate_->waiters_.push_back(*waiter_);
+    (looks ? gate_->lookers_ : gate_->waiters_).push_back(*waiter_);
     return false;
 }
 
@@ -78,8 +79,8 @@ bool ThreadGate::pass(std::unique_lock<std::mutex>& lock, Deadline deadline) {
     return me.granted.wait_until(lock, deadline.when(), granted);  // leaves the list with `me`
 }
 
-bool ThreadGate::grant(Grant grant) noexcept {
-    Waiter& first = waiters_.front();
+bool ThreadGate::grant(IntrusiveList<Waiter>& waiters, Grant grant) noexcept {
+    Waiter& first = waiters.front();
     first.unlink();
     first.grant = grant;
     return first.wake();
@@ -88,13 +89,16 @@ bool ThreadGate::grant(Grant grant) noexcept {
 void ThreadGate::admit(std::ptrdiff_t permits) noexcept {
     permits_ += permits;
     while (permits_ > 0 && !waiters_.empty()) {
-        if (grant(Grant::permit)) --permits_;
+        if (grant(waiters_, Grant::permit)) --permits_;
     }
+    while (permits_ > 0 && !lookers_.empty()) (void)grant(lookers_, Grant::open);
 }
 
 void ThreadGate::open() noexcept {
     open_ = true;
-    while (!waiters_.empty()) (void)grant(Grant::open);
+    for (IntrusiveList<Waiter>* waiters : {&waiters_, &lookers_}) {
+        while (!waiters->empty()) (void)grant(*waiters, Grant::open);
+    }
 }
 
 }  // namespace green::detail

@@ -7,7 +7,9 @@
 //      to a greenlet, nobody else can take it.
 //  G3  Who leaves instead of passing, by an interrupt or a deadline, or because another node of the
 //      same wait was first, gives the permit to the next one.
-//  G4  Hubs are told with the mutex held, about waiters that have not left: a greenlet leaves with
+//  G4  Who only looks takes no permit. It is told of one that nobody who waits takes, and of the
+//      gate's opening.
+//  G5  Hubs are told with the mutex held, about waiters that have not left: a greenlet leaves with
 //      the mutex held too. One that its hub could not end never leaves: its turn passes to the
 //      next.
 
@@ -54,10 +56,12 @@ class ThreadGate {
     struct ThreadWaiter;
 
  public:
-    /// One wait of a greenlet.
+    /// One wait of a greenlet, for a permit or only for the news of one.
     class Node : public WaitNode {
      public:
-        explicit Node(ThreadGate& gate) noexcept : WaitNode{Reach::outside}, gate_{&gate} {}
+        enum class Wants : bool { permit, look };
+        explicit Node(ThreadGate& gate, Wants wants = Wants::permit) noexcept
+            : WaitNode{Reach::outside}, gate_{&gate}, wants_{wants} {}
         bool arm() override;
         void disarm() noexcept override { leave(); }
         void abandon() noexcept override { leave(); }
@@ -67,6 +71,7 @@ class ThreadGate {
         void leave() noexcept;
 
         ThreadGate* gate_;
+        Wants wants_;
         std::shared_ptr<HubWaiter> waiter_;
     };
 
@@ -84,13 +89,14 @@ class ThreadGate {
     };
 
     /// To the first one. Returns false when nobody got it.
-    [[nodiscard]] bool grant(Grant grant) noexcept;
+    [[nodiscard]] static bool grant(IntrusiveList<Waiter>& waiters, Grant grant) noexcept;
 
     std::mutex* mutex_;
     std::ptrdiff_t permits_;
     const char* what_;
     bool open_ = false;
     IntrusiveList<Waiter> waiters_;
+    IntrusiveList<Waiter> lookers_;
 };
 
 }  // namespace green::detail
