@@ -167,6 +167,21 @@ TEST_CASE("thread result: the first to set it wins, and all get the same", "[cor
     });
 }
 
+TEST_CASE("thread result: of nothing but the fact", "[core][os]") {
+    run_green_for_real([] {
+        ThreadAsyncResult<void> done;
+        CHECK_FALSE(done.wait(1ms));
+        CHECK_THROWS_AS(done.get(1ms), Timeout);
+        std::thread thread{[&] { CHECK(done.set()); }};
+        done.get();
+        thread.join();
+        CHECK_FALSE(done.set());
+        ThreadAsyncResult<void> failed;
+        CHECK(failed.set_exception(std::make_exception_ptr(std::runtime_error("no"))));
+        CHECK_THROWS_WITH(failed.get(), "no");
+    });
+}
+
 TEST_CASE("thread result: it may go as soon as its waiter has it", "[core][os]") {
     run_green_for_real([] {
         for (int i = 0; i < 300; ++i) {

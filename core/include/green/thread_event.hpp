@@ -6,7 +6,9 @@
 #include <exception>
 #include <mutex>
 #include <optional>
+#include <type_traits>
 #include <utility>
+#include <variant>
 
 #include <green/deadline.hpp>
 #include <green/detail/thread_gate.hpp>
@@ -52,17 +54,18 @@ class ThreadEvent {
 
 /// A value, or an error, that comes once, from any thread to any thread. The first to set it wins.
 /// Whose wait has returned may destroy it, as with ThreadEvent.
+/// A ThreadAsyncResult<void> has only the fact that it came.
 template <class T>
 class ThreadAsyncResult {
+    using Value = std::conditional_t<std::is_void_v<T>, std::monostate, T>;
+
  public:
+    using Reference =
+        std::conditional_t<std::is_void_v<T>, void, std::add_lvalue_reference_t<const T>>;
+
     /// Returns false when it was set before. Never switches.
-    bool set(T value) {
-        const std::lock_guard lock{mutex_};
-        if (gate_.is_open()) return false;
-        value_.emplace(std::move(value));
-        gate_.open();
-        return true;
-    }
+    bool set(Value value) requires(!std::is_void_v<T>) { return emplace(std::move(value)); }
+    bool set() requires std::is_void_v<T> { return emplace({}); }
     bool set_exception(std::exception_ptr error) noexcept {
         const std::lock_guard lock{mutex_};
         if (gate_.is_open()) return false;
@@ -83,13 +86,13 @@ class ThreadAsyncResult {
     }
     /// Waits for the value, or rethrows the error, the same object each time. Switches, unless it
     /// is there.
-    const T& get() {
+    Reference get() {
         wait();
         if (error_) std::rethrow_exception(error_);
-        return *value_;
+        if constexpr (!std::is_void_v<T>) return *value_;
     }
     /// As get(); throws a Timeout of its own once `deadline` has passed.
-    const T& get(Deadline deadline) {
+    Reference get(Deadline deadline) {
         if (!wait(deadline)) throw Timeout{0};
         return get();
     }
@@ -110,9 +113,17 @@ class ThreadAsyncResult {
     };
 
  private:
+    bool emplace(Value value) {
+        const std::lock_guard lock{mutex_};
+        if (gate_.is_open()) return false;
+        value_.emplace(std::move(value));
+        gate_.open();
+        return true;
+    }
+
     mutable std::mutex mutex_;
     detail::ThreadGate gate_{mutex_, 0, "a result of another thread"};
-    std::optional<T> value_;  // these two never change once the gate is open
+    std::optional<Value> value_;  // these two never change once the gate is open
     std::exception_ptr error_;
 };
 
