@@ -276,7 +276,7 @@ bool FrameStream::put(std::span<const std::byte> payload, std::span<const int> d
     return state->leave(std::move(frame));
 }
 
-std::optional<Frame> FrameStream::get(Deadline deadline) {
+std::optional<Frame> FrameStream::next(Deadline deadline) {
     const std::shared_ptr<State> state = state_;
     if (!state->reading.acquire(deadline)) return std::nullopt;
     const Turn turn{state->reading};
@@ -292,6 +292,19 @@ std::optional<Frame> FrameStream::get(Deadline deadline) {
             throw;
         }
     }
+}
+
+Frame FrameStream::get(Deadline deadline) {
+    std::optional<Frame> frame = get_for(deadline);
+    if (!frame) throw Timeout{0};
+    return std::move(*frame);
+}
+
+std::optional<Frame> FrameStream::get_for(Deadline limit) {
+    const std::shared_ptr<State> state = state_;
+    std::optional<Frame> frame = next(limit);
+    if (!frame && state->end) throw Closed("the other end of the stream was closed");
+    return frame;
 }
 
 std::pair<FrameStream, FrameStream> frame_pair(std::size_t limit) {

@@ -79,7 +79,7 @@ void greet(Incarnation& incarnation, const Edition& edition, const WorkerConfig&
 
 void listen_to(Incarnation& incarnation, const std::function<void(Word)>& on_word) {
     bool is_known = false;
-    while (auto message = green::ipc::get<control::FromWorker>(*incarnation.channel)) {
+    while (auto message = green::ipc::next<control::FromWorker>(*incarnation.channel)) {
         const auto& word = **message;
         if (!is_known && !word.isHello())
             throw green::ProtocolError("its first message is not hello");

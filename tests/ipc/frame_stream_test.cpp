@@ -41,7 +41,7 @@ TEST_CASE("frames: arrive whole, in order, empty ones too", "[ipc][frame]") {
         for (const std::size_t size : {0u, 1u, 7u, 8u, 100'000u}) {
             const std::string sent = pattern(size, 1);
             auto writer = green::spawn([&, &stream = left] { return stream.put(bytes_of(sent)); });
-            auto frame = right.get();
+            auto frame = right.next();
             REQUIRE(frame.has_value());
             CHECK(text_of(*frame) == sent);
             CHECK(writer.get());
@@ -58,7 +58,7 @@ TEST_CASE("frames: one of ten megabytes suspends only its writer", "[ipc][frame]
         CHECK_FALSE(writer.ready());
         bool ticked = false;
         green::spawn([&] { ticked = true; });
-        auto frame = right.get();
+        auto frame = right.next();
         CHECK(ticked);
         CHECK(text_of(*frame) == sent);
         CHECK(writer.join());
@@ -71,8 +71,8 @@ TEST_CASE("frames: the end between two frames is an end, inside one it is an err
         auto [left, right] = ipc::frame_pair();
         left.put(bytes_of("last"));
         left.close();
-        CHECK(text_of(*right.get()) == "last");
-        CHECK_FALSE(right.get().has_value());
+        CHECK(text_of(*right.next()) == "last");
+        CHECK_FALSE(right.next().has_value());
         CHECK(right.at_end());
 
         for (const std::size_t cut : {1u, 15u, 16u, 17u}) {
@@ -125,14 +125,14 @@ TEST_CASE("frames: descriptors travel with their frame", "[ipc][frame]") {
                 left.put(bytes_of("with"), numbers);
                 left.put(bytes_of("without again"));
             }
-            CHECK(right.get()->descriptors.empty());
-            auto frame = right.get();
+            CHECK(right.next()->descriptors.empty());
+            auto frame = right.next();
             REQUIRE(frame->descriptors.size() == 1);
             CHECK((::fcntl(frame->descriptors[0].number(), F_GETFD) & FD_CLOEXEC) != 0);
             CHECK(::write(frame->descriptors[0].number(), "x", 1) == 1);
             char byte = 0;
             CHECK(::read(reading.number(), &byte, 1) == 1);
-            CHECK(right.get()->descriptors.empty());
+            CHECK(right.next()->descriptors.empty());
         }
         CHECK(tests::open_descriptors() == before);
     });
@@ -150,26 +150,44 @@ TEST_CASE("frames: closing wakes who waits, and what comes later says closed", "
     run_green_for_real([] {
         const tests::Errors errors;
         auto [left, right] = ipc::frame_pair();
-        auto reader = green::spawn([&stream = right] { stream.get(); });
+        auto reader = green::spawn([&stream = right] { stream.next(); });
         green::idle();
         right.close();
         CHECK_THROWS_AS(reader.get(), green::Closed);
         CHECK_THROWS_AS(right.put(bytes_of("x")), green::Closed);
+        CHECK_THROWS_AS(right.next(), green::Closed);
+    });
+}
+
+TEST_CASE("frames: get gives a frame or throws, get_for gives nothing at its limit",
+          "[ipc][frame]") {
+    run_green_for_real([] {
+        auto [left, right] = ipc::frame_pair();
+        CHECK_THROWS_AS(right.get(1ms), green::Timeout);
+        CHECK_FALSE(right.get_for(1ms));
+        left.put(bytes_of("one"));
+        left.put(bytes_of("two"));
+        CHECK(text_of(right.get()) == "one");
+        CHECK(text_of(right.get_for(1h).value()) == "two");
+        left.close();
         CHECK_THROWS_AS(right.get(), green::Closed);
+        CHECK_THROWS_AS(right.get_for(1h), green::Closed);
+        CHECK_FALSE(right.next());
+        CHECK(right.at_end());
     });
 }
 
 TEST_CASE("frames: a limit covers the whole message and keeps the stream in step", "[ipc][frame]") {
     run_green_for_real([] {
         auto [left, right] = ipc::frame_pair();
-        CHECK_FALSE(right.get(10ms).has_value());
+        CHECK_FALSE(right.next(10ms).has_value());
         CHECK_FALSE(right.at_end());
         const std::string big = pattern(4 << 20, 1);
         // Its first bytes go, so it counts as sent, and is finished behind the caller's back.
         CHECK(left.put(bytes_of(big), {}, 10ms));
         auto next = green::spawn([&stream = left] { return stream.put(bytes_of("next")); });
-        CHECK(text_of(*right.get()) == big);
-        CHECK(text_of(*right.get()) == "next");
+        CHECK(text_of(*right.next()) == big);
+        CHECK(text_of(*right.next()) == "next");
         CHECK(next.get());
     });
 }
@@ -188,8 +206,8 @@ TEST_CASE("frames: a putter killed in mid-frame, for whatever reason, leaves the
             green::idle();  // its first bytes have gone
             CHECK(putter.kill(reason));
             auto next = green::spawn([&stream = left] { return stream.put(bytes_of("next")); });
-            CHECK(text_of(*right.get()) == big);
-            CHECK(text_of(*right.get()) == "next");
+            CHECK(text_of(*right.next()) == big);
+            CHECK(text_of(*right.next()) == "next");
             CHECK(next.get());
         }
     });
@@ -206,9 +224,9 @@ TEST_CASE("frames: a deadline under which a putter left does not cut the frame i
             CHECK_THROWS_AS(left.put(bytes_of(big)), green::Timeout);
             CHECK_THROWS_AS(green::spawn([] { green::sleep(1h); }).get(), green::Timeout);
         }
-        CHECK(text_of(*right.get()) == big);
+        CHECK(text_of(*right.next()) == big);
         CHECK(left.put(bytes_of("next")));
-        CHECK(text_of(*right.get()) == "next");
+        CHECK(text_of(*right.next()) == "next");
     });
 }
 
@@ -246,7 +264,7 @@ TEST_CASE("frames: killed and timed-out putters and getters never lose step", "[
             auto getter = green::spawn([&] {
                 // The frame must not be dropped by the kill that comes after it was taken.
                 const green::Shield shield;
-                while (auto frame = in.get(0ms)) take(*frame);
+                while (auto frame = in.next(0ms)) take(*frame);
             });
             for (auto steps = random() % 4; steps > 0; --steps) green::yield();
             if (random() % 3 == 0) putter.kill_soon();
@@ -255,13 +273,13 @@ TEST_CASE("frames: killed and timed-out putters and getters never lose step", "[
             getter.join();
             auto rest = green::spawn([&] {
                 while (!putter.ready()) {
-                    if (auto frame = in.get(1ms)) take(*frame);
+                    if (auto frame = in.next(1ms)) take(*frame);
                 }
             });
             rest.join();
         }
         left.put(bytes_of(std::string(sizeof(unsigned), '\0')).first(0));
-        while (auto frame = in.get()) {
+        while (auto frame = in.next()) {
             if (frame->size == 0) break;
             take(*frame);
         }
@@ -276,12 +294,12 @@ TEST_CASE("frames: a control message comes back as it was built", "[ipc][frame]"
         auto [left, right] = ipc::frame_pair();
         ipc::put<ipc::control::FromWorker>(left,
                                            [](auto message) { message.initHello().setPid(42); });
-        const auto message = ipc::get<ipc::control::FromWorker>(right);
+        const auto message = ipc::next<ipc::control::FromWorker>(right);
         REQUIRE(message.has_value());
         CHECK((*message)->isHello());
         CHECK((*message)->getHello().getPid() == 42);
         left.put(bytes_of("not a message at all"));
-        CHECK_THROWS_AS((ipc::get<ipc::control::FromWorker>(right)), green::ProtocolError);
+        CHECK_THROWS_AS((ipc::next<ipc::control::FromWorker>(right)), green::ProtocolError);
     });
 }
 
@@ -294,7 +312,7 @@ TEST_CASE("frames: any system call may fail; nothing leaks and the other side se
                 auto [left, right] = ipc::frame_pair();
                 const int numbers[] = {STDIN_FILENO};
                 left.put(bytes_of("x"), numbers);
-                const auto frame = right.get();
+                const auto frame = right.next();
                 CHECK(text_of(*frame) == "x");
             } catch (const std::system_error& error) {
                 CHECK(error.code().value() == ENOBUFS);

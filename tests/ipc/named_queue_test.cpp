@@ -81,6 +81,7 @@ TEST_CASE("named queue: a deadline of the first who waits is none for those who 
             CHECK_THROWS_AS(consumer.get(), green::Timeout);
             CHECK_THROWS_AS(green::spawn([] { green::sleep(1h); }).get(), green::Timeout);
         }
+        CHECK_FALSE(consumer.get_for(1ms));
         auto later = green::spawn([&] { return name_of(consumer.get()); });
         tests::settle();
         put(producer, "late");
@@ -131,6 +132,7 @@ TEST_CASE("named queue: a full one makes producers wait until there is room", "[
         put(queue, "1");
         put(queue, "2");
         CHECK_THROWS_AS(queue.prepare(0, 10ms), green::Timeout);
+        CHECK_FALSE(queue.put([](Document::Builder) {}, 0, 10ms));
         std::vector<std::string> log;
         auto third = green::spawn([&] {
             put(queue, "3");
@@ -215,6 +217,7 @@ TEST_CASE("named queue: stopping ends the loops of consumers, not of producers",
         put(queue, "3");
         CHECK_FALSE(queue.next().has_value());
         CHECK_THROWS_AS(queue.get(), green::Closed);
+        CHECK_THROWS_AS(queue.get_for(1h), green::Closed);
         CHECK_FALSE(local.empty());
     });
 }

@@ -34,7 +34,7 @@ std::optional<int> control_fd() {
 }
 
 ipc::Message<control::ToWorker> next_message(ipc::FrameStream& stream) {
-    auto message = ipc::get<control::ToWorker>(stream, patience);
+    auto message = ipc::next<control::ToWorker>(stream, patience);
     if (message) return std::move(*message);
     throw ProtocolError(stream.at_end()
                             ? "the supervisor closed the control channel before it said welcome"

@@ -117,7 +117,7 @@ void Worker::Core::watch_signals() {
 
 void Worker::Core::watch_supervisor() {
     try {
-        while (auto message = ipc::get<control::ToWorker>(*around_.control)) {
+        while (auto message = ipc::next<control::ToWorker>(*around_.control)) {
             if (!(*message)->isDrain()) continue;
             const auto time = std::chrono::milliseconds((*message)->getDrain().getMilliseconds());
             start_drain("the supervisor says so",

@@ -5,7 +5,7 @@
 //  F2  Frames are all or nothing. What a killed or timed-out put() had begun to send is finished
 //  behind its back;
 //      what it had not begun is never sent. Either way the next frame starts where a frame starts.
-//  F3  A get() that is interrupted keeps what it has read for the next one.
+//  F3  A next() that is interrupted keeps what it has read for the next one.
 //  F4  A length is checked against the limit before anything is allocated for it.
 //  F5  The end between two frames is an end; the end inside one is ProtocolError.
 
@@ -59,11 +59,17 @@ class FrameStream {
     bool put(std::span<const std::byte> payload, std::span<const int> descriptors = {},
              Deadline deadline = Deadline::never());
 
-    /// Takes the next frame, waiting for it. Several getters are served in turn. Switches, unless
-    /// one is there. Returns nothing at the end of the stream. Throws ProtocolError,
-    /// std::system_error, Closed after close().
-    std::optional<Frame> get(Deadline deadline = Deadline::never());
-    /// Whether the last get() returned nothing because of its deadline, not because of the end.
+    /// The next frame; nothing once `deadline` has passed, or at the end of the stream: at_end()
+    /// tells which. Several are served in turn. Switches, unless one is there. Throws
+    /// ProtocolError, std::system_error, Closed after close().
+    std::optional<Frame> next(Deadline deadline = Deadline::never());
+    /// As next(), for where the end is an error: throws Closed there, and a Timeout of its own once
+    /// `deadline` has passed.
+    Frame get(Deadline deadline = Deadline::never());
+    /// The next frame if it comes before `limit` has passed. Throws as next(), and Closed at the
+    /// end.
+    std::optional<Frame> get_for(Deadline limit);
+    /// The stream has come to its end: nothing more will be read.
     [[nodiscard]] bool at_end() const noexcept;
 
     /// Wakes all who wait, with Closed. Silent when closed.

@@ -78,12 +78,17 @@ bool put(FrameStream& stream, Build&& build, std::span<const int> descriptors = 
     return stream.put(std::as_bytes(std::span{words.begin(), words.size()}), descriptors, deadline);
 }
 
-/// Takes the next message. As FrameStream::get(); throws ProtocolError when it is no such message.
+/// The next message. As FrameStream::next(); throws ProtocolError when it is no such message.
 template <class T>
-std::optional<Message<T>> get(FrameStream& stream, Deadline deadline = Deadline::never()) {
-    std::optional<Frame> frame = stream.get(deadline);
+std::optional<Message<T>> next(FrameStream& stream, Deadline deadline = Deadline::never()) {
+    std::optional<Frame> frame = stream.next(deadline);
     if (!frame) return std::nullopt;
     return Message<T>{std::move(*frame)};
+}
+/// As FrameStream::get(), and so on.
+template <class T>
+Message<T> get(FrameStream& stream, Deadline deadline = Deadline::never()) {
+    return Message<T>{stream.get(deadline)};
 }
 
 }  // namespace green::ipc

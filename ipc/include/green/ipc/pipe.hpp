@@ -2,10 +2,12 @@
 // Typed pipes between processes, or between greenlets: messages of a schema, whole or not at all.
 
 #include <functional>
+#include <iterator>
 #include <optional>
 #include <span>
 #include <utility>
 
+#include <green/detail/gets.hpp>
 #include <green/ipc/message.hpp>
 
 namespace green::ipc {
@@ -24,11 +26,26 @@ class PipeEnd {
     bool put(Build&& build, Deadline deadline = Deadline::never()) {
         return ipc::put<Out>(stream_, std::forward<Build>(build), {}, deadline);
     }
-    /// The next message, waiting for it. Switches, unless one is there.
-    /// Returns nothing at the end, and once `deadline` has passed; at_end() tells which.
-    std::optional<Message<In>> get(Deadline deadline = Deadline::never()) {
+    /// The next message; nothing once `deadline` has passed, or at the end: at_end() tells which.
+    /// Switches, unless one is there.
+    std::optional<Message<In>> next(Deadline deadline = Deadline::never()) {
+        return ipc::next<In>(stream_, deadline);
+    }
+    /// As next(), for where the end is an error: throws Closed there, and a Timeout of its own once
+    /// `deadline` has passed.
+    Message<In> get(Deadline deadline = Deadline::never()) {
         return ipc::get<In>(stream_, deadline);
     }
+    /// The next message if it comes before `limit` has passed. Throws Closed at the end.
+    std::optional<Message<In>> get_for(Deadline limit) {
+        std::optional<Frame> frame = stream_.get_for(limit);
+        if (!frame) return std::nullopt;
+        return Message<In>{std::move(*frame)};
+    }
+    /// `for (auto message : end)`: until the end.
+    [[nodiscard]] auto begin() { return green::detail::ItemIterator<PipeEnd, Message<In>>{*this}; }
+    [[nodiscard]] std::default_sentinel_t end() const noexcept { return {}; }
+    /// Nothing more will be read.
     [[nodiscard]] bool at_end() const noexcept { return stream_.at_end(); }
 
     /// Wakes who waits, with Closed; the other end reads the end. Silent when closed.
@@ -45,7 +62,8 @@ template <class T>
 class Reader : private PipeEnd<T, T> {
  public:
     using PipeEnd<T, T>::PipeEnd;
-    using PipeEnd<T, T>::get, PipeEnd<T, T>::at_end, PipeEnd<T, T>::close, PipeEnd<T, T>::is_open,
+    using PipeEnd<T, T>::next, PipeEnd<T, T>::get, PipeEnd<T, T>::get_for, PipeEnd<T, T>::begin,
+        PipeEnd<T, T>::end, PipeEnd<T, T>::at_end, PipeEnd<T, T>::close, PipeEnd<T, T>::is_open,
         PipeEnd<T, T>::stream;
 };
 template <class T>

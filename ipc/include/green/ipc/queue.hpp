@@ -122,10 +122,13 @@ class Queue {
         if (!draft) throw Timeout{0};
         return Draft<T>{std::move(*draft)};
     }
-    /// Builds a message by `build(T::Builder)` and puts it.
+    /// Builds a message by `build(T::Builder)` and puts it. Switches while the queue is full.
+    /// Returns false once `deadline` has passed.
     template <class Build>
     bool put(Build&& build, std::size_t bytes = 0, Deadline deadline = Deadline::never()) {
-        Draft<T> draft = prepare(bytes, deadline);
+        std::optional<RawDraft> room = raw_.prepare(with_overhead(bytes), deadline);
+        if (!room) return false;
+        Draft<T> draft{std::move(*room)};
         std::forward<Build>(build)(*draft);
         return draft.put(deadline);
     }
@@ -140,10 +143,16 @@ class Queue {
     /// As next(), for where the end is an error: throws Closed when the queue was stopped, a
     /// Timeout of its own once `deadline` has passed.
     Lease<T> get(Deadline deadline = Deadline::never()) {
-        std::optional<Lease<T>> lease = next(deadline);
-        if (lease) return std::move(*lease);
-        if (raw_.stopped()) throw Closed("queue " + raw_.name() + " was stopped");
-        throw Timeout{0};
+        std::optional<Lease<T>> lease = get_for(deadline);
+        if (!lease) throw Timeout{0};
+        return std::move(*lease);
+    }
+    /// The next message if there is one before `limit` has passed. Throws Closed when the queue was
+    /// stopped.
+    std::optional<Lease<T>> get_for(Deadline limit) {
+        std::optional<Lease<T>> lease = next(limit);
+        if (!lease && raw_.stopped()) throw Closed("queue " + raw_.name() + " was stopped");
+        return lease;
     }
     void stop() noexcept { raw_.stop(); }
     [[nodiscard]] RawQueue& raw() noexcept { return raw_; }
