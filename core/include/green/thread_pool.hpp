@@ -63,7 +63,14 @@ class ThreadPool {
     /// Throws Closed, and std::system_error when not even one thread can be had.
     template <detail::ThreadFunction Function>
     auto spawn(Function&& function) {
-        enter();
+        (void)enter(Deadline::never());
+        return admitted(std::forward<Function>(function));
+    }
+    /// The same, when there is room before `deadline` passes. Switches, unless there is.
+    template <detail::ThreadFunction Function>
+    auto spawn_for(Deadline deadline, Function&& function)
+        -> std::optional<ThreadTask<detail::ThreadValue<Function>>> {
+        if (!enter(deadline)) return std::nullopt;
         return admitted(std::forward<Function>(function));
     }
     /// The same, or nothing when the pool is full. Never switches; safe in hub callbacks.
@@ -110,7 +117,9 @@ class ThreadPool {
     explicit ThreadPool(std::shared_ptr<detail::ThreadCrew> crew) noexcept;
 
  private:
-    void enter();
+    static constexpr std::size_t automatic = std::numeric_limits<std::size_t>::max();
+
+    [[nodiscard]] bool enter(Deadline deadline);
     [[nodiscard]] bool try_enter();
     void leave() noexcept;
     void submit(std::shared_ptr<detail::ThreadJob> job);

@@ -85,16 +85,18 @@ void ThreadCrew::accept() noexcept {
     if (accepted_++ == 0) nothing_left_.shut();
 }
 
-void ThreadCrew::enter() {
+bool ThreadCrew::enter(Deadline deadline) {
     std::unique_lock lock{mutex_};
     check_open();
     if (place.crew == this) {
         room_.admit(-1);
-    } else {
-        (void)room_.pass(lock, Deadline::never());
+    } else if (room_.pass(lock, deadline)) {
         check_open();
+    } else {
+        return false;
     }
     accept();
+    return true;
 }
 
 bool ThreadCrew::try_enter() {

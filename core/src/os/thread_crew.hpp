@@ -42,7 +42,7 @@ class ThreadCrew {
     ThreadCrew(const ThreadCrew&) = delete;
     ThreadCrew& operator=(const ThreadCrew&) = delete;
 
-    void enter();
+    [[nodiscard]] bool enter(Deadline deadline);
     [[nodiscard]] bool try_enter();
     void leave() noexcept;
     void submit(Job job);

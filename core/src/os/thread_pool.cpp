@@ -17,9 +17,9 @@ ThreadPool::ThreadPool(std::size_t max_threads, std::string name)
     : ThreadPool{ThreadPoolOptions{.max_threads = max_threads, .name = std::move(name)}} {}
 ThreadPool::~ThreadPool() { crew_->end(); }
 
-void ThreadPool::enter() {
+bool ThreadPool::enter(Deadline deadline) {
     const auto crew = crew_;  // the pool may go while we wait
-    crew->enter();
+    return crew->enter(deadline);
 }
 bool ThreadPool::try_enter() { return crew_->try_enter(); }
 void ThreadPool::leave() noexcept { crew_->leave(); }
