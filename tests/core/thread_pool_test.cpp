@@ -1,12 +1,15 @@
 #include <algorithm>
+#include <array>
 #include <atomic>
 #include <cerrno>
 #include <csignal>
 #include <memory>
 #include <numeric>
+#include <ranges>
 #include <stdexcept>
 #include <stop_token>
 #include <thread>
+#include <utility>
 #include <vector>
 
 #include <catch2/catch.hpp>
@@ -420,6 +423,169 @@ TEST_CASE("thread pool: with one thread instead of two it only takes longer", "[
         CHECK(pool.size() == 1);
         gate.open.release();
         CHECK(second->get() == 2);
+    });
+}
+
+TEST_CASE("thread pool: spawn_for gives nothing when there is no room in time", "[core][os]") {
+    run_green_for_real([] {
+        ThreadPool pool{ThreadPoolOptions{.max_threads = 1, .max_queue = 0}};
+        Gate gate;
+        auto task = pool.spawn_for(1h, [&gate] {
+            gate.pass();
+            return 1;
+        });
+        REQUIRE(task);
+        gate.entered.acquire();
+        CHECK_FALSE(pool.spawn_for(1ms, [] {}));
+        CHECK_FALSE(pool.spawn_for(Deadline::passed(), [] {}));
+        CHECK(pool.waiting() == 0);
+        auto later = spawn([&] { return pool.spawn_for(1h, [] { return 2; })->get(); });
+        tests::settle();
+        CHECK(pool.waiting() == 1);
+        gate.open.release();
+        CHECK(task->get() == 1);
+        CHECK(later.get() == 2);
+        pool.close();
+        CHECK_THROWS_AS(pool.spawn_for(1ms, [] {}), Closed);
+    });
+}
+
+TEST_CASE("thread pool: a map calls the function in threads and keeps the order of the input",
+          "[core][os]") {
+    run_green_for_real([] {
+        ThreadPool pool{3};
+        std::vector<int> input(100);
+        std::iota(input.begin(), input.end(), 0);
+        const auto me = std::this_thread::get_id();
+        const auto square = [me](int item) {
+            return std::this_thread::get_id() == me ? -1 : item * item;
+        };
+        const std::vector<int> squares = pool.map(square, input);
+        REQUIRE(squares.size() == 100);
+        for (int i = 0; i < 100; ++i) CHECK(squares[static_cast<std::size_t>(i)] == i * i);
+        std::atomic<int> sum{0};
+        pool.map([&sum](int item) { sum += item; }, input);
+        CHECK(sum == 4950);
+        CHECK(pool.map(square, std::vector<int>{}).empty());
+
+        int next = 0;
+        for (const int value : pool.imap(square, input)) {
+            CHECK(value == next * next);
+            ++next;
+        }
+        CHECK(next == 100);
+        std::vector<int> unordered;
+        for (const int value : pool.imap_unordered(square, input)) unordered.push_back(value);
+        std::sort(unordered.begin(), unordered.end());
+        CHECK(unordered == squares);
+        CHECK_THROWS_AS(pool.imap(square, input, 0), UsageError);
+        CHECK(hub_figures().greenlets == 0);
+    });
+}
+
+TEST_CASE("thread pool: a map keeps all threads busy, and a lazy one begins no more than it may",
+          "[core][os]") {
+    run_green_for_real([] {
+        ThreadPool pool{2};
+        std::array<Gate, 2> gates;
+        auto both = spawn([&] {
+            pool.map([&gates](std::size_t which) { gates.at(which).pass(); },
+                     std::vector<std::size_t>{0, 1});
+        });
+        tests::settle();
+        for (Gate& gate : gates) gate.entered.acquire();  // both are in there at the same time
+        for (Gate& gate : gates) gate.open.release();
+        both.join();
+
+        int read = 0;
+        auto input = std::views::iota(0, 100) | std::views::transform([&read](int i) {
+                         ++read;
+                         return i;
+                     });
+        auto results = pool.imap([](int item) { return item; }, input, 3);
+        CHECK(results.next() == 0);
+        green::wait({results});
+        for (int i = 0; i < 100; ++i) tests::settle();
+        CHECK(read <= 5);
+        CHECK(results.next() == 1);
+    });
+}
+
+TEST_CASE("thread pool: the first error of a map is thrown, and asks the other calls to stop",
+          "[core][os]") {
+    run_green_for_real([] {
+        const tests::Errors errors;
+        ThreadPool pool{2};
+        std::atomic<bool> asked{false};
+        const auto fail_for_2 = [&asked](int item, std::stop_token stop) {
+            if (item == 2) throw std::runtime_error("two");
+            while (!stop.stop_requested()) std::this_thread::yield();
+            asked = true;
+            return item;
+        };
+        CHECK_THROWS_WITH(pool.map(fail_for_2, std::vector{1, 2, 3, 4}), "two");
+        pool.join();
+        CHECK(asked);
+
+        const auto fail_for_odd = [](int item) {
+            if (item % 2 == 1) throw std::runtime_error("odd");
+            return item;
+        };
+        auto results = pool.imap(fail_for_odd, std::vector{0, 1, 2});
+        CHECK(results.next() == 0);
+        CHECK_THROWS_WITH(results.next(), "odd");
+        CHECK(results.next() == 2);
+        CHECK_FALSE(results.next());
+
+        auto killed = spawn([&] { pool.map(fail_for_2, std::vector{1, 3}); });
+        tests::settle();
+        CHECK(killed.kill());
+        pool.join();
+        CHECK(hub_figures().greenlets == 0);
+    });
+}
+
+TEST_CASE("thread pool: what a dropped map has begun keeps its function and its element",
+          "[core][os]") {
+    run_green_for_real([] {
+        ThreadPool pool{1};
+        Gate gate;
+        std::atomic<int> seen{0};
+        {
+            auto function = [&gate, &seen,
+                             by = std::make_shared<int>(10)](const std::shared_ptr<int>& item) {
+                gate.pass();
+                seen = *item * *by;
+            };
+            std::vector<std::shared_ptr<int>> input{std::make_shared<int>(7)};
+            auto results = pool.imap(std::move(function), std::move(input));
+            tests::settle();
+            gate.entered.acquire();
+        }
+        CHECK(hub_figures().greenlets == 0);
+        gate.open.release();
+        pool.join();
+        CHECK(seen == 70);
+    });
+}
+
+TEST_CASE("thread pool: a map in one of its own threads runs there", "[core][os]") {
+    run_green_for_real([] {
+        ThreadPool pool{1};
+        const auto inside = pool.apply([&pool] {
+            return pool.map(
+                [](int item) {
+                    return std::pair{item, std::this_thread::get_id()};
+                },
+                std::vector{1, 2});
+        });
+        REQUIRE(inside.size() == 2);
+        CHECK(inside[1].first == 2);
+        CHECK(inside[0].second == inside[1].second);
+        CHECK(inside[0].second != std::this_thread::get_id());
+        pool.apply([&pool] {
+            CHECK_THROWS_AS(pool.imap([](int item) { return item; }, std::vector{1}), UsageError);
+        });
     });
 }
 

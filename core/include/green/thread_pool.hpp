@@ -1,15 +1,19 @@
 #pragma once
 // Native threads for calls that block: files, databases, foreign libraries.
 
+#include <concepts>
 #include <cstddef>
+#include <limits>
 #include <memory>
 #include <optional>
+#include <ranges>
 #include <stop_token>
 #include <string>
 #include <type_traits>
 #include <utility>
 
 #include <green/deadline.hpp>
+#include <green/detail/map_feed.hpp>
 #include <green/detail/thread_job.hpp>
 #include <green/thread_task.hpp>
 
@@ -17,7 +21,18 @@ namespace green {
 
 namespace detail {
 class ThreadCrew;
-}
+
+/// As several threads call it at the same time.
+template <class Function>
+using SharedFunction = std::add_lvalue_reference_t<const std::decay_t<Function>>;
+template <class Function, class Element>
+concept ThreadCallable = std::invocable<SharedFunction<Function>, Element> ||
+    std::invocable<SharedFunction<Function>, Element, std::stop_token>;
+/// Threads can call the function with the elements of the range.
+template <class Function, class Range>
+concept ThreadMapsOver =
+    std::ranges::input_range<Range> && ThreadCallable<Function, std::ranges::range_value_t<Range>>;
+}  // namespace detail
 
 struct ThreadPoolOptions {
     std::size_t max_threads = 10;
@@ -92,6 +107,37 @@ class ThreadPool {
         return spawn(std::forward<Function>(function)).take();
     }
 
+    /// Calls the function for each element, each call in a thread; gives the values in the order of
+    /// the input, or nothing when there are none. Switches.
+    /// All threads call the same function object, which is constant to them; it may take a
+    /// std::stop_token behind the element. The first error in time, of a call or of the input, is
+    /// thrown, and so is an interrupt of the caller: calls that have begun are asked to stop and
+    /// not waited for, the others are dropped. In one of the pool's own threads it calls the
+    /// function there, one element after the other.
+    template <class Function, class Range>
+    requires detail::ThreadMapsOver<Function, Range>
+    auto map(Function&& function, Range&& range);
+    /// Calls the function for each element as map() does, but lazily: the results can be read while
+    /// input is still to come, in the order of the input. Never switches; a greenlet of its own
+    /// reads the input. A range given as an lvalue is borrowed until then, and the pool must
+    /// outlive the stream.
+    /// At most `maxsize` elements are begun and not read; without it, twice as many as there may be
+    /// threads. Throws UsageError when it is 0, and in a thread that has no greenlets.
+    template <class Function, class Range>
+    requires detail::ThreadMapsOver<Function, Range>
+    [[nodiscard]] auto imap(Function&& function, Range&& range, std::size_t maxsize = automatic) {
+        return lazy_map(detail::MapOrder::input, std::forward<Function>(function),
+                        std::forward<Range>(range), maxsize);
+    }
+    /// The same, with the results in the order of completion.
+    template <class Function, class Range>
+    requires detail::ThreadMapsOver<Function, Range>
+    [[nodiscard]] auto imap_unordered(Function&& function, Range&& range,
+                                      std::size_t maxsize = automatic) {
+        return lazy_map(detail::MapOrder::completion, std::forward<Function>(function),
+                        std::forward<Range>(range), maxsize);
+    }
+
     /// More threads let in who waits for room; fewer let threads end when they have done what they
     /// do. Throws UsageError for 0.
     void set_max_threads(std::size_t threads);
@@ -141,6 +187,12 @@ class ThreadPool {
         }
     }
 
+    /// What a greenlet of a map does: calls the function in a thread, and waits for it.
+    template <class Element, class Function>
+    auto in_thread(Function&& function);
+    template <class Function, class Range>
+    auto lazy_map(detail::MapOrder order, Function&& function, Range&& range, std::size_t maxsize);
+
     std::shared_ptr<detail::ThreadCrew> crew_;
 };
 
@@ -149,3 +201,5 @@ class ThreadPool {
 ThreadPool& threads();
 
 }  // namespace green
+
+#include <green/detail/thread_map.hpp>
