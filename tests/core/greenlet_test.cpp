@@ -154,6 +154,33 @@ TEST_CASE("greenlet: a kill with a reason of one's own makes that its failure",
     });
 }
 
+TEST_CASE("greenlet: killall with a reason of one's own makes that the failure of each",
+          "[core][greenlet]") {
+    run_green([] {
+        const tests::Errors errors;
+        const auto reason = std::make_exception_ptr(std::runtime_error("enough"));
+        auto sleeps = green::spawn([] { green::sleep(1h); });
+        auto survives = green::spawn([] {
+            try {
+                green::sleep(1h);
+            } catch (const std::runtime_error&) {
+                green::sleep(1h);
+            }
+        });
+        green::yield();
+        auto never_ran = green::spawn([] { return 1; });
+        const auto left = green::killall({sleeps, survives, never_ran}, reason, 10ms);
+        CHECK(left == std::vector<green::AnyGreenlet>{survives});
+        CHECK_THROWS_WITH(sleeps.get(), "enough");
+        CHECK_THROWS_WITH(never_ran.get(), "enough");
+        CHECK(green::killall({survives}, nullptr).empty());
+        CHECK(survives.outcome() == green::Outcome::exited);
+
+        auto suicide = green::spawn([&] { green::killall({green::current()}, reason); });
+        CHECK_THROWS_WITH(suicide.get(), "enough");
+    });
+}
+
 TEST_CASE("greenlet: a kill appears in the sleep that is over at the same time",
           "[core][greenlet]") {
     run_green([] {

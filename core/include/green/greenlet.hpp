@@ -2,6 +2,7 @@
 // Greenlets: functions that run beside each other on one thread and switch only where they wait.
 
 #include <concepts>
+#include <exception>
 #include <functional>
 #include <initializer_list>
 #include <limits>
@@ -263,12 +264,21 @@ inline std::vector<AnyGreenlet> joinall(std::initializer_list<AnyGreenlet> green
 }
 
 /// Kills all, then waits for them. Returns the survivors once `deadline` has passed. Switches.
-/// The current greenlet, if it is among them, is killed last.
-std::vector<AnyGreenlet> killall(std::span<const AnyGreenlet> greenlets,
+/// The current greenlet, if it is among them, is killed last. `reason` is as that of kill().
+std::vector<AnyGreenlet> killall(std::span<const AnyGreenlet> greenlets, std::exception_ptr reason,
                                  Deadline deadline = Deadline::never());
+inline std::vector<AnyGreenlet> killall(std::span<const AnyGreenlet> greenlets,
+                                        Deadline deadline = Deadline::never()) {
+    return killall(greenlets, nullptr, deadline);
+}
+inline std::vector<AnyGreenlet> killall(std::initializer_list<AnyGreenlet> greenlets,
+                                        std::exception_ptr reason,
+                                        Deadline deadline = Deadline::never()) {
+    return killall(std::span{greenlets.begin(), greenlets.size()}, std::move(reason), deadline);
+}
 inline std::vector<AnyGreenlet> killall(std::initializer_list<AnyGreenlet> greenlets,
                                         Deadline deadline = Deadline::never()) {
-    return killall(std::span{greenlets.begin(), greenlets.size()}, deadline);
+    return killall(greenlets, nullptr, deadline);
 }
 
 /// A stretch in which nobody may switch: a waiting call inside throws BlockingInHub. Nests. In a

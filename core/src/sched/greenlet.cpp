@@ -70,7 +70,7 @@ void yield() { detail::Hub::current().yield(); }
 
 namespace {
 
-void sleep_to(Deadline deadline) {
+void sleep_to(Deadline deadline, TimerOptions options) {
     if (deadline == Deadline::passed()) {
         yield();
         return;
@@ -113,17 +113,18 @@ std::vector<AnyGreenlet> joinall(std::span<const AnyGreenlet> greenlets, JoinOpt
     return ended;
 }
 
-std::vector<AnyGreenlet> killall(std::span<const AnyGreenlet> greenlets, Deadline deadline) {
+std::vector<AnyGreenlet> killall(std::span<const AnyGreenlet> greenlets, std::exception_ptr reason,
+                                 Deadline deadline) {
     const AnyGreenlet me = current();
     bool me_too = false;
     for (const AnyGreenlet& greenlet : greenlets) {
         if (greenlet == me) {
             me_too = true;
         } else {
-            greenlet.kill_soon();
+            greenlet.kill_soon(reason);
         }
     }
-    if (me_too) me.kill_soon();  // the last, since it throws here
+    if (me_too) me.kill_soon(reason);  // the last, since it throws here
     std::vector<AnyGreenlet> survivors;
     for (const AnyGreenlet& greenlet : greenlets) {
         if (greenlet == me || !greenlet.join(deadline)) survivors.push_back(greenlet);
