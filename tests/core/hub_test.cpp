@@ -1,9 +1,11 @@
 #include <algorithm>
 #include <atomic>
+#include <exception>
 #include <memory>
 #include <mutex>
 #include <optional>
 #include <random>
+#include <stdexcept>
 #include <string>
 #include <thread>
 #include <vector>
@@ -14,7 +16,9 @@
 #include <green/event.hpp>
 #include <green/greenlet.hpp>
 #include <green/hub.hpp>
+#include <green/select.hpp>
 #include <green/timeout.hpp>
+#include <green/wait.hpp>
 #include <green/watcher.hpp>
 
 #include "loop/ev_reactor.hpp"
@@ -502,6 +506,85 @@ TEST_CASE("hub: join waits for what was posted and for watchers, not for its own
         CHECK(green::now() - begin == 3ms);
         CHECK(green::hub_figures().timers == 0);
     });
+}
+
+TEST_CASE("hub: a sleep, a time and a scope without ref do not keep it alive", "[core][hub]") {
+    run_green([] {
+        const green::TimePoint begin = green::now();
+        auto sleeper = green::spawn([] { green::sleep(1h, {.ref = false}); });
+        auto until = green::spawn([&] { green::sleep_until(begin + 1h, {.ref = false}); });
+        auto waiter = green::spawn([] { green::select(green::after(1h, {.ref = false})); });
+        green::Event never;
+        auto limited = green::spawn([&] {
+            const green::TimeoutScope scope{1h, {.ref = false}};
+            never.wait();
+        });
+        auto own_error = green::spawn([&] {
+            const green::TimeoutScope scope{
+                1h, std::make_exception_ptr(std::runtime_error("late")), {.ref = false}};
+            never.wait();
+        });
+        CHECK(green::hub_join());
+        CHECK(green::now() == begin);
+        CHECK_THROWS_AS(never.wait(), green::LoopExit);
+        CHECK_THROWS_AS(green::sleep(1h, {.ref = false}), green::LoopExit);
+        CHECK(green::hub_figures().timers == 5);
+        // Where something else does, they go on.
+        const tests::Errors errors;
+        green::sleep(1h);
+        CHECK(sleeper.ready());
+        CHECK(until.ready());
+        CHECK(waiter.ready());
+        CHECK_THROWS_AS(limited.get(), green::Timeout);
+        CHECK_THROWS_WITH(own_error.get(), "late");
+    });
+}
+
+TEST_CASE("hub: its figures say how long what is ready waits for its turn", "[core][hub]") {
+    run_green([](tests::VirtualReactor& world) {
+        green::sleep(1ms);
+        CHECK(green::hub_figures().longest_lag == 0ms);
+        const auto compute = [&world](green::Duration how_long) {
+            green::sleep(1ms);
+            world.advance(how_long);  // without giving way
+        };
+        auto first = green::spawn(compute, 30ms);
+        auto second = green::spawn(compute, 12ms);
+        green::joinall({first, second});
+        green::sleep(1ms);
+        CHECK(green::hub_figures().longest_lag == 42ms);
+        green::spawn(compute, 5ms).join();
+        green::sleep(1ms);
+        CHECK(green::hub_figures().lag == 5ms);
+        green::sleep(1ms);
+        CHECK(green::hub_figures().lag == 0ms);
+        CHECK(green::hub_figures().longest_lag == 42ms);
+        // Time in which nobody is ready is none.
+        green::sleep(1h);
+        green::yield();
+        CHECK(green::hub_figures().longest_lag == 42ms);
+    });
+}
+
+TEST_CASE("hub: who waits longer than a turn lasts is seen at full length", "[core][hub]") {
+    green::detail::HubConfig config;
+    config.budget_switches = 2;
+    tests::run_green(
+        [](tests::VirtualReactor& world) {
+            std::vector<green::AnyGreenlet> crowd;
+            for (int i = 0; i < 10; ++i) {
+                crowd.push_back(green::spawn([&world] {
+                    for (int step = 0; step < 3; ++step) {
+                        green::yield();
+                        world.advance(1ms);
+                    }
+                }));
+            }
+            green::joinall(crowd);
+            CHECK(green::hub_figures().longest_lag >= 9ms);
+            CHECK(green::hub_figures().longest_lag <= 11ms);
+        },
+        config);
 }
 
 TEST_CASE("hub: join is for main, and can be interrupted", "[core][hub]") {

@@ -70,4 +70,9 @@ class Deadline {
     TimePoint when_;
 };
 
+/// What waits for time besides says when: sleep(1h, {.ref = false}).
+struct TimerOptions {
+    bool ref = true;  // keeps the hub alive; false: a hub with nothing else to wait for has ended
+};
+
 }  // namespace green

@@ -230,9 +230,9 @@ requires std::invocable<std::decay_t<Function>, std::decay_t<Arguments>...>
 /// Goes to the end of the ready ring. Switches.
 void yield();
 /// Sleeps for a time, measured from now; zero or less is yield(). Switches.
-void sleep(Duration duration);
+void sleep(Duration duration, TimerOptions options = {});
 /// Sleeps until a moment of green::now()'s clock; yield() when it has passed. Switches.
-void sleep_until(TimePoint when);
+void sleep_until(TimePoint when, TimerOptions options = {});
 /// Sleeps until nothing else is ready to run. Switches.
 void idle();
 

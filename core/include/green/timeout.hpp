@@ -26,9 +26,9 @@ struct Task;
 class TimeoutScope {
  public:
     /// With Deadline::never() it costs no timer.
-    explicit TimeoutScope(Deadline deadline);
+    explicit TimeoutScope(Deadline deadline, TimerOptions options = {});
     /// Throws this instead of a Timeout.
-    TimeoutScope(Deadline deadline, std::exception_ptr instead);
+    TimeoutScope(Deadline deadline, std::exception_ptr instead, TimerOptions options = {});
     TimeoutScope(const TimeoutScope&) = delete;
     TimeoutScope& operator=(const TimeoutScope&) = delete;
     ~TimeoutScope();

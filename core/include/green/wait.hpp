@@ -20,8 +20,8 @@
 
 namespace green {
 
-/// Greenlets, events, results, semaphores, queues, groups, threads' tasks, watchers, after(),
-/// readable(), writable().
+/// Greenlets, events, results, semaphores, latches, barriers, queues, results of lazy maps, groups,
+/// threads' tasks and queues, signals, processes, watchers, after(), readable(), writable().
 template <class W>
 concept Waitable = detail::HasReady<W>;
 
@@ -31,7 +31,10 @@ class After {
     class Ready final : public detail::WaitNode {
      public:
         explicit Ready(const After& after) noexcept
-            : WaitNode{detail::Reach::outside}, deadline_{after.deadline_} {}
+            : WaitNode{after.ref_ ? detail::Reach::outside : detail::Reach::background},
+              deadline_{after.deadline_} {
+            timer_.keeps_alive = after.ref_;
+        }
         ~Ready() override { disarm(); }
         bool arm() override;
         void disarm() noexcept override { detail::cancel_timer(timer_); }
@@ -45,12 +48,16 @@ class After {
         NodeTimer timer_;
     };
 
-    explicit After(Deadline deadline) noexcept : deadline_{deadline} {}
+    explicit After(Deadline deadline, TimerOptions options = {}) noexcept
+        : deadline_{deadline}, ref_{options.ref} {}
 
  private:
     Deadline deadline_;
+    bool ref_;
 };
-[[nodiscard]] inline After after(Deadline deadline) noexcept { return After{deadline}; }
+[[nodiscard]] inline After after(Deadline deadline, TimerOptions options = {}) noexcept {
+    return After{deadline, options};
+}
 
 /// A waitable object of whatever type, borrowed.
 class AnyWaitable {

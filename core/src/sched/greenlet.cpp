@@ -75,9 +75,9 @@ void sleep_to(Deadline deadline, TimerOptions options) {
         yield();
         return;
     }
-    if (deadline.is_never()) {  // only an interrupt ends it
-        After::Ready node{After{deadline}};
-        detail::park(node, deadline);
+    if (deadline.is_never() || !options.ref) {
+        After::Ready node{After{deadline, options}};
+        detail::park(node, Deadline::never());
     } else {
         detail::Hub::current().sleep_until(deadline.when());
     }
@@ -85,10 +85,10 @@ void sleep_to(Deadline deadline, TimerOptions options) {
 
 }  // namespace
 
-void sleep(Duration duration) { sleep_to(duration); }
-void sleep_until(TimePoint when) {
+void sleep(Duration duration, TimerOptions options) { sleep_to(duration, options); }
+void sleep_until(TimePoint when, TimerOptions options) {
     const Deadline deadline = Deadline::at(when);
-    sleep_to(deadline.has_passed() ? Deadline::passed() : deadline);
+    sleep_to(deadline.has_passed() ? Deadline::passed() : deadline, options);
 }
 
 void idle() { detail::Hub::current().wait_idle(); }

@@ -115,13 +115,15 @@ std::size_t Hub::end_all(Deadline limit) noexcept {
 
 }  // namespace detail
 
-TimeoutScope::TimeoutScope(Deadline deadline)
+TimeoutScope::TimeoutScope(Deadline deadline, TimerOptions options)
     : identity_{detail::next_identity()}, task_{&detail::current_task()}, outer_{task_->timeouts} {
+    timer_.keeps_alive = options.ref;
     start(deadline);
     task_->timeouts = this;
 }
 
-TimeoutScope::TimeoutScope(Deadline deadline, std::exception_ptr instead) : TimeoutScope{deadline} {
+TimeoutScope::TimeoutScope(Deadline deadline, std::exception_ptr instead, TimerOptions options)
+    : TimeoutScope{deadline, options} {
     instead_ = std::move(instead);
 }
 
