@@ -3,14 +3,18 @@
 #include <algorithm>
 #include <memory>
 #include <stdexcept>
+#include <string>
 #include <vector>
 
 #include <catch2/catch.hpp>
 
 #include <green/basic_greenlet.hpp>
+#include <green/event.hpp>
 #include <green/greenlet.hpp>
 #include <green/group.hpp>
 #include <green/hub.hpp>
+#include <green/queue.hpp>
+#include <green/select.hpp>
 #include <green/trace.hpp>
 
 #include "sched/symbols.hpp"
@@ -243,6 +247,68 @@ TEST_CASE("report: a hook or a handler that removes itself lives until it return
         green::spawn([] { throw std::runtime_error("second"); }).join();
         CHECK(calls == 12);
         green::set_error_handler({});
+    });
+}
+
+TEST_CASE("report: greenlets as data, who waits on what and since when, and who made whom",
+          "[core][report]") {
+    run_green([] {
+        green::Event event;
+        green::Queue<int> queue;
+        auto late = green::deferred([] {});
+        late.start_later(1h);
+        auto parent = green::spawn([&] {
+            auto child = green::spawn([&] { green::select(event, green::recv(queue)); });
+            child.set_name("child");
+            green::spawn([] { green::sleep(1h); }).set_name("other child");
+            event.wait();
+        });
+        parent.set_name("parent");
+        green::sleep(5ms);
+        auto fresh = green::spawn([] {});
+        fresh.set_name("fresh");
+        const auto all = green::hub_greenlets();
+        const auto find = [&](const std::string& name) {
+            const auto found = std::find_if(all.begin(), all.end(),
+                                            [&](const auto& one) { return one.name == name; });
+            REQUIRE(found != all.end());
+            return *found;
+        };
+        REQUIRE(all.size() == 6);
+        CHECK(all[0].name == "main");
+        CHECK(all[0].state == green::GreenletState::running);
+        CHECK(all[0].spawned_at == nullptr);
+        CHECK(all[1].id == late.id());
+        CHECK(all[1].state == green::GreenletState::delayed);
+        CHECK(find("fresh").state == green::GreenletState::ready);
+        const auto child = find("child");
+        CHECK(child.state == green::GreenletState::waiting);
+        CHECK(child.waits_on == std::vector<std::string>{"an event", "a queue's get"});
+        CHECK(green::now() - child.since == 5ms);
+        CHECK(child.spawner == parent.id());
+        CHECK(child.spawned_at != nullptr);
+        CHECK(find("other child").waits_on == std::vector<std::string>{"a time"});
+
+        // The report for people says the same.
+        const std::string report = green::hub_report();
+        for (const auto& one : all) CHECK_THAT(report, Catch::Contains("  " + one.text() + "\n"));
+        CHECK_THAT(
+            child.text(),
+            Catch::StartsWith("child: waits on an event or a queue's get for 5 ms, spawned"));
+
+        const auto indented = [](const green::GreenletReport& one, std::size_t depth) {
+            return std::string(2 * depth, ' ') + one.text() + "\n";
+        };
+        CHECK(green::hub_tree() == indented(all[0], 1) + indented(all[1], 2) +
+                                       indented(find("parent"), 2) + indented(child, 3) +
+                                       indented(find("other child"), 3) +
+                                       indented(find("fresh"), 2));
+        parent.kill();
+        CHECK(green::hub_tree().find("\n  child: ") != std::string::npos);  // at the top now
+        fresh.join();
+        late.kill();
+        event.set();
+        green::sleep(1h);
     });
 }
 

@@ -53,8 +53,28 @@ struct HubFigures {
 /// Throws UsageError in any greenlet but main.
 bool hub_join(Deadline deadline = Deadline::never());
 
-/// One line per greenlet: name, state, what it waits on, since when, where it was spawned; and one
-/// per active watcher.
+enum class GreenletState : std::uint8_t {
+    delayed,  // starts when its time has come
+    ready,    // waits for its turn
+    running,
+    waiting,
+};
+
+/// What is known of a greenlet that was started and has not ended.
+struct GreenletReport {
+    std::uint64_t id = 0;
+    std::string name;
+    GreenletState state = GreenletState::running;
+    std::vector<std::string> waits_on;       // the first of these that comes
+    TimePoint since{};                       // when it began to wait
+    std::uint64_t spawner = 0;               // the id of the one that made it, which may have ended
+    const void* spawned_at = nullptr;        // a code address
+    [[nodiscard]] std::string text() const;  // one line, the address by name
+};
+/// Main first, then the others in the order in which they were started.
+[[nodiscard]] std::vector<GreenletReport> hub_greenlets();
+
+/// The text of each of them; and one line per active watcher.
 [[nodiscard]] std::string hub_report();
 
 /// An error that ended a greenlet or a hub callback.

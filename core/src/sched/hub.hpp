@@ -153,6 +153,8 @@ class Hub final : private ReactorSink {
     /// Of one that may have ended, and whose memory may be another's by now.
     [[nodiscard]] std::string name_of(const Task* task, std::uint64_t id);
     void set_error_handler(ErrorHandler handler) { on_error_ = kept(std::move(handler)); }
+    [[nodiscard]] GreenletReport describe(const Task& task) const;
+    [[nodiscard]] std::vector<GreenletReport> describe_tasks();
     void set_error_policy(ErrorPolicy policy) noexcept { error_policy_ = policy; }
     void report_error(const ErrorReport& report) noexcept;
     void report_error(std::string where, std::exception_ptr error) noexcept;

@@ -16,24 +16,6 @@ namespace green {
 namespace detail {
 namespace {
 
-const char* text(TaskState state) noexcept {
-    switch (state) {
-        case TaskState::fresh:
-            return "not started";
-        case TaskState::delayed:
-            return "starts later";
-        case TaskState::ready:
-            return "ready";
-        case TaskState::running:
-            return "running";
-        case TaskState::parked:
-            return "waits";
-        case TaskState::done:
-            return "ended";
-    }
-    return "?";
-}
-
 /// The frames of a throw, without those that the language's own throwing adds.
 std::vector<const void*> without_throwing(std::span<const void* const> frames) {
     constexpr std::size_t deepest = 8;  // so many of them at the most
@@ -65,29 +47,6 @@ void write_to_stderr(const ErrorReport& report) noexcept {
 }
 
 }  // namespace
-
-std::string Hub::report_tasks() {
-    std::string report;
-    const TimePoint present = now();
-    tasks_.for_each([&](Task& task) {
-        report += "  " + task.name() + ": " + text(task.state);
-        if (task.state == TaskState::parked) {
-            if (task.wait_count == 0) report += " on a time";
-            for (std::size_t i = 0; i < task.wait_count; ++i) {
-                report += i == 0 ? " on " : " or ";
-                task.waits[i]->describe(report);
-            }
-            const auto waited =
-                std::chrono::duration_cast<std::chrono::milliseconds>(present - task.since);
-            report += " for " + std::to_string(waited.count()) + " ms";
-        }
-        if (task.spawned_from != nullptr)
-            report += ", spawned at " + code_address(task.spawned_from);
-        report += "\n";
-    });
-    watchers_->report(report);
-    return report;
-}
 
 std::string Hub::name_of(const Task* task, std::uint64_t id) {
     const Task* found = task == hub_.get() ? hub_.get() : nullptr;
@@ -185,7 +144,6 @@ std::string ErrorReport::text() const {
 
 void configure_hub(const HubOptions& options) { detail::Hub::configure(options); }
 HubFigures hub_figures() { return detail::Hub::current().figures(); }
-std::string hub_report() { return detail::Hub::current().report_tasks(); }
 void set_error_handler(ErrorHandler handler) {
     detail::Hub::current().set_error_handler(std::move(handler));
 }
