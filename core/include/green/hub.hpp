@@ -43,6 +43,10 @@ struct HubFigures {
     std::size_t watchers = 0;    // active
     std::size_t pending = 0;     // watchers whose callback is to run
     std::uint64_t turns = 0;     // how often it has looked outside
+    /// How long one that becomes ready waits for its turn, behind all that are: measured in each
+    /// turn of the hub in which anybody is. The last that was measured, and the longest.
+    Duration lag{};
+    Duration longest_lag{};
 };
 [[nodiscard]] HubFigures hub_figures();
 
@@ -76,6 +80,9 @@ struct GreenletReport {
 
 /// The text of each of them; and one line per active watcher.
 [[nodiscard]] std::string hub_report();
+/// The texts as a tree: each greenlet below the one that made it, or at the top when that one has
+/// ended.
+[[nodiscard]] std::string hub_tree();
 
 /// An error that ended a greenlet or a hub callback.
 struct ErrorReport {

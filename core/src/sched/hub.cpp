@@ -79,7 +79,7 @@ Hub::Hub(std::unique_ptr<Reactor> reactor, HubConfig config)
     refuse_in_forked_child();
     mind_forks();
     reactor_->attach(*this);
-    main_->hub = hub_->hub = this;
+    main_->hub = hub_->hub = probe_.hub = this;
     main_->state = TaskState::running;
     hub_->state = TaskState::parked;
     hub_->began = false;

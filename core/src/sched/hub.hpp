@@ -54,6 +54,10 @@ class ReadyRing {
         (head_ == nullptr ? head_ : tail_->next_ready) = &task;
         tail_ = &task;
     }
+    /// It stands there, and nobody else.
+    [[nodiscard]] bool holds_only(const Task& task) const noexcept {
+        return head_ == &task && task.next_ready == nullptr;
+    }
     [[nodiscard]] Task* pop() noexcept {
         Task* task = head_;
         if (task != nullptr) head_ = task->next_ready;
@@ -183,6 +187,17 @@ class Hub final : private ReactorSink {
         void end() noexcept;
     };
 
+    /// Stands in the ring behind those that are ready after a look outside. Comes out of it as one
+    /// that was killed before it ran does, so that a switch knows nothing of it.
+    struct Probe final : Task {
+        Probe();
+        void run() override {}
+        void drop_callable() noexcept override {}
+        void destroy() noexcept override;
+        bool in_ring = false;
+    };
+    void send_probe() noexcept;
+
     [[nodiscard]] static Hub& make_for_thread();
     [[nodiscard]] static Hub* try_make_for_thread() noexcept;
     static inline thread_local HubConfig config_for_thread;
@@ -298,6 +313,9 @@ class Hub final : private ReactorSink {
     ThrowSite throw_site_;
     std::shared_ptr<const TraceHook> trace_;  // as well
     std::vector<const Task*> idents_;         // who has which minimal ident; nullptr: nobody
+    Probe probe_;
+    Duration lag_{};
+    Duration longest_lag_{};
 
     std::shared_ptr<Mailbox> mailbox_;
 

@@ -1,4 +1,5 @@
 // The hub's own stack: what happens when nobody is ready, or when the ring has had its turn.
+#include <algorithm>
 #include <cstdio>
 #include <cstdlib>
 #include <new>
@@ -29,6 +30,7 @@ void* Hub::hub_entry() noexcept {
 
 void Hub::turn() noexcept {
     ++turns_;
+    if (ring_.holds_only(probe_)) ring_.pop()->release();
     watchers_->before_looking_outside();
     TimePoint until = TimePoint::min();
     if (nobody_has_work()) {
@@ -45,6 +47,7 @@ void Hub::turn() noexcept {
     watchers_->after_looking_outside(ring_.empty());
     if (ring_.empty() && !idle_.empty()) idle_.fire_all();
     turned_.fire_all();
+    send_probe();
     budget_ = config_.budget_switches;
     slice_end_ = config_.budget_time < TimePoint::max() - turn_time_
                      ? turn_time_ + config_.budget_time
@@ -61,8 +64,26 @@ bool Hub::woke_a_crowd(const Task* last) const noexcept {
     return false;
 }
 
+Hub::Probe::Probe() : Task{PlainTask::types} { state = TaskState::done; }
+
+void Hub::send_probe() noexcept {
+    if (probe_.in_ring || ring_.empty()) return;
+    probe_.in_ring = true;
+    probe_.since = turn_time_;
+    ring_.push(probe_);
+}
+
+/// Called in place of that: its turn has come.
+void Hub::Probe::destroy() noexcept {
+    references = 1;
+    in_ring = false;
+    hub->lag_ = hub->soon() - since;
+    hub->longest_lag_ = std::max(hub->longest_lag_, hub->lag_);
+}
+
 bool Hub::nobody_has_work() const noexcept {
-    return ring_.empty() && idle_.empty() && !mailbox_->waiting() && watchers_->pending() == 0;
+    return (ring_.empty() || ring_.holds_only(probe_)) && idle_.empty() && !mailbox_->waiting() &&
+           watchers_->pending() == 0;
 }
 
 bool Hub::nothing_keeps_alive() const noexcept {

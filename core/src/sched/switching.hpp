@@ -18,7 +18,7 @@ inline Task* Hub::next_task() noexcept {
     while (Task* task = ring_.pop()) {
         if (!task->done()) [[likely]]
             return task;
-        scout_.stop();
+        if (scout_.on_the_way()) scout_.step();
         task->release();  // killed before it ran
     }
     return nullptr;
