@@ -39,6 +39,7 @@ struct World {
     World() {
         full.put(1);
         full_joinable.put(1);
+        thread_full.put(1);
         holder = green::spawn([this] {
             const std::scoped_lock all{mutex, recursive, shared};
             green::sleep(10'000h);
@@ -71,7 +72,20 @@ struct World {
     green::LifoQueue<int> newest;
     green::Channel<int> channel;
     green::JoinableQueue<int> full_joinable{1};
+    green::JoinableQueue<int> no_jobs;
     green::Group crew;
+    green::ResultStream<int> results = crew.imap(
+        [](int value) {
+            green::sleep(10'000h);
+            return value;
+        },
+        std::vector{1});
+    green::Pool no_room{0};
+    green::ThreadEvent thread_event;
+    green::ThreadAsyncResult<int> thread_result;
+    green::ThreadQueue<int> thread_empty{1};
+    green::ThreadQueue<int> thread_full{1};
+    int item = 2;
     green::SignalSet signals{SIGUSR2};
     green::Greenlet<void> holder = green::deferred([] {});
 };
@@ -84,6 +98,8 @@ std::vector<Blocking> World::calls() {
         {"AsyncResult::wait", [&](Deadline limit) { return result.wait(limit); }},
         {"AsyncResult::get",
          [&](Deadline limit) { return own_timeout_is_false([&] { (void)result.get(limit); }); }},
+        {"AsyncResult::get_for", [&](Deadline limit) { return result.get_for(limit).has_value(); }},
+        {"get_for", [&](Deadline limit) { return never.get_for(limit).has_value(); }},
         {"join", [&](Deadline limit) { return never.join(limit); }},
         {"get",
          [&](Deadline limit) { return own_timeout_is_false([&] { (void)never.get(limit); }); }},
@@ -98,6 +114,20 @@ std::vector<Blocking> World::calls() {
              return green::select(green::recv(empty), event, green::after(limit)).index() != 2;
          },
          [&] { return event.waiting() + empty.waiting_getters(); }},
+        {"wait for what has no limit of its own",
+         [&](Deadline limit) {
+             return !green::wait({signals, barrier, results, thread_empty, thread_event, crew},
+                                 {.deadline = limit, .count = 1})
+                         .empty();
+         },
+         [&] { return barrier.waiting() + thread_empty.waiting_getters(); }},
+        {"select between threads",
+         [&](Deadline limit) {
+             return green::select(green::recv(thread_empty), green::send(thread_full, item),
+                                  thread_empty, green::after(limit))
+                        .index() != 3;
+         },
+         [&] { return thread_empty.waiting_getters() + thread_full.waiting_putters(); }},
         {"Semaphore::acquire", [&](Deadline limit) { return semaphore.acquire(limit); },
          [&] { return semaphore.waiting(); }},
         {"Semaphore::wait_available",
@@ -122,6 +152,12 @@ std::vector<Blocking> World::calls() {
         {"Queue::get",
          [&](Deadline limit) { return own_timeout_is_false([&] { (void)empty.get(limit); }); },
          [&] { return empty.waiting_getters(); }},
+        {"Queue::get_for", [&](Deadline limit) { return empty.get_for(limit).has_value(); },
+         [&] { return empty.waiting_getters(); }},
+        {"Queue::next", [&](Deadline limit) { return empty.next(limit).has_value(); },
+         [&] { return empty.waiting_getters(); }},
+        {"Queue::peek_for", [&](Deadline limit) { return empty.peek_for(limit) != nullptr; },
+         [&] { return empty.waiting_lookers(); }},
         {"Queue::peek",
          [&](Deadline limit) { return own_timeout_is_false([&] { (void)empty.peek(limit); }); }},
         {"Queue::put", [&](Deadline limit) { return full.put(2, limit); },
@@ -134,11 +170,35 @@ std::vector<Blocking> World::calls() {
          [&] { return newest.waiting_getters(); }},
         {"Channel::get",
          [&](Deadline limit) { return own_timeout_is_false([&] { (void)channel.get(limit); }); }},
+        {"Channel::next", [&](Deadline limit) { return channel.next(limit).has_value(); }},
         {"Channel::put", [&](Deadline limit) { return channel.put(2, limit); }},
         {"JoinableQueue::put", [&](Deadline limit) { return full_joinable.put(2, limit); },
          [&] { return full_joinable.waiting_putters(); }},
         {"JoinableQueue::join", [&](Deadline limit) { return full_joinable.join(limit); }},
+        {"JoinableQueue::next_job",
+         [&](Deadline limit) { return no_jobs.next_job(limit).has_value(); }},
+        {"JoinableQueue::work",
+         [&](Deadline limit) { return own_timeout_is_false([&] { (void)no_jobs.work(limit); }); }},
         {"Group::join", [&](Deadline limit) { return crew.join(limit); }},
+        {"Group::join_or_raise", [&](Deadline limit) { return crew.join_or_raise(limit); }},
+        {"ResultStream::next", [&](Deadline limit) { return results.next(limit).has_value(); }},
+        {"Pool::spawn_for",
+         [&](Deadline limit) { return no_room.spawn_for(limit, [] {}).has_value(); }},
+        {"Pool::wait_available", [&](Deadline limit) { return no_room.wait_available(limit); }},
+        {"ThreadEvent::wait", [&](Deadline limit) { return thread_event.wait(limit); }},
+        {"ThreadAsyncResult::get",
+         [&](Deadline limit) {
+             return own_timeout_is_false([&] { (void)thread_result.get(limit); });
+         }},
+        {"ThreadQueue::get",
+         [&](Deadline limit) {
+             return own_timeout_is_false([&] { (void)thread_empty.get(limit); });
+         },
+         [&] { return thread_empty.waiting_getters(); }},
+        {"ThreadQueue::next", [&](Deadline limit) { return thread_empty.next(limit).has_value(); },
+         [&] { return thread_empty.waiting_getters(); }},
+        {"ThreadQueue::put", [&](Deadline limit) { return thread_full.put(2, limit); },
+         [&] { return thread_full.waiting_putters() + thread_full.size() - 1; }},
         {"SignalSet::next", [&](Deadline limit) { return signals.next(limit).has_value(); }},
     };
 }
