@@ -151,6 +151,7 @@ void Watcher::run() noexcept {
 
 void Watcher::call_back(Run& run) noexcept {
     detail::Hub& hub = board_->hub();
+    const detail::WatcherKind kind = kind_;  // the callback may destroy it
     try {
         run.callback();
     } catch (...) {
@@ -160,6 +161,7 @@ void Watcher::call_back(Run& run) noexcept {
         // Told again and again, it would throw again and again.
         if (!run.watcher_has_gone && kind_ == detail::WatcherKind::io) stop();
     }
+    if (kind != detail::WatcherKind::fork) detail::Hub::refuse_in_forked_child();
 }
 
 void Watcher::fail(const std::exception_ptr& error) noexcept {

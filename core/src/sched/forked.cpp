@@ -24,6 +24,9 @@ void Hub::in_forked_child() noexcept {
     for (Hub* hub = std::exchange(this_threads, nullptr); hub != nullptr; hub = hub->outer_) {
         forked_child = true;
         hub->abandoned_ = true;
+        // The next switch goes to the hub, whose turn refuses: so no switch has to look.
+        hub->look_in_ = 1;
+        hub->budget_ = 0;
         hub->watchers_->forked();
     }
 }

@@ -29,6 +29,7 @@ void* Hub::hub_entry() noexcept {
 }
 
 void Hub::turn() noexcept {
+    refuse_in_forked_child();  // of a greenlet that went on there
     ++turns_;
     if (ring_.holds_only(probe_)) ring_.pop()->release();
     watchers_->before_looking_outside();
@@ -53,6 +54,7 @@ void Hub::turn() noexcept {
                      ? turn_time_ + config_.budget_time
                      : TimePoint::max();
     look_in_ = 1;
+    refuse_in_forked_child();  // of what ran in this turn
 }
 
 bool Hub::woke_a_crowd(const Task* last) const noexcept {
@@ -124,6 +126,7 @@ void Hub::run_posted() noexcept {
         } catch (...) {
             report_error("posted function", std::current_exception());
         }
+        refuse_in_forked_child();
     }
 }
 
