@@ -6,7 +6,9 @@
 
 #include <green/event.hpp>
 #include <green/greenlet.hpp>
+#include <green/hub.hpp>
 #include <green/socket.hpp>
+#include <green/thread_event.hpp>
 #include <green/timeout.hpp>
 #include <green/wait.hpp>
 
@@ -194,5 +196,30 @@ TEST_CASE("wait: a raw link must not wait", "[core][link]") {
         settle();
         REQUIRE(errors.count() == 1);
         CHECK(errors.all[0].find("BlockingInHub") != std::string::npos);
+    });
+}
+
+TEST_CASE("wait: a link to the world outside keeps the hub alive", "[core][link]") {
+    run_green([](tests::VirtualReactor& world) {
+        green::ThreadEvent outside;
+        green::Event inside;
+        world.at(green::now() + 5ms, [&] { outside.set(); });
+        const green::Link link = green::link(outside, [&] { inside.set(); });
+        CHECK(green::hub_figures().outside == 1);
+        CHECK(inside.wait());
+        CHECK(green::hub_figures().outside == 0);
+
+        green::ThreadEvent later;
+        bool ran = false;
+        world.at(green::now() + 5ms, [&] { later.set(); });
+        green::link(later, [&] { ran = true; }).detach();
+        CHECK(green::hub_join());
+        CHECK(ran);
+
+        green::ThreadEvent never;
+        {
+            const green::Link taken_back = green::link(never, [] {});
+        }
+        CHECK(green::hub_figures().outside == 0);
     });
 }

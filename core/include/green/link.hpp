@@ -33,7 +33,8 @@ class Link {
 
 /// Runs the function once, in a greenlet of its own, when the object is ready; soon, if it is.
 /// Functions run in the order in which things became ready and, for one of them, in the order in
-/// which they were linked. Never switches. The object must outlive the link.
+/// which they were linked. Never switches. The object must outlive the link. While it is something
+/// that the world outside can make ready, the link keeps the hub alive.
 [[nodiscard]] Link link(AnyWaitable object, std::function<void()> function);
 /// The same for a function that must not wait: a waiting call in it throws BlockingInHub.
 [[nodiscard]] Link rawlink(AnyWaitable object, std::function<void()> function);

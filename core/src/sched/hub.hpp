@@ -138,6 +138,9 @@ class Hub final : private ReactorSink {
     void wait_idle();
     /// hub_join(); hub_join.cpp.
     bool join(Deadline deadline);
+    /// What can be ended from outside keeps the hub alive, also when no greenlet waits for it.
+    void begin_outside_wait() noexcept { ++outside_waits_; }
+    void end_outside_wait() noexcept { --outside_waits_; }
     void check_may_switch() const {
         if (fence_ != nullptr) [[unlikely]]
             throw BlockingInHub(fence_);

@@ -26,9 +26,19 @@ struct Link::Node final : detail::Collector, detail::Orphan {
     Node& operator=(const Node&) = delete;
     ~Node() override {
         if (!node->fired() && !node->lost()) node->disarm();
+        stop_counting();
     }
 
+    void begin() {
+        if (node->arm_for(*this)) {
+            run();
+        } else if (node->reach() == detail::Reach::outside) {
+            counted_by_ = &detail::Hub::current();
+            counted_by_->begin_outside_wait();
+        }
+    }
     void collect(detail::WaitNode&) noexcept override {
+        stop_counting();
         if (!node->lost()) run();
         if (detached) delete this;
     }
@@ -65,6 +75,15 @@ struct Link::Node final : detail::Collector, detail::Orphan {
     std::shared_ptr<Call> call;
     detail::Task* greenlet = nullptr;  // whose end it is; lives at that time
     bool detached = false;
+
+ private:
+    void stop_counting() noexcept {
+        detail::Hub* const hub = std::exchange(counted_by_, nullptr);
+        // A link may outlive its hub, and be destroyed in a forked child.
+        if (hub != nullptr && hub == detail::Hub::current_or_null()) hub->end_outside_wait();
+    }
+
+    detail::Hub* counted_by_ = nullptr;  // as a wait for the world outside
 };
 
 Link::Link(std::unique_ptr<Node> node) noexcept : node_{std::move(node)} {}
@@ -78,7 +97,7 @@ Link::~Link() {
 }
 
 Link Link::make(std::unique_ptr<Node> node) {
-    if (node->node->arm_for(*node)) node->run();
+    node->begin();
     return Link{std::move(node)};
 }
 
