@@ -1,10 +1,14 @@
+#include <functional>
+#include <mutex>
 #include <optional>
 
 #include <catch2/catch.hpp>
 
+#include <green/condition.hpp>
 #include <green/event.hpp>
 #include <green/greenlet.hpp>
 #include <green/lock.hpp>
+#include <green/mutex.hpp>
 #include <green/queue.hpp>
 #include <green/timeout.hpp>
 
@@ -115,5 +119,70 @@ TEST_CASE("timeout: a yield loop cannot starve it", "[core][timeout]") {
         CHECK_FALSE(green::with_timeout(10ms, [] {
             for (;;) green::yield();
         }));
+    });
+}
+
+TEST_CASE("timeout: one that is taken back before its greenlet runs ends no wait",
+          "[core][timeout]") {
+    run_green([] {
+        std::optional<green::TimeoutScope> scope;
+        green::Event event;
+        green::Mutex mutex;
+        green::Condition condition;
+        std::function<void()> meanwhile = [] {};
+        // Runs when the limit has woken its greenlet, and before that one.
+        auto other = green::spawn([&] {
+            green::sleep(10ms);
+            REQUIRE(scope->expired());
+            meanwhile();
+            scope->restart(1h);
+        });
+        const green::TimePoint begin = green::now();
+        const auto waits = [&](auto call) {
+            return green::spawn([&scope, call] {
+                scope.emplace(10ms);
+                const auto result = call();
+                scope.reset();
+                return result;
+            });
+        };
+        SECTION("a wait") {
+            auto waiter = waits([&] { return event.wait(); });
+            green::sleep(20ms);
+            CHECK_FALSE(waiter.ready());
+            event.set();
+            CHECK(waiter.get());
+        }
+        SECTION("a wait with a limit of its own") {
+            auto waiter = waits([&] { return event.wait(30ms); });
+            CHECK_FALSE(waiter.get());
+            CHECK(green::now() - begin == 30ms);
+        }
+        SECTION("a sleep") {
+            auto sleeper = waits([&] {
+                green::sleep(30ms);
+                return green::now() - begin;
+            });
+            CHECK(sleeper.get() == 30ms);
+        }
+        SECTION("what happened meanwhile counts") {
+            meanwhile = [&] {
+                event.set();
+                event.clear();
+            };
+            auto waiter = waits([&] { return event.wait(); });
+            CHECK(waiter.get());
+            CHECK(green::now() - begin == 10ms);
+        }
+        SECTION("a notification that found nobody counts") {
+            meanwhile = [&] { condition.notify_one(); };
+            auto waiter = waits([&] {
+                std::unique_lock lock{mutex};
+                return condition.wait(lock);
+            });
+            CHECK(waiter.get());
+            CHECK(green::now() - begin == 10ms);
+        }
+        other.join();
     });
 }

@@ -63,8 +63,15 @@ class Condition::Waiter final : public detail::WaitNode {
     explicit Waiter(Condition& condition) noexcept
         : WaitNode{detail::Reach::inside}, condition_{&condition} {}
     bool arm() override {
+        // A notification went past it while it was woken by a limit that was then taken back, and
+        // may have found nobody.
+        if (passed_over_) return true;
         condition_->waiters_.push_back(*this);
         return false;
+    }
+    void disarm() noexcept override {
+        passed_over_ = !linked();
+        unlink();
     }
     void abandon() noexcept override {
         if (alone_) condition_->notify_one();
@@ -75,6 +82,7 @@ class Condition::Waiter final : public detail::WaitNode {
     friend class Condition;
     Condition* condition_;
     bool alone_ = false;  // it was notified for all others too
+    bool passed_over_ = false;
 };
 
 inline void Condition::notify_one() noexcept {

@@ -43,7 +43,8 @@ class TimeoutScope {
 
     /// Sets the limit again, whether or not it has passed or was cancelled.
     void restart(Deadline deadline);
-    /// No limit any more; one that has passed is not thrown either. Silent when there is none.
+    /// No limit any more; one that has passed is not thrown either, and the wait that it was about
+    /// to end goes on, from the end of its line. Silent when there is none.
     void cancel() noexcept;
 
  private:

@@ -21,7 +21,7 @@ template <std::size_t Extent>
         for (; armed < nodes.size(); ++armed) {
             WaitNode& node = *nodes[armed];
             if (!node.arm()) continue;
-            node.fired_ = true;
+            node.end_ = WaitNode::End::fired;
             undo();
             return false;
         }
@@ -69,43 +69,55 @@ template <std::size_t Extent>
     check_may_switch();
     Task& me = *running_;
     if (me.attention) deliver(false);
-    if (!arm(me, nodes)) return true;
-    if (deadline.is_never()) [[likely]] {
-        sleep_on(me, nodes);
-    } else if (deadline.when() > turn_time_) {  // else it has passed, without asking the clock
-        try {
-            (void)sleep_on_until(me, nodes, deadline.when());
-        } catch (...) {  // no memory for the timer
-            for (WaitNode* node : nodes) node->disarm();
-            throw;
-        }
-    }
-    bool fired = false;
-    bool lost = false;
-    bool beyond_recall = false;
-    for (WaitNode* node : nodes) {
-        if (node->fired()) {
-            fired = true;
-            if (me.attention) [[unlikely]]
-                beyond_recall = node->beyond_recall();
-        } else if (node->lost()) {
-            lost = true;
-        } else {
-            node->disarm();
-        }
-    }
-    if (me.attention && !beyond_recall) [[unlikely]] {
-        try {
-            deliver(fired);
-        } catch (...) {
-            for (WaitNode* node : nodes) {
-                if (node->fired()) node->abandon();
+    for (;;) {
+        if (!arm(me, nodes)) return true;
+        bool limit_passed = false;
+        if (deadline.is_never()) [[likely]] {
+            sleep_on(me, nodes);
+        } else if (deadline.when() > turn_time_) {
+            try {
+                limit_passed = sleep_on_until(me, nodes, deadline.when());
+            } catch (...) {  // no memory for the timer
+                for (WaitNode* node : nodes) node->disarm();
+                throw;
             }
-            throw;
+        } else {
+            limit_passed = true;  // without asking the clock
         }
+        bool fired = false;
+        bool lost = false;
+        bool missed = false;
+        bool beyond_recall = false;
+        for (WaitNode* node : nodes) {
+            if (node->fired()) {
+                fired = true;
+                if (me.attention) [[unlikely]]
+                    beyond_recall = node->beyond_recall();
+            } else if (node->lost()) {
+                lost = true;
+            } else {
+                missed |= node->end_ == WaitNode::End::missed;
+                node->disarm();
+            }
+        }
+        if (me.attention && !beyond_recall) [[unlikely]] {
+            try {
+                deliver(fired);
+            } catch (...) {
+                for (WaitNode* node : nodes) {
+                    if (node->fired()) node->abandon();
+                }
+                throw;
+            }
+        }
+        if (fired) [[likely]]
+            return true;
+        if (lost) throw Closed("what was waited for was destroyed");
+        if (limit_passed) return false;
+        // The limit of a scope had woken it, and was taken back before it came to run: nothing has
+        // ended this wait. What it missed on the way counts.
+        if (missed) return true;
     }
-    if (lost && !fired) throw Closed("what was waited for was destroyed");
-    return fired;
 }
 
 bool park(std::span<WaitNode* const> nodes, Deadline deadline) {
@@ -129,8 +141,11 @@ void Hub::sleep_until(TimePoint when) {
     check_may_switch();
     Task& me = *running_;
     if (me.attention) deliver(false);
-    const bool slept_out = sleep_on_until(me, {}, when);
-    if (me.attention) deliver(slept_out);
+    bool slept_out = false;
+    while (!slept_out) {  // else it was woken by a limit that was taken back before it came to run
+        slept_out = sleep_on_until(me, {}, when);
+        if (me.attention) deliver(slept_out);
+    }
 }
 
 void Hub::wait_idle() {

@@ -86,19 +86,22 @@ class WaitNode : public ListHook {
     /// Nothing happens when its wait was ended by something else before.
     void fire() noexcept {
         unlink();
-        if (!open()) return;
-        fired_ = true;
+        if (!open()) {
+            if (end_ == End::none) end_ = End::missed;
+            return;
+        }
+        end_ = End::fired;
         tell();
     }
     /// In place of fire(), when the source goes (P8).
     void lose_source() noexcept {
         unlink();
-        lost_ = true;
+        end_ = End::lost;
         tell();
     }
-    [[nodiscard]] bool fired() const noexcept { return fired_; }
+    [[nodiscard]] bool fired() const noexcept { return end_ == End::fired; }
     /// Its source went before it fired.
-    [[nodiscard]] bool lost() const noexcept { return lost_; }
+    [[nodiscard]] bool lost() const noexcept { return end_ == End::lost; }
     /// Something can be handed to it (P5).
     [[nodiscard]] bool open() const noexcept { return collector_ != nullptr || waker_.open(); }
     /// It belongs to the greenlet that runs now, which is about to wait: a rendezvous must not be
@@ -111,7 +114,9 @@ class WaitNode : public ListHook {
     bool arm_for(Collector& collector) {
         begin();
         collector_ = &collector;
-        return fired_ = arm();
+        if (!arm()) return false;
+        end_ = End::fired;
+        return true;
     }
     /// A number of the collector's own.
     [[nodiscard]] std::size_t tag() const noexcept { return tag_; }
@@ -122,7 +127,13 @@ class WaitNode : public ListHook {
 
  private:
     friend class Hub;
-    void begin() noexcept { fired_ = lost_ = false; }
+    enum class End : std::uint8_t {
+        none,
+        fired,
+        missed,  // it would have fired, but its wait had been ended by something else
+        lost,
+    };
+    void begin() noexcept { end_ = End::none; }
     void tell() noexcept {
         if (collector_ != nullptr) {
             collector_->collect(*this);
@@ -135,8 +146,7 @@ class WaitNode : public ListHook {
     Collector* collector_ = nullptr;
     std::uint32_t tag_ = 0;
     Reach reach_;
-    bool fired_ = false;
-    bool lost_ = false;
+    End end_ = End::none;
 };
 
 /// Something that can be waited for beside others: it has a nested type Ready, a WaitNode that is
