@@ -2,6 +2,7 @@
 #include <memory>
 #include <optional>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include <catch2/catch.hpp>
@@ -412,5 +413,25 @@ TEST_CASE("greenlet: a detached link stays until the end and frees itself", "[co
         source.link([token](const green::AnyGreenlet&) { ++*token; }).detach();
         settle();
         CHECK(*token == 2);
+    });
+}
+
+TEST_CASE("greenlet: a value whose destructor asks who runs is destroyed once",
+          "[core][greenlet]") {
+    run_green([] {
+        struct Asks {
+            explicit Asks(int* count) noexcept : destroyed{count} {}
+            Asks(Asks&& other) noexcept : destroyed{std::exchange(other.destroyed, nullptr)} {}
+            ~Asks() {
+                if (destroyed == nullptr) return;
+                const green::AnyGreenlet me = green::current();
+                ++*destroyed;
+            }
+            int* destroyed;
+        };
+        int destroyed = 0;
+        green::spawn([&] { return Asks{&destroyed}; });
+        settle();
+        CHECK(destroyed == 1);
     });
 }

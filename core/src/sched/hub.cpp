@@ -316,7 +316,6 @@ void Hub::finish(Task& task, Outcome outcome, std::exception_ptr failure) noexce
     const bool in_ring = task.state == TaskState::ready;  // then whoever pops it releases it
     task.outcome = outcome;
     task.state = TaskState::done;
-    task.stack = nullptr;
     if (task.kill) task.kill = nullptr;
     if (outcome == Outcome::failed) [[unlikely]] {
         task.failure = std::move(failure);

@@ -85,6 +85,7 @@ struct Task : ListHook, WaitLimit {  // the hook: every living task of the hub
     }
 
     static constexpr std::uint32_t no_ident = ~std::uint32_t{0};
+    static constexpr std::uint32_t going = ~std::uint32_t{0} / 2;  // a count that never ends
 
     /// Runs the callable on the greenlet's own stack, keeps its value and drops the callable. What
     /// it throws is for the caller, who then drops the callable.
@@ -98,6 +99,7 @@ struct Task : ListHook, WaitLimit {  // the hook: every living task of the hub
     void retain() noexcept { ++references; }
     void release() noexcept {
         if (--references > 0) return;
+        references = going;  // its destructors may hold it for a while, as the greenlet that runs
         if (unobserved) [[unlikely]]
             tell_unobserved();
         destroy();
