@@ -9,6 +9,7 @@
 
 #include <green/event.hpp>
 #include <green/greenlet.hpp>
+#include <green/timeout.hpp>
 
 #include "support/run_green.hpp"
 
@@ -433,5 +434,28 @@ TEST_CASE("greenlet: a value whose destructor asks who runs is destroyed once",
         green::spawn([&] { return Asks{&destroyed}; });
         settle();
         CHECK(destroyed == 1);
+    });
+}
+
+TEST_CASE("greenlet: one that is killed before it ran is dead while what it captured goes",
+          "[core][greenlet]") {
+    run_green([] {
+        struct Waits {
+            ~Waits() { green::sleep(10ms); }
+        };
+        bool ran = false;
+        auto body = [&ran, baggage = std::make_unique<Waits>()] { ran = true; };
+        auto greenlet = GENERATE(false, true) ? green::spawn_later(5ms, std::move(body))
+                                              : green::spawn(std::move(body));
+        auto other = green::spawn([&] {
+            CHECK(greenlet.ready());
+            CHECK(greenlet.outcome() == green::Outcome::exited);
+            CHECK(greenlet.kill());
+        });
+        // The killer is not interrupted in a destructor.
+        CHECK(green::with_timeout(1ms, [&] { CHECK(greenlet.kill()); }));
+        CHECK(other.ready());
+        settle();
+        CHECK_FALSE(ran);
     });
 }

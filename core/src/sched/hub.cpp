@@ -183,6 +183,8 @@ void Hub::start_later(Task& task, TimePoint when) {
             auto* self = static_cast<Delay*>(&timer);
             Task& task = *self->starts;
             delete self;  // also takes the hook out of the task
+            // It was killed, and what it captured still goes.
+            if (task.done()) return;
             task.state = TaskState::fresh;
             task.retain();
             task.hub->let_go(task);  // start() takes hold of it again
@@ -227,8 +229,7 @@ bool Hub::give_stack(Task& task) noexcept {
     } catch (...) {
         scout_.stop();
         task.state = TaskState::fresh;  // it has left the ring
-        task.drop_callable();
-        finish(task, Outcome::failed, std::current_exception());
+        finish_unborn(task, Outcome::failed, std::current_exception());
         return false;
     }
 }
@@ -308,12 +309,21 @@ void Hub::run_one(Task& task) noexcept {
     finish(task, outcome, std::move(failure));
 }
 
+void Hub::finish_unborn(Task& task, Outcome outcome, std::exception_ptr failure) noexcept {
+    // Out of play before the callable goes: its destructors may wait, and others run meanwhile.
+    if (task.state == TaskState::ready) task.retain();  // whoever pops it releases it
+    task.state = TaskState::done;
+    task.outcome = outcome;
+    if (outcome == Outcome::failed) task.failure = failure;
+    task.drop_callable();
+    finish(task, outcome, std::move(failure));
+}
+
 void Hub::finish(Task& task, Outcome outcome, std::exception_ptr failure) noexcept {
     if (task.inherited || task.locals != nullptr) [[unlikely]] {
         task.inherited = {};
         free_locals(task);  // those that were made when the callable was dropped
     }
-    const bool in_ring = task.state == TaskState::ready;  // then whoever pops it releases it
     task.outcome = outcome;
     task.state = TaskState::done;
     if (task.kill) task.kill = nullptr;
@@ -332,7 +342,6 @@ void Hub::finish(Task& task, Outcome outcome, std::exception_ptr failure) noexce
     }
     while (!task.joiners.empty()) static_cast<WaitNode&>(task.joiners.front()).fire();
     if (!task.linked()) return;  // was never started
-    if (in_ring) task.retain();
     let_go(task);
 }
 

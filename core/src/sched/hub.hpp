@@ -222,6 +222,8 @@ class Hub final : private ReactorSink {
     void hold(Task& task) noexcept;
     void let_go(Task& task) noexcept;
     void finish(Task& task, Outcome outcome, std::exception_ptr failure) noexcept;
+    /// For one that never ran: drops its callable first.
+    void finish_unborn(Task& task, Outcome outcome, std::exception_ptr failure) noexcept;
 
     [[nodiscard]] bool budget_left() noexcept { return --look_in_ > 0 || renew_budget(); }
     [[nodiscard]] bool renew_budget() noexcept;

@@ -69,8 +69,10 @@ void Hub::kill(Task& task, std::exception_ptr reason) {
     } catch (...) {  // any other reason is a failure with that reason
     }
     task.retain();  // the hooks may drop the last handle
-    task.drop_callable();
-    finish(task, outcome, std::move(reason));
+    {
+        const Shield shield;  // the destructors of what it captured may wait
+        finish_unborn(task, outcome, std::move(reason));
+    }
     task.release();
 }
 
