@@ -1,6 +1,7 @@
 #include <algorithm>
 #include <memory>
 #include <optional>
+#include <stdexcept>
 #include <string>
 #include <utility>
 #include <vector>
@@ -457,5 +458,28 @@ TEST_CASE("greenlet: one that is killed before it ran is dead while what it capt
         CHECK(other.ready());
         settle();
         CHECK_FALSE(ran);
+    });
+}
+
+TEST_CASE("greenlet: killing oneself while one unwinds waits like under a shield",
+          "[core][greenlet]") {
+    run_green([] {
+        struct Kills {
+            ~Kills() { green::current().kill_soon(); }
+        };
+        std::vector<std::string> log;
+        auto greenlet = green::spawn([&] {
+            try {
+                const Kills kills;
+                throw std::runtime_error("unwinds");
+            } catch (const std::runtime_error&) {
+                log.emplace_back("caught");
+            }
+            green::sleep(1ms);
+            log.emplace_back("not reached");
+        });
+        greenlet.join();
+        CHECK(log == std::vector<std::string>{"caught"});
+        CHECK(greenlet.outcome() == green::Outcome::exited);
     });
 }

@@ -43,9 +43,9 @@ class AnyGreenlet {
     /// Interrupts it at its suspension point, then waits until it has ended. Switches, unless it
     /// has ended or never ran: one that was never switched to ends without running an instruction.
     /// Returns false once `deadline` has passed: it caught the interrupt and lives on.
-    /// Killing the current greenlet throws here, or, under a Shield, at the first suspension point
-    /// after it. `reason` becomes its outcome; GreenletExit is a success, and what a null one
-    /// means.
+    /// Killing the current greenlet throws here, or, under a Shield and while it unwinds, at the
+    /// first suspension point after that. `reason` becomes its outcome; GreenletExit is a success,
+    /// and what a null one means.
     bool kill(Deadline deadline = Deadline::never()) const;
     bool kill(std::exception_ptr reason, Deadline deadline = Deadline::never()) const;
     /// The same without waiting.

@@ -55,7 +55,8 @@ void Hub::interrupt(Task& task) noexcept {
 
 void Hub::kill(Task& task, std::exception_ptr reason) {
     if (task.done()) return;
-    if (&task == running_ && task.shields == 0) std::rethrow_exception(reason);
+    const bool may_throw = task.shields == 0 && exceptions_->uncaught == 0;
+    if (&task == running_ && may_throw) std::rethrow_exception(reason);
     if (task.began) {
         if (!task.kill) task.kill = std::move(reason);
         interrupt(task);
