@@ -10,6 +10,7 @@
 #include <sys/wait.h>
 #include <thread>
 #include <unistd.h>
+#include <vector>
 
 #include <catch2/catch.hpp>
 
@@ -20,6 +21,8 @@
 #include <green/process.hpp>
 #include <green/signals.hpp>
 #include <green/sys.hpp>
+#include <green/timeout.hpp>
+#include <green/wait.hpp>
 #include <green/watcher.hpp>
 
 #include "loop/ev_reactor.hpp"
@@ -343,6 +346,63 @@ TEST_CASE("io watcher: on the virtual clock it is told what the test says", "[co
         CHECK(world.watched() == 0);
         CHECK_THROWS_AS(PeriodicWatcher{WallTime{}}.start([] {}), UsageError);
         CHECK_THROWS_AS(StatWatcher{"/"}.start([] {}), UsageError);
+    });
+}
+
+TEST_CASE("watcher: what has happened beats a limit that passes in the same turn",
+          "[core][watcher]") {
+    run_green([](tests::VirtualReactor& world) {
+        const auto happens_late = [&](const auto& happen) {
+            settle();
+            happen();
+            world.advance(20ms);
+        };
+        const auto ready = [&] { world.make_ready(0, {true, false}); };
+        SECTION("a descriptor, a limit of the call") {
+            auto reader = spawn([] { return wait_readable(0, 10ms); });
+            happens_late(ready);
+            CHECK(reader.get());
+        }
+        SECTION("a descriptor, a limit around the call") {
+            auto reader = spawn([] {
+                const TimeoutScope scope{10ms};
+                return wait_readable(0);
+            });
+            happens_late(ready);
+            CHECK(reader.get());
+        }
+        SECTION("in a set, a limit around it") {
+            IoWatcher watcher{0, IoEvents::read};
+            auto waiter = spawn([&] {
+                const TimeoutScope scope{10ms};
+                return green::wait({watcher}).size();
+            });
+            happens_late(ready);
+            CHECK(waiter.get() == 1);
+        }
+        SECTION("one with a callback too") {
+            IoWatcher watcher{0, IoEvents::read_write};
+            std::vector<IoEvents> seen;
+            watcher.start([&] { seen.push_back(watcher.ready()); });
+            auto waiter = spawn([&] { return watcher.wait(10ms); });
+            happens_late(ready);
+            CHECK(waiter.get());
+            CHECK(seen == std::vector{IoEvents::read});
+            watcher.stop();
+        }
+        SECTION("a call from elsewhere") {
+            AsyncWatcher async;
+            auto waiter = spawn([&] { return async.wait(10ms); });
+            happens_late([&] { async.send(); });
+            CHECK(waiter.get());
+            CHECK_FALSE(async.pending());
+        }
+        SECTION("a signal") {
+            SignalWatcher signal{SIGUSR1};
+            auto waiter = spawn([&] { return signal.wait(10ms); });
+            happens_late([&] { world.raise(SIGUSR1); });
+            CHECK(waiter.get());
+        }
     });
 }
 

@@ -136,6 +136,8 @@ class Watcher {
     /// In a forked child: lets go of all that is the parent's, without touching it.
     virtual void abandon() noexcept;
 
+    /// Wakes its waiter ahead of its run.
+    void settle() noexcept;
     void run() noexcept;
     void call_back(Run& run) noexcept;
     [[nodiscard]] bool remembers() const noexcept;
@@ -148,7 +150,8 @@ class Watcher {
     bool active_ = false;
     bool owned_by_hub_ = false;
     bool started_by_waiter_ = false;
-    bool unseen_ = false;  // it happened for a waiter who left without having seen it
+    bool settled_ = false;  // it is pending, and its waiter has been woken
+    bool unseen_ = false;   // it happened for a waiter who left without having seen it
     int priority_ = 0;
     detail::WatcherBoard* board_ = nullptr;  // while it is active or pending
     std::function<void()> callback_;

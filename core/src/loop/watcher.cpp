@@ -97,6 +97,7 @@ void Watcher::feed() {
 }
 void Watcher::make_pending() noexcept { board_->make_pending(*this); }
 void Watcher::drop_pending() noexcept {
+    settled_ = false;
     if (pending_.linked()) board_->drop_pending(*this);
 }
 
@@ -123,18 +124,31 @@ void detach(std::unique_ptr<Watcher> watcher) {
 
 // --- it happens ---
 
+void Watcher::settle() noexcept {
+    if (waiter_ == nullptr || !waiter_->open()) return;
+    try {
+        collect();
+    } catch (...) {
+        fail(std::current_exception());
+        return;
+    }
+    settled_ = true;
+    (void)wake_waiter();
+}
+
 void Watcher::run() noexcept {
     Run run;
     run.callback = std::exchange(callback_, {});
     running_ = &run;
+    bool seen = std::exchange(settled_, false);
     try {
-        collect();
+        if (!seen) collect();
     } catch (...) {
         running_ = nullptr;
         fail(std::current_exception());
         return;
     }
-    const bool seen = wake_waiter();
+    if (!seen) seen = wake_waiter();
     if (run.callback) {
         call_back(run);
         if (run.watcher_has_gone) return;

@@ -61,12 +61,31 @@ void WatcherBoard::before_looking_outside() noexcept {
     run_pending();
 }
 
-void WatcherBoard::after_looking_outside(bool nobody_is_ready) noexcept {
+void WatcherBoard::wake_waiters() noexcept {
     if (any_sent_.load(std::memory_order_relaxed) && any_sent_.exchange(false)) {
         of(WatcherKind::async).for_each([this](WatcherSeat& seat) {
             if (seat.watcher->pending()) make_pending(*seat.watcher);
         });
     }
+    if (pending_count_ == 0) return;
+    for (List& list : pending_) {
+        // One at a time: an error handler may destroy any of them.
+        List settled;
+        while (!list.empty()) {
+            WatcherSeat& seat = list.front();
+            seat.unlink();
+            settled.push_back(seat);
+            seat.watcher->settle();
+        }
+        while (!settled.empty()) {
+            WatcherSeat& seat = settled.front();
+            seat.unlink();
+            list.push_back(seat);
+        }
+    }
+}
+
+void WatcherBoard::after_looking_outside(bool nobody_is_ready) noexcept {
     make_all_pending(WatcherKind::check);
     if (nobody_is_ready) make_idle_pending();
     run_pending();

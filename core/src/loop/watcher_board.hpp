@@ -47,6 +47,8 @@ class WatcherBoard {
     [[nodiscard]] std::size_t keeping_alive() const noexcept { return keeping_alive_; }
     [[nodiscard]] std::size_t size() const noexcept { return active_count_; }
     void before_looking_outside() noexcept;
+    /// Wakes those who wait for what has happened, so that it beats their limits.
+    void wake_waiters() noexcept;
     void after_looking_outside(bool nobody_is_ready) noexcept;
     /// A descriptor is about to be closed.
     void closing(int fd) noexcept;

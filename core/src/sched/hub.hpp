@@ -14,7 +14,8 @@
 //  H6  An interrupt appears only inside park() or yield(), on the target's own stack, never while
 //  it unwinds.
 //  H7  Functions that others posted, timers and watchers run on the hub's stack, after each look
-//  outside, in this order.
+//  outside, in this order. Those who wait for what was found there are woken before the timers run:
+//  it beats their limits.
 
 #include <array>
 #include <chrono>

@@ -43,6 +43,7 @@ void Hub::turn() noexcept {
     }
     reactor_->wait(until);
     run_posted();
+    watchers_->wake_waiters();
     turn_time_ = now();
     timers_.expire(turn_time_);
     watchers_->after_looking_outside(ring_.empty());
