@@ -1,7 +1,9 @@
 #include <functional>
 #include <memory>
+#include <optional>
 #include <stdexcept>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include <catch2/catch.hpp>
@@ -429,5 +431,111 @@ TEST_CASE("group: killing it while a dying member's baggage changes it", "[core]
         CHECK(group.kill().empty());
         green::sleep(2ms);
         for (const auto& member : crew) CHECK(member.ready());
+    });
+}
+
+TEST_CASE("group: members that kill it while they clean up wait for the others only",
+          "[core][group]") {
+    run_green([] {
+        green::Group group;
+        std::vector<std::size_t> survivors;
+        for (int i = 0; i < 2; ++i) {
+            group.spawn([&] {
+                try {
+                    green::sleep(1h);
+                } catch (const green::Interrupt&) {
+                    survivors.push_back(group.kill().size());
+                    throw;
+                }
+            });
+        }
+        group.spawn([] {
+            const green::Shield shield;
+            green::sleep(10ms);
+        });
+        green::yield();
+        const green::TimePoint begin = green::now();
+        CHECK(group.kill(1h).empty());
+        CHECK(green::now() - begin == 10ms);
+        CHECK(survivors == std::vector<std::size_t>{2, 1});  // itself, and the other one
+    });
+}
+
+TEST_CASE("group: a member under a shield does not wait for its own end", "[core][group]") {
+    run_green([] {
+        const bool all = GENERATE(true, false);
+        green::Group group;
+        bool went_on = false;
+        auto other = group.spawn([] { green::sleep(5ms); });
+        auto member = group.spawn([&] {
+            {
+                const green::Shield shield;
+                if (all) {
+                    const auto survivors = group.kill();
+                    CHECK(other.ready());
+                    REQUIRE(survivors.size() == 1);
+                    CHECK(survivors.front() == green::current());
+                } else {
+                    CHECK_FALSE(group.killone(green::current()));
+                }
+                went_on = true;
+            }
+            green::sleep(1h);
+        });
+        CHECK(group.join(10ms));
+        CHECK(went_on);
+        CHECK(member.outcome() == green::Outcome::exited);
+    });
+}
+
+TEST_CASE("group: who was woken by its end touches nothing of it any more", "[core][group]") {
+    run_green([] {
+        const tests::Errors errors;
+        const auto error = std::make_exception_ptr(std::runtime_error("the next group's"));
+        std::optional<green::Group> group{std::in_place};
+        auto member = green::spawn([] { green::sleep(1h); });
+        group->add(member);
+        // Another group, in the same memory, that has a failure and a member.
+        const auto replace_it = [&] {
+            group.emplace();
+            group->spawn([] {}).kill_soon(error);
+            group->spawn([] { green::sleep(1h); });
+        };
+        SECTION("join_or_raise") {
+            auto joiner = green::spawn([&] { return group->join_or_raise(); });
+            green::yield();
+            CHECK(group->discard(member));
+            replace_it();
+            CHECK(joiner.get());
+            CHECK_THROWS_WITH(group->join_or_raise(), "the next group's");
+        }
+        SECTION("join_or_raise, with a failure to tell") {
+            auto joiner = green::spawn([&] { return group->join_or_raise(); });
+            green::yield();
+            group->discard(member);
+            group->spawn([] {}).kill_soon(std::make_exception_ptr(std::runtime_error("its own")));
+            replace_it();
+            CHECK_THROWS_WITH(joiner.get(), "its own");
+        }
+        SECTION("kill") {
+            auto stubborn = group->spawn([] {
+                const green::Shield shield;
+                green::sleep(1h);
+            });
+            green::yield();
+            auto killer = green::spawn([&] { return group->kill(5ms).size(); });
+            green::yield();
+            group->discard(stubborn);
+            group->discard(member);
+            replace_it();
+            CHECK(killer.get() == 0);
+            CHECK(group->size() == 1);
+            auto late = group->spawn([] {});
+            CHECK(late.join());
+            CHECK(late.outcome() == green::Outcome::returned);  // nobody kills this one
+            stubborn.kill();
+        }
+        member.kill();
+        group.reset();
     });
 }

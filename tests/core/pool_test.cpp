@@ -1,8 +1,10 @@
 #include <algorithm>
 #include <memory>
 #include <new>
+#include <optional>
 #include <stdexcept>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include <catch2/catch.hpp>
@@ -326,6 +328,22 @@ TEST_CASE("pool: who waits for room in a pool that goes gets Closed", "[core][po
         green::yield();
         pool.reset();
         settle();
+    });
+}
+
+TEST_CASE("pool: room that comes free just before the pool goes is not used any more",
+          "[core][pool]") {
+    run_green([] {
+        std::optional<green::Pool> pool{std::in_place, 1};
+        auto member = green::spawn([] { green::sleep(1h); });
+        pool->add(member);
+        auto spawner = green::spawn([&] { pool->spawn([] {}); });
+        green::yield();
+        CHECK(pool->discard(member));
+        pool.emplace(1);
+        CHECK_THROWS_AS(spawner.get(), green::Closed);
+        CHECK(pool->free_count() == 1);
+        member.kill();
     });
 }
 

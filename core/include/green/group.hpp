@@ -38,7 +38,8 @@ class Group {
     Group(const Group&) = delete;
     Group& operator=(const Group&) = delete;
     /// Switches while members run. Kills and timeouts of the caller wait until the last member has
-    /// ended. Others that wait for room get Closed.
+    /// ended. Others that wait for room get Closed, also when it has just come free; those that
+    /// wait for the group find it empty.
     ~Group();
 
     /// As green::spawn, into this group. Switches while there is no room; nothing has been taken
@@ -127,7 +128,9 @@ class Group {
     /// Kills every member, also those that come meanwhile, and waits for them. Each is shot once in
     /// its membership: who survived is not shot again, whatever the reason. A member that calls it
     /// is shot last, there and then.
-    /// Returns the survivors once `deadline` has passed; they stay members.
+    /// Returns the survivors once `deadline` has passed; they stay members. Nobody waits for his
+    /// own end: a member whose kill was delivered before, or waits under a Shield, waits for the
+    /// others only, except those that do the same, and is a survivor.
     std::vector<AnyGreenlet> kill(Deadline deadline = Deadline::never()) {
         return kill(nullptr, deadline);
     }
@@ -135,7 +138,7 @@ class Group {
     /// Kills those that are members now, without waiting.
     void kill_soon(std::exception_ptr reason = nullptr);
     /// Kills one member and waits for it. Returns whether it has ended; at once when it is no
-    /// member, or was shot before.
+    /// member, was shot before, or is the caller under a Shield.
     bool killone(const AnyGreenlet& greenlet, Deadline deadline = Deadline::never()) {
         return killone(greenlet, nullptr, deadline);
     }
@@ -174,7 +177,9 @@ class Group {
  private:
     struct Member;
     struct QueuedCall;
+    class Visit;
     class Killing;
+    class MemberWaits;
 
     static constexpr std::size_t automatic = std::numeric_limits<std::size_t>::max();
 
@@ -189,7 +194,10 @@ class Group {
     void shoot(Member& member, const std::exception_ptr& reason);
     void shoot_all(const std::exception_ptr& reason);
     [[nodiscard]] bool gone() const noexcept { return size_ == 0 && feeders_ == 0; }
-    bool wait_until_gone(Deadline deadline);
+    [[nodiscard]] bool only_waiting_members() const noexcept {
+        return size_ + feeders_ == waiting_members_;
+    }
+    bool wait_until_gone(const Visit& visit, const MemberWaits* caller, Deadline deadline);
     [[nodiscard]] std::size_t lazy_bound(std::size_t maxsize) const noexcept;
 
     template <class Function, class Range>
@@ -201,12 +209,14 @@ class Group {
     detail::IntrusiveList<detail::ListHook> shot_;     // of Member
     std::size_t size_ = 0;
     std::size_t feeders_ = 0;
+    std::size_t waiting_members_ = 0;  // that wait in kill()
     unsigned killing_ = 0;
     std::exception_ptr killing_reason_;
     std::optional<AnyGreenlet> failed_;  // the first whose failure nobody has been told of
     detail::WaitList<Ready> joiners_;
     detail::WaitList<detail::ListNode> killers_;
     detail::WaitList<detail::ListNode> failure_waiters_;
+    detail::IntrusiveList<detail::ListHook> visits_;  // of Visit
 };
 
 /// Waits until the group is empty.

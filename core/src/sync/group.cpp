@@ -26,18 +26,14 @@ struct Group::Member : detail::ListHook {
         }
         leave();
     }
-    void leave() noexcept {
-        Group* left = group;
-        const Role as = role;
-        delete this;  // its room goes to the next one before the group can be found empty
-        left->left(as);
-    }
+    void leave() noexcept;
 
     Group* group;
     AnyGreenlet greenlet;
     detail::Slots::Slot slot;
     Role role;
     bool shot = false;
+    MemberWaits* waits = nullptr;  // in kill()
     End end;
 };
 
@@ -54,33 +50,91 @@ struct Group::QueuedCall final : Member, private detail::Collector {
     detail::Slots::Taker taker;
 };
 
+/// A call that waits. The group may go between the moment that ends the wait and the one at which
+/// the waiter runs: then nothing of it must be touched any more.
+class Group::Visit : public detail::ListHook {
+ public:
+    enum class For : std::uint8_t { the_end, a_failure };
+    Visit(Group& group, For what) noexcept : for_{what} { group.visits_.push_back(*this); }
+    [[nodiscard]] bool group_has_gone() const noexcept { return group_has_gone_; }
+    /// Of the group that has gone, unless somebody else was told of it.
+    [[nodiscard]] std::optional<AnyGreenlet>& failed() noexcept { return failed_; }
+    void end(std::optional<AnyGreenlet>& failed) noexcept {
+        group_has_gone_ = true;
+        if (for_ == For::a_failure) failed_ = std::exchange(failed, std::nullopt);
+    }
+
+ private:
+    For for_;
+    bool group_has_gone_ = false;
+    std::optional<AnyGreenlet> failed_;
+};
+
 /// While one exists, whoever comes in is shot.
 class Group::Killing {
  public:
-    Killing(Group& group, const std::exception_ptr& reason) noexcept : group_{group} {
+    Killing(Group& group, const std::exception_ptr& reason) noexcept
+        : group_{group}, visit_{group, Visit::For::the_end} {
         ++group.killing_;
         group.killing_reason_ = reason;
     }
     Killing(const Killing&) = delete;
     Killing& operator=(const Killing&) = delete;
     ~Killing() {
+        if (visit_.group_has_gone()) return;
         if (--group_.killing_ == 0) group_.killing_reason_ = nullptr;
     }
+    [[nodiscard]] const Visit& visit() const noexcept { return visit_; }
 
  private:
     Group& group_;
+    Visit visit_;
 };
+
+/// A member that waits for the others. Members that do so need not end for each other.
+class Group::MemberWaits {
+ public:
+    explicit MemberWaits(Member* caller) noexcept : member_{caller} {
+        if (member_ == nullptr) return;
+        member_->waits = this;
+        ++member_->group->waiting_members_;
+    }
+    MemberWaits(const MemberWaits&) = delete;
+    MemberWaits& operator=(const MemberWaits&) = delete;
+    ~MemberWaits() {
+        if (member_ != nullptr) stop();
+    }
+    /// Also when it is a member no more.
+    void stop() noexcept {
+        --member_->group->waiting_members_;
+        member_->waits = nullptr;
+        member_ = nullptr;
+    }
+    [[nodiscard]] bool is_member() const noexcept { return member_ != nullptr; }
+
+ private:
+    Member* member_;
+};
+
+void Group::Member::leave() noexcept {
+    Group* left = group;
+    const Role as = role;
+    if (waits != nullptr) waits->stop();
+    delete this;  // its room goes to the next one before the group can be found empty
+    left->left(as);
+}
 
 Group::~Group() {
     if (gone()) {
         slots_.close_line();
-        return;
+    } else {
+        const Shield shield;
+        Killing killing{*this, nullptr};
+        shoot_all(nullptr);
+        slots_.close_line();
+        wait_until_gone(killing.visit(), nullptr, Deadline::never());
     }
-    const Shield shield;
-    const Killing killing{*this, nullptr};
-    shoot_all(nullptr);
-    slots_.close_line();
-    wait_until_gone(Deadline::never());
+    visits_.for_each([this](detail::ListHook& hook) { static_cast<Visit&>(hook).end(failed_); });
 }
 
 // --- coming and going ---
@@ -132,7 +186,7 @@ bool Group::discard(const AnyGreenlet& greenlet) noexcept {
 void Group::left(Role role) noexcept {
     --(role == Role::feeder ? feeders_ : size_);
     if (empty()) joiners_.fire_all();
-    if (gone()) killers_.fire_all();
+    if (only_waiting_members()) killers_.fire_all();
 }
 
 Group::Member* Group::find(const AnyGreenlet& greenlet) const noexcept {
@@ -175,30 +229,47 @@ bool Group::join(Deadline deadline) {
     return detail::park(node, deadline);
 }
 
-void Group::raise_failure() {
-    if (const auto failed = std::exchange(failed_, std::nullopt))
+namespace {
+
+/// Somebody is told now.
+void tell_of(std::optional<AnyGreenlet>& failure) {
+    if (const auto failed = std::exchange(failure, std::nullopt))
         std::rethrow_exception(failed->exception());
 }
 
+}  // namespace
+
+void Group::raise_failure() { tell_of(failed_); }
+
 bool Group::join_or_raise(Deadline deadline) {
+    Visit visit{*this, Visit::For::a_failure};
     for (;;) {
         raise_failure();
         if (empty()) return true;
         Ready emptied{*this};
         detail::ListNode failed{failure_waiters_, "a group's first failure"};
-        if (!detail::park(std::array<detail::WaitNode*, 2>{&failed, &emptied}, deadline)) {
-            return false;
+        const bool woken =
+            detail::park(std::array<detail::WaitNode*, 2>{&failed, &emptied}, deadline);
+        if (visit.group_has_gone()) {
+            tell_of(visit.failed());
+            return true;
         }
+        if (!woken) return false;
         if (emptied.fired() && !failed_) return true;
     }
 }
 
-bool Group::wait_until_gone(Deadline deadline) {
-    while (!gone()) {
+bool Group::wait_until_gone(const Visit& visit, const MemberWaits* caller, Deadline deadline) {
+    const auto over = [&] {
+        return caller != nullptr && caller->is_member() ? only_waiting_members() : gone();
+    };
+    while (!over()) {
         detail::ListNode node{killers_, "the end of a killed group"};
-        if (!detail::park(node, deadline)) return false;
+        const bool woken = detail::park(node, deadline);
+        if (visit.group_has_gone()) return true;
+        if (!woken) return false;
     }
-    return true;
+    return gone();
 }
 
 std::size_t Group::lazy_bound(std::size_t maxsize) const noexcept {
@@ -241,9 +312,11 @@ void Group::shoot_all(const std::exception_ptr& reason) {
 }
 
 std::vector<AnyGreenlet> Group::kill(std::exception_ptr reason, Deadline deadline) {
-    const Killing killing{*this, reason};
+    Killing killing{*this, reason};
     shoot_all(reason);
-    return wait_until_gone(deadline) ? std::vector<AnyGreenlet>{} : list(true);
+    MemberWaits caller{find(current())};
+    if (wait_until_gone(killing.visit(), &caller, deadline)) return {};
+    return list(true);
 }
 
 void Group::kill_soon(std::exception_ptr reason) { shoot_all(reason); }
@@ -252,7 +325,8 @@ bool Group::killone(const AnyGreenlet& greenlet, std::exception_ptr reason, Dead
     Member* member = find(greenlet);
     if (member == nullptr || member->shot) return greenlet.ready();
     shoot(*member, reason);
-    return greenlet.join(deadline);
+    // Under a shield it does not throw yet, and nobody can wait for his own end.
+    return greenlet != current() && greenlet.join(deadline);
 }
 
 }  // namespace green

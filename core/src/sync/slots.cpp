@@ -4,6 +4,7 @@
 namespace green::detail {
 
 bool Slots::Taker::arm() {
+    took_ = false;
     if (slots_->taken_ < slots_->limit_) {
         ++slots_->taken_;
         return true;
@@ -26,12 +27,19 @@ void Slots::hand_out() noexcept {
         Taker* taker = line_.first_open();
         if (taker == nullptr) return;
         ++taken_;
-        taker->fire();
+        taker->fire();  // one that is no greenlet takes it right here
+        if (!taker->took_) handed_.push_back(*taker);
     }
 }
 
 void Slots::close_line() noexcept {
     closed_ = true;
+    while (!handed_.empty()) {
+        auto& taker = static_cast<Taker&>(handed_.front());
+        taker.unlink();
+        taker.refused_ = true;
+        --taken_;
+    }
     while (!line_.empty()) {
         Taker& taker = line_.front();
         taker.refused_ = true;

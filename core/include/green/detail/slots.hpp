@@ -47,7 +47,11 @@ class Slots {
         using WaitNode::arm_for;
 
         /// The slot it was handed. Call it once, when it has fired.
-        [[nodiscard]] Slot taken() noexcept { return refused_ ? Slot{} : Slot{*slots_}; }
+        [[nodiscard]] Slot taken() noexcept {
+            took_ = true;
+            unlink();
+            return refused_ ? Slot{} : Slot{*slots_};
+        }
         /// The line was closed. The slots may be gone by now.
         [[nodiscard]] bool refused() const noexcept { return refused_; }
 
@@ -55,6 +59,7 @@ class Slots {
         friend class Slots;
         Slots* slots_;
         bool refused_ = false;
+        bool took_ = false;
     };
 
     explicit Slots(std::size_t limit) noexcept : limit_{limit} {}
@@ -81,7 +86,8 @@ class Slots {
         if (limit_ == unlimited) return unlimited;
         return taken_ < limit_ ? limit_ - taken_ : 0;
     }
-    /// Sends those who wait away, and from now on everybody who would have to.
+    /// Sends those who wait away, also those who were handed a slot and have not run since, and
+    /// from now on everybody who would have to.
     void close_line() noexcept;
 
  private:
@@ -96,6 +102,7 @@ class Slots {
     std::size_t taken_ = 0;
     bool closed_ = false;
     WaitList<Taker> line_;
+    IntrusiveList<WaitNode> handed_;  // Takers that have got theirs, and have not run since
 };
 
 }  // namespace green::detail
