@@ -45,7 +45,7 @@ struct World {
             green::sleep(10'000h);
         });
         crew.spawn([] { green::sleep(10'000h); });
-        green::yield();
+        tests::settle();  // also those that are started by others
     }
     ~World() {
         holder.kill();

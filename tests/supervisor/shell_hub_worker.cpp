@@ -47,13 +47,13 @@ void say_hello(FrameStream& channel, unsigned protocol) {
 
 Surroundings receive(FrameStream& channel) {
     Surroundings surroundings;
-    auto first = green::ipc::get<control::ToWorker>(channel);
+    auto first = green::ipc::next<control::ToWorker>(channel);
     if (!first) std::exit(9);
     const auto welcome = (*first)->getWelcome();
     surroundings.owner = welcome.getOwner();
     surroundings.sockets = std::move(first->descriptors());
     for (unsigned i = 0; i < welcome.getQueues(); ++i) {
-        auto message = green::ipc::get<control::ToWorker>(channel);
+        auto message = green::ipc::next<control::ToWorker>(channel);
         if (!message) std::exit(9);
         auto attached = std::make_unique<Attached>();
         attached->descriptors = std::move(message->descriptors());
@@ -141,7 +141,7 @@ GREEN_TEST_ROLE(hub_worker) {
     if (const auto code = value("exit")) return *code;
     if (const auto each = value("eat"))
         green::spawn([&, each] { eat(surroundings, std::chrono::milliseconds(*each)); });
-    while (auto message = green::ipc::get<control::ToWorker>(channel)) {
+    while (auto message = green::ipc::next<control::ToWorker>(channel)) {
         if (!(*message)->isDrain()) continue;
         tell(channel, false);
         if (has("stubborn")) continue;
