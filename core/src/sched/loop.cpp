@@ -17,7 +17,8 @@ void* Hub::hub_entry() noexcept {
     hub.arrived(nullptr);
     for (;;) {
         hub.fence_ = "a hub callback must not wait";
-        Task* const last = hub.ring_.empty() ? nullptr : &hub.ring_.back();
+        const bool nobody = hub.ring_.empty() || hub.ring_.holds_only(hub.probe_);
+        Task* const last = nobody ? nullptr : &hub.ring_.back();
         hub.turn();
         const bool crowd = hub.woke_a_crowd(last);
         if (hub.scout_.on_the_way()) hub.scout_.step();
