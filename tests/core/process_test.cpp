@@ -89,8 +89,9 @@ void until_reaped() {
 /// In the real world, and afterwards no child, greenlet or descriptor may be left.
 void run(const std::function<void()>& body) {
     tests::run_green_for_real([&] {
-        Process first = Process::start({.argv = {"/bin/true"}});
-        (void)green::wait({first});  // what is made once is made now
+        Process first = Process::start({.argv = {"/bin/sleep", "1000"}});
+        (void)green::wait({first}, {.deadline = 1ms});  // what is made once is made now
+        (void)first.signal(SIGKILL);
         (void)first.join();
         const std::size_t descriptors = tests::open_descriptors();
         body();
