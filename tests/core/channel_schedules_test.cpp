@@ -165,5 +165,5 @@ class ChannelSchedule final : public Schedule {
 }  // namespace
 
 TEST_CASE("channel schedules: nothing is lost and nobody is left", "[core][schedules]") {
-    run_schedules<ChannelSchedule>();
+    run_schedules<ChannelSchedule>(tests::share::channels);
 }

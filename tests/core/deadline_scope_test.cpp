@@ -11,6 +11,7 @@
 #include <green/hub.hpp>
 
 #include "support/run_green.hpp"
+#include "support/schedules.hpp"
 
 using namespace std::chrono_literals;
 using green::Context;
@@ -320,14 +321,11 @@ class Tree {
 }  // namespace
 
 TEST_CASE("context: random trees inherit what they must, until when they must, and leave nothing",
-          "[core][context]") {
+          "[core][context][schedules]") {
     run_green([] {
         const tests::Errors errors;  // of those that end by their deadline
-        for (std::uint64_t i = 0; i < 2000; ++i) {
-            const std::uint64_t seed = tests::seed() + i;
-            INFO("GREENSUP_SEED=" << seed);
-            Tree{seed}.run();
-        }
-        CHECK(errors.count() > 100);
+        const std::uint64_t trees = tests::for_each_schedule(
+            tests::share::contexts, [](std::uint64_t seed) { Tree{seed}.run(); });
+        if (trees >= 100) CHECK(errors.count() > trees / 20);
     });
 }

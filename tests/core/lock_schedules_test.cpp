@@ -2,7 +2,6 @@
 // may wait for what is there, and nobody may have what another one has; in the end all is back.
 
 #include <array>
-#include <cstdlib>
 #include <mutex>
 #include <random>
 #include <shared_mutex>
@@ -13,6 +12,7 @@
 #include <green/green.hpp>
 
 #include "support/run_green.hpp"
+#include "support/schedules.hpp"
 
 using namespace std::chrono_literals;
 
@@ -284,28 +284,32 @@ void LockSchedule::check_at_end() {
     others.join();
 }
 
-// GREENSUP_SEED replays one schedule; without it, this many.
-std::uint64_t schedules() { return std::getenv("GREENSUP_SEED") != nullptr ? 1 : 25'000; }
-
-void run_schedules(std::uint64_t base) {
+void run_schedules(unsigned quarter) {
     tests::run_green([&] {
-        for (std::uint64_t i = 0; i < schedules(); ++i) {
-            const std::uint64_t seed = base + i;
-            INFO("GREENSUP_SEED=" << seed);
+        tests::for_each_schedule(tests::share::locks, {quarter, 4}, [](std::uint64_t seed) {
             LockSchedule{seed}.run();
             const green::HubFigures left = green::hub_figures();
             REQUIRE(left.greenlets == 0);
             REQUIRE(left.timers == 0);
-        }
+        });
     });
 }
 
 }  // namespace
 
-// Two cases, so that they run beside each other.
-TEST_CASE("lock schedules: nothing is lost and nobody is left, first half", "[core][schedules]") {
-    run_schedules(tests::seed());
+// Four cases, so that they run beside each other.
+TEST_CASE("lock schedules: nothing is lost and nobody is left, first quarter",
+          "[core][schedules]") {
+    run_schedules(0);
 }
-TEST_CASE("lock schedules: nothing is lost and nobody is left, second half", "[core][schedules]") {
-    run_schedules(tests::seed() + 25'000);
+TEST_CASE("lock schedules: nothing is lost and nobody is left, second quarter",
+          "[core][schedules]") {
+    run_schedules(1);
+}
+TEST_CASE("lock schedules: nothing is lost and nobody is left, third quarter",
+          "[core][schedules]") {
+    run_schedules(2);
+}
+TEST_CASE("lock schedules: nothing is lost and nobody is left, last quarter", "[core][schedules]") {
+    run_schedules(3);
 }

@@ -3,7 +3,6 @@
 // element of every input has one fate, and nothing that was made is left.
 
 #include <array>
-#include <cstdlib>
 #include <numeric>
 #include <optional>
 #include <random>
@@ -15,6 +14,7 @@
 #include <green/green.hpp>
 
 #include "support/run_green.hpp"
+#include "support/schedules.hpp"
 
 using namespace std::chrono_literals;
 
@@ -329,31 +329,32 @@ void Schedule::check() {
     CHECK(ledger_.alive == 0);
 }
 
-// GREENSUP_SEED replays one schedule; without it, this many.
-std::uint64_t schedules() { return std::getenv("GREENSUP_SEED") != nullptr ? 1 : 10'000; }
-
-void run_schedules(std::uint64_t base) {
+void run_schedules(unsigned quarter) {
     tests::run_green([&] {
         const tests::Errors quiet;
-        for (std::uint64_t i = 0; i < schedules(); ++i) {
-            const std::uint64_t seed = base + i;
-            INFO("GREENSUP_SEED=" << seed);
+        tests::for_each_schedule(tests::share::pools, {quarter, 4}, [](std::uint64_t seed) {
             Schedule{seed}.run();
             const green::HubFigures left = green::hub_figures();
             REQUIRE(left.greenlets == 0);
             REQUIRE(left.stacks == 0);
             REQUIRE(left.timers == 0);
             REQUIRE(left.outside == 0);
-        }
+        });
     });
 }
 
 }  // namespace
 
-// Two cases, so that they run beside each other.
-TEST_CASE("pool schedules: no room and no element is lost, first half", "[core][schedules]") {
-    run_schedules(tests::seed());
+// Four cases, so that they run beside each other.
+TEST_CASE("pool schedules: no room and no element is lost, first quarter", "[core][schedules]") {
+    run_schedules(0);
 }
-TEST_CASE("pool schedules: no room and no element is lost, second half", "[core][schedules]") {
-    run_schedules(tests::seed() + 10'000);
+TEST_CASE("pool schedules: no room and no element is lost, second quarter", "[core][schedules]") {
+    run_schedules(1);
+}
+TEST_CASE("pool schedules: no room and no element is lost, third quarter", "[core][schedules]") {
+    run_schedules(2);
+}
+TEST_CASE("pool schedules: no room and no element is lost, last quarter", "[core][schedules]") {
+    run_schedules(3);
 }

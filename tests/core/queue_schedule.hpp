@@ -2,7 +2,6 @@
 // What random programs over queues and channels have in common.
 
 #include <cstdint>
-#include <cstdlib>
 #include <random>
 #include <string>
 #include <utility>
@@ -13,6 +12,7 @@
 #include <green/green.hpp>
 
 #include "support/run_green.hpp"
+#include "support/schedules.hpp"
 
 namespace tests {
 
@@ -128,20 +128,15 @@ class Schedule {
     std::vector<std::string> wrong_;
 };
 
-// GREENSUP_SEED replays one schedule; without it, this many of each kind.
-inline std::uint64_t schedules() { return std::getenv("GREENSUP_SEED") != nullptr ? 1 : 20'000; }
-
 template <class Kind>
-void run_schedules() {
+void run_schedules(Share share, Part part = {}) {
     run_green([&] {
-        for (std::uint64_t i = 0; i < schedules(); ++i) {
-            const std::uint64_t seed = tests::seed() + i;
-            INFO("GREENSUP_SEED=" << seed);
+        for_each_schedule(share, part, [](std::uint64_t seed) {
             Kind{seed}.run();
             const green::HubFigures left = green::hub_figures();
             REQUIRE(left.greenlets == 0);
             REQUIRE(left.timers == 0);
-        }
+        });
     });
 }
 

@@ -311,14 +311,16 @@ class QueueSchedule final : public Schedule {
 }  // namespace
 
 TEST_CASE("queue schedules: first in, first out", "[core][schedules]") {
-    run_schedules<QueueSchedule<green::Queue<Item>, green::Fifo<Item>>>();
+    run_schedules<QueueSchedule<green::Queue<Item>, green::Fifo<Item>>>(tests::share::queues);
 }
 TEST_CASE("queue schedules: last in, first out", "[core][schedules]") {
-    run_schedules<QueueSchedule<green::LifoQueue<Item>, green::Lifo<Item>>>();
+    run_schedules<QueueSchedule<green::LifoQueue<Item>, green::Lifo<Item>>>(tests::share::queues);
 }
 TEST_CASE("queue schedules: lowest first", "[core][schedules]") {
-    run_schedules<QueueSchedule<green::PriorityQueue<Item>, green::LowestFirst<Item>>>();
+    run_schedules<QueueSchedule<green::PriorityQueue<Item>, green::LowestFirst<Item>>>(
+        tests::share::queues);
 }
 TEST_CASE("queue schedules: tasks", "[core][schedules]") {
-    run_schedules<QueueSchedule<green::JoinableQueue<Item>, green::Fifo<Item>>>();
+    run_schedules<QueueSchedule<green::JoinableQueue<Item>, green::Fifo<Item>>>(
+        tests::share::queues);
 }

@@ -2,8 +2,9 @@
 // nothing may be left behind and nothing may be lost: items, permits, waiters, timers, descriptors,
 // greenlets.
 
+#include "support/schedules.hpp"
+
 #include <csignal>
-#include <cstdlib>
 #include <random>
 #include <set>
 
@@ -190,14 +191,9 @@ void Schedule::check() {
     CHECK(event_.waiting() == 0);
 }
 
-// GREENSUP_SEED replays one schedule; without it, this many.
-std::uint64_t schedules() { return std::getenv("GREENSUP_SEED") != nullptr ? 1 : 25'000; }
-
-void run_schedules(std::uint64_t base) {
+void run_schedules(unsigned quarter) {
     tests::run_green([&](tests::VirtualReactor& world) {
-        for (std::uint64_t i = 0; i < schedules(); ++i) {
-            const std::uint64_t seed = base + i;
-            INFO("GREENSUP_SEED=" << seed);
+        tests::for_each_schedule(tests::share::waits, {quarter, 4}, [&](std::uint64_t seed) {
             Schedule{seed, world}.run();
             tests::settle();
             const green::HubFigures left = green::hub_figures();
@@ -207,22 +203,22 @@ void run_schedules(std::uint64_t base) {
             REQUIRE(left.outside == 0);
             REQUIRE(world.watched() == 0);
             REQUIRE(world.watched_signals() == 0);
-        }
+        });
     });
 }
 
 }  // namespace
 
-// Four cases, so that they run beside each other; together 100 000 schedules.
+// Four cases, so that they run beside each other.
 TEST_CASE("schedules: nothing is lost and nothing is left, first quarter", "[core][schedules]") {
-    run_schedules(tests::seed());
+    run_schedules(0);
 }
 TEST_CASE("schedules: nothing is lost and nothing is left, second quarter", "[core][schedules]") {
-    run_schedules(tests::seed() + 25'000);
+    run_schedules(1);
 }
 TEST_CASE("schedules: nothing is lost and nothing is left, third quarter", "[core][schedules]") {
-    run_schedules(tests::seed() + 50'000);
+    run_schedules(2);
 }
 TEST_CASE("schedules: nothing is lost and nothing is left, last quarter", "[core][schedules]") {
-    run_schedules(tests::seed() + 75'000);
+    run_schedules(3);
 }

@@ -4,7 +4,6 @@
 // connection broke.
 
 #include <cerrno>
-#include <cstdlib>
 #include <memory>
 #include <string>
 #include <system_error>
@@ -16,7 +15,7 @@
 #include <green/simulation.hpp>
 
 #include "sim/random.hpp"
-#include "support/run_green.hpp"
+#include "support/schedules.hpp"
 
 using namespace green;
 using namespace std::chrono_literals;
@@ -235,46 +234,43 @@ class Traffic {
     Group group_;
 };
 
-// GREENSUP_SEED repeats one run; without it, this many in each case.
-std::uint64_t runs() { return std::getenv("GREENSUP_SEED") != nullptr ? 1 : 3'000; }
-
-void run_traffic(std::uint64_t first) {
+void run_traffic(unsigned quarter) {
     std::size_t received = 0;
     std::size_t broken = 0;
-    for (std::uint64_t seed = first; seed < first + runs(); ++seed) {
-        INFO("GREENSUP_SEED=" << seed);
-        Simulation::Conditions conditions = Simulation::Conditions::of(seed);
-        conditions.least_buffer = 1;
-        Simulation world{seed, conditions};
-        world.run([&] {
-            Traffic traffic{world, seed};
-            traffic.run();
-            received += traffic.received();
-            broken += traffic.broken();
+    const std::uint64_t runs =
+        tests::for_each_schedule(tests::share::traffic, {quarter, 4}, [&](std::uint64_t seed) {
+            Simulation::Conditions conditions = Simulation::Conditions::of(seed);
+            conditions.least_buffer = 1;
+            Simulation world{seed, conditions};
+            world.run([&] {
+                Traffic traffic{world, seed};
+                traffic.run();
+                received += traffic.received();
+                broken += traffic.broken();
+            });
         });
-    }
-    if (runs() == 1) return;
+    if (runs < 100) return;
     // It was not all in vain.
-    CHECK(received > runs() * 1000);
-    CHECK(broken > runs() / 10);
+    CHECK(received > runs * 1000);
+    CHECK(broken > runs / 10);
 }
 
 }  // namespace
 
 // Four cases, so that they run beside each other.
 TEST_CASE("traffic: what was written arrives or the connection broke, first quarter",
-          "[core][sim]") {
-    run_traffic(tests::seed());
+          "[core][sim][schedules]") {
+    run_traffic(0);
 }
 TEST_CASE("traffic: what was written arrives or the connection broke, second quarter",
-          "[core][sim]") {
-    run_traffic(tests::seed() + 3'000);
+          "[core][sim][schedules]") {
+    run_traffic(1);
 }
 TEST_CASE("traffic: what was written arrives or the connection broke, third quarter",
-          "[core][sim]") {
-    run_traffic(tests::seed() + 6'000);
+          "[core][sim][schedules]") {
+    run_traffic(2);
 }
 TEST_CASE("traffic: what was written arrives or the connection broke, last quarter",
-          "[core][sim]") {
-    run_traffic(tests::seed() + 9'000);
+          "[core][sim][schedules]") {
+    run_traffic(3);
 }
