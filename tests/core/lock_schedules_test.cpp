@@ -232,6 +232,10 @@ void LockSchedule::consume() {
 
 void LockSchedule::meet() {
     const int before = rounds_;
+    if (below(4) == 0) {  // who is no party looks on
+        if (!green::wait({barrier_}, {.deadline = limit()}).empty()) CHECK(rounds_ > before);
+        return;
+    }
     if (!barrier_.arrive_and_wait(limit())) return;
     CHECK(rounds_ > before);
     ++passed_;

@@ -185,6 +185,7 @@ void Schedule::nest() {
 void Schedule::read(green::ResultStream<int> results, bool ordered) {
     int last = -1;
     for (int wanted = below(3) == 0 ? below(4) : 1000; wanted > 0; --wanted) {
+        if (below(4) == 0) (void)green::wait({results}, {.deadline = some_time()});
         try {
             const auto number = results.next();
             if (!number) {

@@ -4,6 +4,7 @@
 
 #include "support/schedules.hpp"
 
+#include <array>
 #include <csignal>
 #include <random>
 #include <set>
@@ -156,9 +157,15 @@ void Schedule::act() {
         case 7: {
             gd::FdNode node{first_fd + below(fd_count),
                             below(2) == 0 ? gd::Direction::read : gd::Direction::write};
+            green::Event::Ready event{event_};
+            const std::array<gd::WaitNode*, 2> both{&node, &event};
             node.blocked();
             try {
-                (void)gd::park(node, limit());
+                if (below(2) == 0) {
+                    (void)gd::park(node, limit());
+                } else {
+                    (void)gd::park(both, limit());
+                }
             } catch (const green::ConcurrentUse&) {  // somebody else waits for it already
             }
             break;
@@ -173,7 +180,11 @@ void Schedule::act() {
         }
         default: {
             green::SignalSet signals{SIGUSR1};
-            (void)signals.next(std::chrono::milliseconds(below(4)));
+            if (below(2) == 0) {
+                (void)signals.next(std::chrono::milliseconds(below(4)));
+            } else {
+                (void)green::wait({signals, event_}, {.deadline = limit(), .count = 1});
+            }
             (void)result_.get_for(std::chrono::milliseconds(below(4)));
             break;
         }

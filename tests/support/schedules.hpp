@@ -12,19 +12,22 @@ struct Share {
     unsigned of_thousand;
 };
 namespace share {
-constexpr Share waits{255};     // schedules_test
-constexpr Share locks{255};     // lock_schedules_test
-constexpr Share queues{60};     // queue_schedules_test, for each of the four orders
-constexpr Share channels{100};  // channel_schedules_test
-constexpr Share races{80};      // select_test
-constexpr Share pools{50};      // pool_schedules_test
-constexpr Share traffic{10};    // simulation_streams_test
-constexpr Share contexts{5};    // deadline_scope_test
-constexpr Share locals{5};      // local_test
+constexpr Share waits{180};         // schedules_test
+constexpr Share locks{180};         // lock_schedules_test
+constexpr Share queues{60};         // queue_schedules_test, for each of the four orders
+constexpr Share channels{100};      // channel_schedules_test
+constexpr Share operations{100};    // operation_schedules_test
+constexpr Share races{80};          // select_test
+constexpr Share pools{50};          // pool_schedules_test
+constexpr Share thread_queues{50};  // thread_schedules_test
+constexpr Share traffic{10};        // simulation_streams_test
+constexpr Share contexts{5};        // deadline_scope_test
+constexpr Share locals{5};          // local_test
 
 static_assert(waits.of_thousand + locks.of_thousand + 4 * queues.of_thousand +
-                  channels.of_thousand + races.of_thousand + pools.of_thousand +
-                  traffic.of_thousand + contexts.of_thousand + locals.of_thousand ==
+                  channels.of_thousand + operations.of_thousand + races.of_thousand +
+                  pools.of_thousand + thread_queues.of_thousand + traffic.of_thousand +
+                  contexts.of_thousand + locals.of_thousand ==
               1000);
 }  // namespace share
 
