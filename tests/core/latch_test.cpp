@@ -37,6 +37,20 @@ TEST_CASE("latch: it opens at zero, once and for good", "[core][latch]") {
     });
 }
 
+TEST_CASE("latch: one that opens in the turn of a limit is open to who waited", "[core][latch]") {
+    run_green([] {
+        green::Latch latch{1};
+        // Runs when the limit has woken the waiter, and before that one.
+        auto opener = green::spawn([&] {
+            green::sleep(10ms);
+            latch.count_down();
+        });
+        auto waiter = green::spawn([&] { return latch.wait(10ms); });
+        CHECK(waiter.get());
+        opener.join();
+    });
+}
+
 TEST_CASE("latch: it cannot go below zero", "[core][latch]") {
     run_green([] {
         green::Latch latch{2};
