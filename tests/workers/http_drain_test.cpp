@@ -358,11 +358,13 @@ TEST_CASE("http drain: each failing system call of a drain still ends it", "[wor
         const std::size_t failures = tests::for_each_failure(EIO, [](const tests::FailNth&) {
             try {
                 HttpServer server{anywhere, hello};
+                Group draining;  // which ends before the server goes
                 server.start();
                 HttpClient client{server.endpoint()};
                 HttpClient silent{server.endpoint()};
                 (void)client.get("/");
-                auto drained = start_drain(server, 50ms);
+                auto drained = draining.spawn([&server] { return server.drain(50ms); });
+                arrive();
                 const Answer answer = client.get("/");
                 client.stream.close();
                 silent.stream.close();
