@@ -212,3 +212,22 @@ TEST_CASE("event: a thread that sets another's event is stopped in debug builds"
     });
 }
 #endif
+
+TEST_CASE("event: who is past his limit when it is set learns of it, though it has gone since",
+          "[core][event]") {
+    for (const bool cleared : {false, true}) {
+        run_green([&] {
+            auto event = std::make_unique<green::Event>();
+            // Runs when the limit has woken the waiter, and before that one.
+            auto setter = green::spawn([&] {
+                green::sleep(10ms);
+                event->set();
+                if (cleared) event->clear();
+                event.reset();
+            });
+            auto waiter = green::spawn([&its = *event] { return its.wait(10ms); });
+            CHECK(waiter.get());
+            setter.join();
+        });
+    }
+}

@@ -37,15 +37,17 @@ TEST_CASE("latch: it opens at zero, once and for good", "[core][latch]") {
     });
 }
 
-TEST_CASE("latch: one that opens in the turn of a limit is open to who waited", "[core][latch]") {
+TEST_CASE("latch: one that opens in the turn of a limit is open to who waited, though it has gone",
+          "[core][latch]") {
     run_green([] {
-        green::Latch latch{1};
+        auto latch = std::make_unique<green::Latch>(1);
         // Runs when the limit has woken the waiter, and before that one.
         auto opener = green::spawn([&] {
             green::sleep(10ms);
-            latch.count_down();
+            latch->count_down();
+            latch.reset();
         });
-        auto waiter = green::spawn([&] { return latch.wait(10ms); });
+        auto waiter = green::spawn([&its = *latch] { return its.wait(10ms); });
         CHECK(waiter.get());
         opener.join();
     });

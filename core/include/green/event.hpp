@@ -64,7 +64,7 @@ inline void Event::set() noexcept {
 inline bool Event::wait(Deadline deadline) {
     if (set_) return true;
     Ready node{*this};
-    return detail::park(node, deadline) || set_;
+    return detail::park(node, deadline) || node.missed();
 }
 
 /// A value, or an error, that comes once. The first to set it wins. An AsyncResult<void> has only

@@ -35,7 +35,7 @@ class Latch {
     bool wait(Deadline deadline = Deadline::never()) {
         if (try_wait()) return true;
         Ready node{*this};
-        return detail::park(node, deadline) || try_wait();
+        return detail::park(node, deadline) || node.missed();
     }
     /// Counts down by one and waits. The arrival counts, however the wait ends.
     bool arrive_and_wait(Deadline deadline = Deadline::never()) {

@@ -96,7 +96,7 @@ template <std::size_t Extent>
             } else if (node->lost()) {
                 lost = true;
             } else {
-                missed |= node->end_ == WaitNode::End::missed;
+                missed |= node->missed();
                 node->disarm();
             }
         }

@@ -102,6 +102,9 @@ class WaitNode : public ListHook {
     [[nodiscard]] bool fired() const noexcept { return end_ == End::fired; }
     /// Its source went before it fired.
     [[nodiscard]] bool lost() const noexcept { return end_ == End::lost; }
+    /// It would have fired, but something else had ended its wait and its greenlet had not run yet.
+    /// The source may be gone since: this is the only place to ask.
+    [[nodiscard]] bool missed() const noexcept { return end_ == End::missed; }
     /// Something can be handed to it (P5).
     [[nodiscard]] bool open() const noexcept { return collector_ != nullptr || waker_.open(); }
     /// It belongs to the greenlet that runs now, which is about to wait: a rendezvous must not be
@@ -130,7 +133,7 @@ class WaitNode : public ListHook {
     enum class End : std::uint8_t {
         none,
         fired,
-        missed,  // it would have fired, but its wait had been ended by something else
+        missed,
         lost,
     };
     void begin() noexcept { end_ = End::none; }
