@@ -1,4 +1,5 @@
 #include <memory>
+#include <optional>
 #include <random>
 #include <set>
 
@@ -114,6 +115,29 @@ TEST_CASE("select: sending and receiving on one channel does not meet itself", "
         green::yield();
         const auto got = green::select(green::recv(channel), green::send(channel, mine));
         CHECK(got.index() + two.get() == 1);  // one sent, the other received
+    });
+}
+
+TEST_CASE("select: what came while a limit had woken it counts when that is taken back",
+          "[core][select]") {
+    run_green([] {
+        green::Event event;
+        std::optional<green::TimeoutScope> scope;
+        // Runs when the limit has woken the other, and before that one.
+        auto meanwhile = green::spawn([&] {
+            green::sleep(10ms);
+            event.set();
+            event.clear();
+            scope->restart(1h);
+        });
+        auto chooser = green::spawn([&] {
+            scope.emplace(10ms);
+            const std::size_t won = green::select(green::after(30ms), event).index();
+            scope.reset();
+            return won;
+        });
+        CHECK(chooser.get() == 1);
+        meanwhile.join();
     });
 }
 

@@ -7,6 +7,7 @@
 #include <green/event.hpp>
 #include <green/greenlet.hpp>
 #include <green/hub.hpp>
+#include <green/select.hpp>
 #include <green/socket.hpp>
 #include <green/thread_event.hpp>
 #include <green/timeout.hpp>
@@ -119,11 +120,24 @@ TEST_CASE("wait: descriptors, ready already and ready later", "[core][wait]") {
     });
 }
 
-TEST_CASE("wait: a descriptor that is closed meanwhile counts as ready", "[core][wait]") {
+TEST_CASE("wait: a descriptor that is closed meanwhile is told as such", "[core][wait]") {
     tests::run_green_for_real([] {
         auto [a, b] = green::Stream::pair();
         auto closer = green::spawn([&a = a] { a.close(); });
-        CHECK(green::wait({green::readable(a.fd())}) == Indices{0});
+        SECTION("to one that waits") {
+            CHECK_THROWS_WITH(green::wait({green::readable(a.fd()), green::after(1h)}),
+                              Catch::Contains("was closed by another greenlet"));
+        }
+        SECTION("to one that selects") {
+            CHECK_THROWS_AS(green::select(green::after(1h), green::readable(a.fd())),
+                            std::system_error);
+        }
+        SECTION("to a set, when it is asked") {
+            green::WaitSet set{green::readable(a.fd()), green::readable(b.fd())};
+            closer.join();
+            CHECK_THROWS_AS(set.next(), std::system_error);
+            CHECK(set.next() == 1);  // its peer has gone
+        }
         closer.join();
     });
 }

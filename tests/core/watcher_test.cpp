@@ -1,6 +1,7 @@
 // What all watchers have in common, and those of the hub itself, on the virtual clock.
 
 #include <csignal>
+#include <functional>
 #include <memory>
 #include <regex>
 #include <string>
@@ -11,6 +12,7 @@
 #include <green/event.hpp>
 #include <green/greenlet.hpp>
 #include <green/hub.hpp>
+#include <green/select.hpp>
 #include <green/timeout.hpp>
 #include <green/wait.hpp>
 #include <green/watcher.hpp>
@@ -512,6 +514,32 @@ TEST_CASE("watcher: who waits learns that it was stopped, destroyed or cancelled
             waiter.kill();
             CHECK_FALSE(timer->active());
         }
+    });
+}
+
+TEST_CASE("watcher: who waits for others too learns that it was stopped or cancelled",
+          "[core][watcher]") {
+    run_green([] {
+        auto timer = std::make_unique<TimerWatcher>(1h);
+        std::function<void()> end = [&] { timer->stop(); };
+        SECTION("stopped") {}
+        SECTION("destroyed") {
+            end = [&] { timer.reset(); };
+        }
+        SECTION("cancelled") {
+            end = [&] { timer->cancel_wait(std::make_exception_ptr(Closed("enough"))); };
+        }
+        auto& its = *timer;
+        auto waits = spawn([&] { (void)wait({after(2h), its}); });
+        settle();
+        end();
+        CHECK_THROWS_AS(waits.get(), Closed);
+
+        TimerWatcher other{1h};
+        auto selects = spawn([&] { return green::select(after(2h), other).index(); });
+        settle();
+        other.stop();
+        CHECK_THROWS_AS(selects.get(), Closed);
     });
 }
 

@@ -143,7 +143,8 @@ class Watcher {
     [[nodiscard]] bool remembers() const noexcept;
     [[nodiscard]] bool wake_waiter() noexcept;
     void wake_waiter(const std::exception_ptr& error) noexcept;
-    void dismiss_waiter() noexcept;
+    /// There must be one.
+    [[nodiscard]] Ready& dismiss_waiter() noexcept;
 
     detail::WatcherKind kind_;
     bool ref_;
@@ -163,7 +164,8 @@ class Watcher {
     std::uint64_t pending_since_ = 0;
 };
 
-/// Waits until a watcher happens next: Watcher::wait() beside other things to wait for.
+/// Waits until a watcher happens next: Watcher::wait() beside other things to wait for. The wait
+/// ends by the same errors.
 class Watcher::Ready : public detail::WaitNode {
  public:
     explicit Ready(Watcher& watcher) noexcept;
@@ -175,13 +177,12 @@ class Watcher::Ready : public detail::WaitNode {
     void disarm() noexcept override;
     void abandon() noexcept override;
     void describe(std::string& into) const override;
-    /// Call when it has fired: throws when what ended the wait was an error.
-    void check() const;
+    [[noreturn]] void throw_lost() const override;
 
  private:
     friend class Watcher;
     Watcher* watcher_;  // nullptr: it has gone
-    std::exception_ptr error_;
+    std::exception_ptr error_;  // by which the wait ends
 };
 
 /// The part of a watcher that knows its type.

@@ -39,7 +39,7 @@ void FdTable::close(int fd) noexcept {
     it.open = it.watched = false;
     ++it.generation;  // reports that are on their way speak of the past
     for (FdEntry::Side& side : it.sides) {
-        if (FdNode* waiter = std::exchange(side.waiter, nullptr)) waiter->fire();
+        if (FdNode* waiter = std::exchange(side.waiter, nullptr)) waiter->lose_source();
     }
 }
 
@@ -89,9 +89,11 @@ void FdNode::disarm() noexcept {
 }
 
 void FdNode::check_open() const {
-    if (!entry_->open || entry_->generation != generation_) {
-        sys::fail(EBADF, "fd " + std::to_string(fd_) + " was closed by another greenlet");
-    }
+    if (!entry_->open || entry_->generation != generation_) throw_lost();
+}
+
+void FdNode::throw_lost() const {
+    sys::fail(EBADF, "fd " + std::to_string(fd_) + " was closed by another greenlet");
 }
 
 void FdNode::describe(std::string& into) const {

@@ -195,34 +195,34 @@ bool Watcher::remembers() const noexcept {
 
 bool Watcher::wait(Deadline deadline) {
     Ready node{*this};
-    if (!detail::park(node, deadline)) return false;
-    node.check();
-    return true;
+    return detail::park(node, deadline);
 }
 
 void Watcher::cancel_wait(const std::exception_ptr& error) noexcept { wake_waiter(error); }
 
 bool Watcher::wake_waiter() noexcept {
     if (waiter_ == nullptr || !waiter_->open()) return false;
-    dismiss_waiter();
+    if (woken_ != nullptr) woken_->watcher_ = nullptr;  // what it misses now, this one sees
+    woken_ = &dismiss_waiter();
+    woken_->fire();
     return true;
 }
 
 void Watcher::wake_waiter(const std::exception_ptr& error) noexcept {
     if (waiter_ == nullptr) return;
-    waiter_->error_ = error;
-    dismiss_waiter();
+    Ready& lost = dismiss_waiter();
+    lost.watcher_ = nullptr;
+    lost.error_ = error;
+    lost.lose_source();
 }
 
-void Watcher::dismiss_waiter() noexcept {
+Watcher::Ready& Watcher::dismiss_waiter() noexcept {
     if (started_by_waiter_ && active_) {
         disarm();
         deactivate();
         drop_pending();
     }
-    if (woken_ != nullptr) woken_->watcher_ = nullptr;  // what it misses now, this one sees
-    woken_ = std::exchange(waiter_, nullptr);
-    woken_->fire();
+    return *std::exchange(waiter_, nullptr);
 }
 
 Watcher::Ready::Ready(Watcher& watcher) noexcept
@@ -256,15 +256,13 @@ void Watcher::Ready::disarm() noexcept {
 }
 
 void Watcher::Ready::abandon() noexcept {
-    if (watcher_ != nullptr && !error_ && watcher_->remembers()) watcher_->unseen_ = true;
+    if (watcher_ != nullptr && watcher_->remembers()) watcher_->unseen_ = true;
 }
 
 void Watcher::Ready::describe(std::string& into) const {
     into += watcher_ != nullptr ? watcher_->describe() : "a watcher that has gone";
 }
 
-void Watcher::Ready::check() const {
-    if (error_) std::rethrow_exception(error_);
-}
+void Watcher::Ready::throw_lost() const { std::rethrow_exception(error_); }
 
 }  // namespace green

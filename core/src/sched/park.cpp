@@ -85,8 +85,8 @@ template <std::size_t Extent>
             limit_passed = true;  // without asking the clock
         }
         bool fired = false;
-        bool lost = false;
-        bool missed = false;
+        WaitNode* lost = nullptr;
+        WaitNode* missed = nullptr;
         bool beyond_recall = false;
         for (WaitNode* node : nodes) {
             if (node->fired()) {
@@ -94,9 +94,9 @@ template <std::size_t Extent>
                 if (me.attention) [[unlikely]]
                     beyond_recall = node->beyond_recall();
             } else if (node->lost()) {
-                lost = true;
+                lost = node;
             } else {
-                missed |= node->missed();
+                if (node->missed()) missed = node;
                 node->disarm();
             }
         }
@@ -112,13 +112,18 @@ template <std::size_t Extent>
         }
         if (fired) [[likely]]
             return true;
-        if (lost) throw Closed("what was waited for was destroyed");
+        if (lost != nullptr) lost->throw_lost();
         if (limit_passed) return false;
         // The limit of a scope had woken it, and was taken back before it came to run: nothing has
         // ended this wait. What it missed on the way counts.
-        if (missed) return true;
+        if (missed != nullptr) {
+            missed->end_ = WaitNode::End::fired;
+            return true;
+        }
     }
 }
+
+void WaitNode::throw_lost() const { throw Closed("what was waited for was destroyed"); }
 
 bool park(std::span<WaitNode* const> nodes, Deadline deadline) {
     return Hub::current().park_on(nodes, deadline);

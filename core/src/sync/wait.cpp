@@ -82,11 +82,10 @@ std::optional<std::size_t> WaitSet::next(Deadline deadline) {
     }
     detail::WaitNode& first = ready_.front();
     const std::size_t index = first.tag();
-    const bool lost = first.lost();
     outside_ -= first.reach() == detail::Reach::outside;
     --remaining_;
-    nodes_[index].reset();
-    if (lost) throw Closed("what a WaitSet watched was destroyed");
+    const auto given = std::exchange(nodes_[index], nullptr);
+    if (given->lost()) given->throw_lost();
     return index;
 }
 

@@ -42,8 +42,10 @@ class FdNode : public WaitNode {
     bool arm() override;
     void disarm() noexcept override;
     void describe(std::string& into) const override;
+    [[noreturn]] void throw_lost() const override;
 
-    /// Call when the wait is over: throws when what ended it was the closing of the descriptor.
+    /// Throws when the descriptor was closed since: call when the wait is over, for who was woken
+    /// runs later.
     void check_open() const;
     /// For callers that tried and would have blocked.
     void blocked() noexcept { entry_->side(direction_).worth_trying = false; }

@@ -17,7 +17,8 @@
 //      suspension point.
 //  P8  A source that goes tells the nodes that still stand in its WaitList: their waits throw
 //      Closed. One that it has passed over stands there no more, and leaves it alone in disarm():
-//      it may be gone by then. One that has fired is not told: abandon() needs the source.
+//      it may be gone by then. One that has fired and needs the source once more, to take what it
+//      was promised or to give it back, stands in a second list until it has run.
 
 #include <concepts>
 #include <cstddef>
@@ -64,7 +65,7 @@ class WaitNode;
 /// Takes what fires instead of a parked greenlet: for nodes that stay armed between waits.
 class Collector {
  public:
-    /// Either it fired or it lost its source. Must neither switch nor throw.
+    /// Either it fired or it has lost its source. Must neither switch nor throw.
     virtual void collect(WaitNode& node) noexcept = 0;
 
  protected:
@@ -82,6 +83,8 @@ class WaitNode : public ListHook {
     [[nodiscard]] virtual bool beyond_recall() const noexcept { return false; }
     /// What is waited on, for reports: "event", "fd 7 readable".
     virtual void describe(std::string& into) const = 0;
+    /// For one that has lost its source: what its wait throws.
+    [[noreturn]] virtual void throw_lost() const;
 
     /// Nothing happens when its wait was ended by something else before.
     void fire() noexcept {
@@ -93,14 +96,14 @@ class WaitNode : public ListHook {
         end_ = End::fired;
         tell();
     }
-    /// In place of fire(), when the source goes (P8).
+    /// In place of fire(), when the source goes (P8), or fails.
     void lose_source() noexcept {
         unlink();
         end_ = End::lost;
         tell();
     }
     [[nodiscard]] bool fired() const noexcept { return end_ == End::fired; }
-    /// Its source went before it fired.
+    /// Its source went, or failed.
     [[nodiscard]] bool lost() const noexcept { return end_ == End::lost; }
     /// It would have fired, but something else had ended its wait and its greenlet had not run yet.
     /// The source may be gone since: this is the only place to ask.
@@ -160,9 +163,9 @@ concept HasReady = std::derived_from<typename W::Ready, WaitNode> &&
 
 /// Sleeps until one of the nodes fires or the deadline passes.
 /// Switches, unless a node is satisfied at once or the deadline has passed already.
-/// Returns false when the deadline passed and no node fired. Throws what arm() throws, Closed when
-/// a source went and no node fired, and BlockingInHub in a hub callback. All nodes are disarmed
-/// afterwards.
+/// Returns false when the deadline passed and no node fired. Throws what arm() throws, throw_lost()
+/// when a source went and no node fired, and BlockingInHub in a hub callback. All nodes are
+/// disarmed afterwards.
 bool park(std::span<WaitNode* const> nodes, Deadline deadline);
 bool park(WaitNode& node, Deadline deadline);
 
