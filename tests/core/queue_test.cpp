@@ -170,6 +170,71 @@ TEST_CASE("queue: items left in it are destroyed with it", "[core][queue]") {
     });
 }
 
+TEST_CASE("queue: who was woken by one that goes before he runs gets Closed", "[core][queue]") {
+    run_green([] {
+        auto queue = std::make_unique<green::Queue<int>>(1);
+        auto& its = *queue;
+        SECTION("a getter") {
+            auto getter = green::spawn([&] { return its.get(); });
+            auto peeker = green::spawn([&] { return its.peek(); });
+            settle();
+            its.put(1);
+            SECTION("while it was open") {}
+            SECTION("after a hard end") { its.close_now(); }
+            queue.reset();
+            CHECK_THROWS_AS(getter.get(), green::Closed);
+            CHECK_THROWS_AS(peeker.get(), green::Closed);
+        }
+        SECTION("a putter") {
+            its.put(1);
+            auto putter = green::spawn([&] { its.put(2); });
+            settle();
+            CHECK(its.get() == 1);
+            SECTION("while it was open") {}
+            SECTION("after its end") { its.close(); }
+            queue.reset();
+            CHECK_THROWS_AS(putter.get(), green::Closed);
+        }
+        SECTION("one that is killed") {
+            auto getter = green::spawn([&] { its.get(); });
+            settle();
+            its.put(1);
+            getter.kill_soon();
+            queue.reset();
+            settle();
+            CHECK(getter.ready());
+        }
+    });
+}
+
+TEST_CASE("queue: who was told of its end needs it no more", "[core][queue]") {
+    run_green([] {
+        auto queue = std::make_unique<green::Queue<int>>(1);
+        auto& its = *queue;
+        auto loop = green::spawn([&] {
+            for (const int item : its) FAIL("got " << item);
+            return true;
+        });
+        auto getter = green::spawn([&] { its.get(); });
+        auto killed = green::spawn([&] { its.get(); });
+        settle();
+        its.close();
+        killed.kill_soon();
+        queue.reset();
+        CHECK(loop.get());
+        CHECK_THROWS_AS(getter.get(), green::Closed);
+
+        queue = std::make_unique<green::Queue<int>>(1);
+        auto& full = *queue;
+        full.put(1);
+        auto putter = green::spawn([&] { full.put(2); });
+        settle();
+        full.close();
+        queue.reset();
+        CHECK_THROWS_AS(putter.get(), green::Closed);
+    });
+}
+
 TEST_CASE("queue: what killed getters were promised keeps its order", "[core][queue]") {
     run_green([] {
         green::Queue<int> queue;

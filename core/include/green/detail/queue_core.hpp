@@ -22,6 +22,7 @@
 #include <utility>
 
 #include <green/detail/park.hpp>
+#include <green/detail/promise.hpp>
 #include <green/errors.hpp>
 
 namespace green::detail {
@@ -50,7 +51,7 @@ class QueueCore {
     void close() noexcept {
         closed_ = true;
         promised_room_ = 0;
-        wake_all(putters_);
+        while (Putter* putter = putters_.first_open()) putter->end();
         end_waits_when_over();
     }
     /// As close(), and drops what is left, also what a woken getter was about to take.
@@ -125,16 +126,16 @@ class QueueCore {
     // What is done for those who wait stays out of line: the way of an item that nobody waits for
     // is short enough to be inlined.
     [[gnu::noinline]] void offer_items() noexcept {
-        if (has_item()) wake_all(peekers_);
+        if (has_item()) wake_peekers();
         while (has_item()) {
             Getter* getter = getters_.first_open();
             if (getter == nullptr) {
-                wake_all(watchers_);
+                while (watchers_.fire_one()) {
+                }
                 break;
             }
-            getter->promised_ = true;
             ++promised_items_;
-            getter->fire();
+            getter->promise(woken_);
         }
         if (!putters_.empty()) offer_room();
     }
@@ -142,22 +143,21 @@ class QueueCore {
         while (has_room()) {
             Putter* putter = putters_.first_open();
             if (putter == nullptr) break;
-            putter->promised_ = true;
             ++promised_room_;
-            putter->fire();
+            putter->promise(woken_);
         }
     }
     [[gnu::noinline]] void end_waits_when_over() noexcept {
         if (!over()) return;
-        wake_all(getters_);
-        wake_all(peekers_);
-        wake_all(watchers_);
+        while (Getter* getter = getters_.first_open()) getter->end();
+        wake_peekers();
+        while (watchers_.fire_one()) {
+        }
     }
-
-    /// Those whose wait was ended by something else are left out (P5).
-    template <class Node>
-    static void wake_all(WaitList<Node>& waiting) noexcept {
-        while (waiting.fire_one()) {
+    void wake_peekers() noexcept {
+        while (Looker* peeker = peekers_.first_open()) {
+            peeker->fire();
+            woken_.push_back(*peeker);
         }
     }
 
@@ -169,34 +169,35 @@ class QueueCore {
     WaitList<Putter> putters_;
     WaitList<Looker> peekers_;
     WaitList<Looker> watchers_;
+    WaitList<WaitNode> woken_;  // those that come back here when they run
 };
 
 /// Waits for an item of its own: what get() and select() wait by.
 template <class Store>
-class QueueCore<Store>::Getter final : public WaitNode {
+class QueueCore<Store>::Getter final : public PromiseNode {
  public:
-    explicit Getter(QueueCore& queue) noexcept : WaitNode{Reach::inside}, queue_{&queue} {}
+    explicit Getter(QueueCore& queue) noexcept : PromiseNode{Reach::inside}, queue_{&queue} {}
 
     [[nodiscard]] WaitNode& node() noexcept { return *this; }
     /// The queue has ended: take() would throw.
-    [[nodiscard]] bool over() const noexcept { return queue_->over(); }
+    [[nodiscard]] bool over() const noexcept { return ended() || queue_->over(); }
     /// The item. Once, when it has fired, before anything else waits. Throws Closed when it fired
     /// because the queue has ended.
     [[nodiscard]] Item take() {
-        if (queue_->over()) throw Closed("get from a closed queue");
-        if (!std::exchange(promised_, false)) return queue_->take_item();
+        if (over()) throw Closed("get from a closed queue");
+        if (!redeem()) return queue_->take_item();
         --queue_->promised_items_;
         return queue_->remove(0);
     }
 
     bool arm() override {
-        promised_ = false;
+        arm_anew();
         if (queue_->has_item() || queue_->over()) return true;
         queue_->getters_.push_back(*this);
         return false;
     }
     void abandon() noexcept override {
-        if (!std::exchange(promised_, false) || queue_->over()) return;
+        if (!redeem() || queue_->over()) return;
         --queue_->promised_items_;
         queue_->offer_items();
     }
@@ -205,23 +206,22 @@ class QueueCore<Store>::Getter final : public WaitNode {
  private:
     friend class QueueCore;
     QueueCore* queue_;
-    bool promised_ = false;
 };
 
 /// Waits for room for an item, which stays with the caller until take(): what put() and select()
 /// wait by.
 template <class Store>
-class QueueCore<Store>::Putter final : public WaitNode {
+class QueueCore<Store>::Putter final : public PromiseNode {
  public:
     Putter(QueueCore& queue, Item& item) noexcept
-        : WaitNode{Reach::inside}, queue_{&queue}, item_{&item} {}
+        : PromiseNode{Reach::inside}, queue_{&queue}, item_{&item} {}
 
     [[nodiscard]] WaitNode& node() noexcept { return *this; }
     /// Moves the item into the queue. Once, when it has fired, before anything else waits. Throws
     /// Closed when the queue was closed, and std::bad_alloc; the item was not moved then.
     void take() {
-        if (queue_->closed_) throw Closed("put into a closed queue");
-        if (std::exchange(promised_, false)) --queue_->promised_room_;
+        if (ended() || queue_->closed_) throw Closed("put into a closed queue");
+        if (redeem()) --queue_->promised_room_;
         try {
             queue_->add(std::move(*item_));
         } catch (...) {
@@ -231,13 +231,13 @@ class QueueCore<Store>::Putter final : public WaitNode {
     }
 
     bool arm() override {
-        promised_ = false;
+        arm_anew();
         if (queue_->closed_ || queue_->has_room()) return true;
         queue_->putters_.push_back(*this);
         return false;
     }
     void abandon() noexcept override {
-        if (!std::exchange(promised_, false) || queue_->closed_) return;
+        if (!redeem() || queue_->closed_) return;
         --queue_->promised_room_;
         queue_->offer_room();
     }
@@ -247,7 +247,6 @@ class QueueCore<Store>::Putter final : public WaitNode {
     friend class QueueCore;
     QueueCore* queue_;
     Item* item_;
-    bool promised_ = false;
 };
 
 /// Waits until there is an item, or the queue has ended, and takes nothing.
