@@ -5,9 +5,12 @@
 #include <catch2/catch.hpp>
 
 #include <green/channel.hpp>
+#include <green/event.hpp>
 #include <green/greenlet.hpp>
 #include <green/queue.hpp>
+#include <green/select.hpp>
 #include <green/timeout.hpp>
+#include <green/wait.hpp>
 
 #include "support/one_of.hpp"
 #include "support/run_green.hpp"
@@ -154,6 +157,129 @@ TEST_CASE("channel: a putter whose getter was killed waits again, before all oth
         CHECK(channel.get() == 2);
         settle();
         CHECK(putter.ready());
+    });
+}
+
+TEST_CASE("channel: putters whose getters were killed keep their order, before all others",
+          "[core][channel]") {
+    run_green([] {
+        green::Channel<int> channel;
+        int first = 0;
+        std::vector<green::Greenlet<void>> killed;
+        killed.push_back(green::spawn([&] {
+            try {
+                channel.get();
+            } catch (...) {
+                first = channel.try_get().value_or(-1);  // before its putter has run again
+                throw;
+            }
+        }));
+        for (int i = 0; i < 2; ++i) killed.push_back(green::spawn([&] { channel.get(); }));
+        settle();
+        std::vector<green::Greenlet<void>> putters;
+        for (int i = 1; i <= 3; ++i) putters.push_back(green::spawn([&, i] { channel.put(i); }));
+        putters.push_back(green::spawn([&] {
+            for (auto& getter : killed) getter.kill_soon();
+            channel.put(4);
+        }));
+        settle();
+        CHECK(first == 1);
+        for (int i = 2; i <= 4; ++i) CHECK(channel.get() == i);
+        for (auto& putter : putters) putter.join();
+    });
+}
+
+TEST_CASE("channel: a selected put whose getter was killed waits on, with all the others",
+          "[core][channel][select]") {
+    run_green([] {
+        green::Channel<std::string> channel;
+        green::Event event;
+        std::string item = "it";
+        auto killed = green::spawn([&] { channel.get(); });
+        settle();
+        auto chooser = green::spawn([&] {
+            return green::select(event, green::send(channel, item), green::after(10ms)).index();
+        });
+        green::spawn([&] { killed.kill_soon(); });
+        settle();
+        REQUIRE_FALSE(chooser.ready());
+        CHECK(channel.waiting_putters() == 1);
+        SECTION("until its limit") { CHECK(chooser.get() == 2); }
+        SECTION("until another one is done") {
+            event.set();
+            CHECK(chooser.get() == 0);
+        }
+        SECTION("until there is another getter") {
+            CHECK(channel.get() == "it");
+            CHECK(chooser.get() == 1);
+        }
+        SECTION("until it is closed") {
+            channel.close();
+            CHECK_THROWS_AS(chooser.get(), green::Closed);
+        }
+        CHECK(channel.waiting_putters() == 0);
+    });
+}
+
+TEST_CASE("channel: one that goes leaves those alone that are paired", "[core][channel]") {
+    const bool getter_is_killed = GENERATE(false, true);
+    run_green([getter_is_killed] {
+        auto channel = std::make_unique<green::Channel<std::string>>();
+        auto getter = green::spawn([&its = *channel] { return its.get(); });
+        settle();
+        std::string item = "it";
+        auto putter = green::spawn([&its = *channel, &item] { return its.put(std::move(item)); });
+        green::spawn([&] {
+            channel.reset();
+            if (getter_is_killed) getter.kill_soon();
+        });
+        settle();
+        if (getter_is_killed) {
+            CHECK_THROWS_AS(putter.get(), green::Closed);
+            CHECK(item == "it");
+        } else {
+            CHECK(getter.get() == "it");
+            CHECK(putter.get());
+        }
+    });
+}
+
+TEST_CASE("channel: what was given to a getter goes with the channel", "[core][channel]") {
+    run_green([] {
+        auto channel = std::make_unique<green::Channel<int>>();
+        auto getter = green::spawn([&its = *channel] { return its.get(); });
+        auto killed = green::spawn([&its = *channel] { return its.get(); });
+        settle();
+        CHECK(channel->try_put(1));
+        CHECK(channel->try_put(2));
+        channel.reset();
+        killed.kill_soon();
+        CHECK_THROWS_AS(getter.get(), green::Closed);
+        settle();
+        CHECK(killed.ready());
+    });
+}
+
+TEST_CASE("channel: one that goes tells a putter that has lost its getter", "[core][channel]") {
+    const bool runs_before = GENERATE(false, true);
+    run_green([runs_before] {
+        auto channel = std::make_unique<green::Channel<std::string>>();
+        auto killed = green::spawn([&] {
+            try {
+                channel->get();
+            } catch (...) {
+                if (!runs_before) channel.reset();
+                throw;
+            }
+        });
+        settle();
+        std::string item = "it";
+        auto putter = green::spawn([&its = *channel, &item] { return its.put(std::move(item)); });
+        green::spawn([&] { killed.kill_soon(); });
+        settle();
+        channel.reset();
+        CHECK_THROWS_AS(putter.get(), green::Closed);
+        CHECK(item == "it");
     });
 }
 

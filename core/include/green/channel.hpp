@@ -12,6 +12,7 @@
 #include <green/deadline.hpp>
 #include <green/detail/gets.hpp>
 #include <green/detail/park.hpp>
+#include <green/detail/promise.hpp>
 #include <green/detail/ring.hpp>
 #include <green/detail/task.hpp>
 #include <green/errors.hpp>
@@ -29,6 +30,7 @@ namespace green {
 ///    Until that one has run, no kill and no limit reaches the putter.
 ///  * The item stays with its putter until its getter runs. If that one is killed instead, the next
 ///    getter is paired with the putter, or the putter waits again, before all others.
+///  * When it is destroyed, who waits gets Closed; those who are paired are not disturbed.
 ///  * A put that returns false or throws leaves the item with its caller. A kill that comes when
 ///    the item has been taken is delivered at the putter's next suspension point.
 template <class T>
@@ -46,6 +48,10 @@ class Channel : public detail::Gets<Channel<T>, T> {
     Channel() = default;
     Channel(const Channel&) = delete;
     Channel& operator=(const Channel&) = delete;
+    ~Channel() {
+        while (!paired_.empty()) paired_.front().outlive_channel();
+        while (!returned_.empty()) returned_.front().refuse();
+    }
 
     /// Gives the item to a getter, waiting for one. Switches, unless none waits and `deadline` has
     /// passed already.
@@ -54,7 +60,7 @@ class Channel : public detail::Gets<Channel<T>, T> {
         Putter putter{*this, item};
         do {
             if (!detail::park(putter, deadline)) return false;
-        } while (!putter.taken());
+        } while (!putter.settled());
         return true;
     }
     bool put(const T& item,
@@ -77,8 +83,8 @@ class Channel : public detail::Gets<Channel<T>, T> {
     /// has been paired is not disturbed.
     void close() noexcept {
         closed_ = true;
-        while (putters_.fire_one()) {
-        }
+        while (!returned_.empty()) returned_.front().refuse();
+        while (!putters_.empty()) putters_.front().refuse();
         end_waits_when_over();
     }
 
@@ -88,18 +94,25 @@ class Channel : public detail::Gets<Channel<T>, T> {
     [[nodiscard]] bool empty() const noexcept { return true; }
     [[nodiscard]] bool full() const noexcept { return true; }
     [[nodiscard]] std::size_t waiting_getters() const noexcept { return getters_.size(); }
-    [[nodiscard]] std::size_t waiting_putters() const noexcept { return putters_.size(); }
+    [[nodiscard]] std::size_t waiting_putters() const noexcept {
+        return returned_.size() + putters_.size();
+    }
 
  private:
     [[nodiscard]] bool has_stray() const noexcept { return strays_.size() > promised_strays_; }
-    [[nodiscard]] bool has_item() noexcept {
-        return has_stray() || putters_.first_open() != nullptr;
+    [[nodiscard]] bool has_item() noexcept { return has_stray() || first_putter() != nullptr; }
+    [[nodiscard]] Putter* first_putter() noexcept {
+        Putter* first = nullptr;
+        returned_.for_each([&first](Putter& putter) {
+            if (first == nullptr && putter.has_item()) first = &putter;
+        });
+        return first != nullptr ? first : putters_.first_open();
     }
     /// Nothing will ever come out again.
     [[nodiscard]] bool over() const noexcept { return closed_ && strays_.empty(); }
     [[nodiscard]] T take_item() noexcept {
         if (has_stray()) return remove_stray(promised_strays_);
-        Putter& putter = *putters_.first_open();
+        Putter& putter = *first_putter();
         T item = putter.hand_over();
         putter.fire();
         return item;
@@ -110,9 +123,8 @@ class Channel : public detail::Gets<Channel<T>, T> {
         return item;
     }
     void promise_stray(Getter& getter) noexcept {
-        getter.promised_ = true;
         ++promised_strays_;
-        getter.fire();
+        getter.promise(woken_);
     }
     /// A stray came back from a getter that was killed.
     void offer_stray() noexcept {
@@ -128,8 +140,7 @@ class Channel : public detail::Gets<Channel<T>, T> {
     }
     void end_waits_when_over() noexcept {
         if (!over()) return;
-        while (getters_.fire_one()) {
-        }
+        while (Getter* getter = getters_.first_open()) getter->end();
         tell_lookers();
     }
 
@@ -139,42 +150,44 @@ class Channel : public detail::Gets<Channel<T>, T> {
         strays_;  // items of try_put(), each promised to a getter unless that was killed
     detail::WaitList<Getter> getters_;
     detail::WaitList<Putter> putters_;
+    detail::IntrusiveList<Putter> returned_;    // who has lost a getter, before all others
+    detail::IntrusiveList<Getter> paired_;      // who was woken to take a putter's item
+    detail::WaitList<detail::WaitNode> woken_;  // who was woken to take a stray
     detail::WaitList<Ready> lookers_;
 };
 
 /// Waits for an item: what get() and select() wait by.
 template <class T>
-class Channel<T>::Getter final : public detail::WaitNode {
+class Channel<T>::Getter final : public detail::PromiseNode {
  public:
     explicit Getter(Channel& channel) noexcept
-        : WaitNode{detail::Reach::inside}, channel_{&channel} {}
+        : PromiseNode{detail::Reach::inside}, channel_{&channel} {}
 
     [[nodiscard]] WaitNode& node() noexcept { return *this; }
     /// The channel has ended: take() would throw.
-    [[nodiscard]] bool over() const noexcept { return putter_ == nullptr && channel_->over(); }
+    [[nodiscard]] bool over() const noexcept {
+        return putter_ == nullptr && (ended() || channel_->over());
+    }
     /// The item. Once, when it has fired, before anything else waits. Throws Closed when it fired
     /// because the channel was closed.
     [[nodiscard]] T take() {
-        if (Putter* putter = std::exchange(putter_, nullptr)) return putter->hand_over();
-        if (std::exchange(promised_, false)) {
-            --channel_->promised_strays_;
-            return channel_->remove_stray(0);
-        }
-        if (!channel_->has_item()) throw Closed("get from a closed channel");
-        return channel_->take_item();
+        if (Putter* putter = leave_putter()) return putter->hand_over();
+        if (over()) throw Closed("get from a closed channel");
+        if (!redeem()) return channel_->take_item();
+        --channel_->promised_strays_;
+        return channel_->remove_stray(0);
     }
 
     bool arm() override {
-        putter_ = nullptr;
-        promised_ = false;
+        arm_anew();
         if (channel_->has_item() || channel_->over()) return true;
         channel_->getters_.push_back(*this);
         return false;
     }
     void abandon() noexcept override {
-        if (Putter* putter = std::exchange(putter_, nullptr)) {
+        if (Putter* putter = leave_putter()) {
             putter->lost_its_getter();
-        } else if (std::exchange(promised_, false)) {
+        } else if (redeem()) {
             --channel_->promised_strays_;
             channel_->offer_stray();
         }
@@ -183,9 +196,22 @@ class Channel<T>::Getter final : public detail::WaitNode {
 
  private:
     friend class Channel;
+    void pair_with(Putter& putter) noexcept {
+        putter_ = &putter;
+        this->fire();
+        channel_->paired_.push_back(*this);
+    }
+    Putter* leave_putter() noexcept {
+        if (putter_ != nullptr) this->unlink();
+        return std::exchange(putter_, nullptr);
+    }
+    void outlive_channel() noexcept {
+        this->unlink();
+        putter_->channel_ = nullptr;
+    }
+
     Channel* channel_;
     Putter* putter_ = nullptr;  // whose item it will take; that one waits until it has
-    bool promised_ = false;     // it will take a stray
 };
 
 /// Waits for a getter: what put() and select() wait by.
@@ -196,25 +222,38 @@ class Channel<T>::Putter final : public detail::WaitNode {
         : WaitNode{detail::Reach::inside}, channel_{&channel}, item_{&item} {}
 
     [[nodiscard]] WaitNode& node() noexcept { return *this; }
-    /// Waits until the getter has taken the item. Once, when it has fired, before anything else
-    /// waits. Switches, unless the item has been taken. Throws Closed when it fired because the
-    /// channel was closed; the item was not moved then.
+    /// To be asked when it has fired: waits until its getter has taken the item. Returns false when
+    /// that one was killed before it could, so that the operation must wait again. Switches, unless
+    /// the item has been taken. Throws Closed when the channel was closed or destroyed; the item
+    /// was not moved then.
+    [[nodiscard]] bool settled() {
+        if (stage_ == Stage::paired) {
+            const Shield shield;  // the item is as good as gone: nothing may be thrown here
+            do {
+                yield();
+            } while (stage_ == Stage::paired);
+        }
+        if (stage_ == Stage::refused) throw Closed("put into a closed channel");
+        return stage_ == Stage::taken;
+    }
+    /// Waits until a getter has taken the item, however long that takes. Once, when it has fired,
+    /// before anything else waits. Switches and throws as settled().
     void take() {
-        while (!taken()) detail::park(*this, Deadline::never());
+        while (!settled()) detail::park(*this, Deadline::never());
     }
 
     bool arm() override {
-        const bool stood_here_before = std::exchange(stage_, Stage::waiting) == Stage::alone_again;
-        if (channel_->closed_) return true;
+        if (channel_->closed_) {
+            stage_ = Stage::refused;
+            return true;
+        }
+        stage_ = Stage::waiting;
         if (Getter* getter = channel_->getters_.first_open()) {
             pair_with(*getter);
             return true;
         }
-        if (stood_here_before) {
-            channel_->putters_.push_front(*this);
-        } else {
-            channel_->putters_.push_back(*this);
-        }
+        if (this->linked()) return false;  // among those that have lost a getter
+        channel_->putters_.push_back(*this);
         channel_->tell_lookers();
         return false;
     }
@@ -226,38 +265,41 @@ class Channel<T>::Putter final : public detail::WaitNode {
     enum class Stage : std::uint8_t {
         waiting,
         paired,       // with a getter that was woken and did not run yet
-        alone_again,  // that one was killed
+        alone_again,  // that one was killed, and the putter did not run yet
         taken,
+        refused,
     };
 
     void pair_with(Getter& getter) noexcept {
+        this->unlink();
         stage_ = Stage::paired;
-        getter.putter_ = this;
-        getter.fire();
+        getter.pair_with(*this);
     }
     void lost_its_getter() noexcept {
-        stage_ = Stage::alone_again;
-        if (Getter* next = channel_->getters_.first_open()) pair_with(*next);
+        if (channel_ == nullptr) {
+            stage_ = Stage::refused;
+        } else if (Getter* next = channel_->getters_.first_open()) {
+            pair_with(*next);
+        } else {
+            stage_ = Stage::alone_again;
+            channel_->returned_.push_back(*this);
+            channel_->tell_lookers();
+        }
+    }
+    /// One that has lost its getter: nothing else of its wait can happen before it has run.
+    [[nodiscard]] bool has_item() const noexcept {
+        return stage_ == Stage::alone_again || this->open();
+    }
+    void refuse() noexcept {
+        stage_ = Stage::refused;
+        this->fire();
     }
     [[nodiscard]] T hand_over() noexcept {
         stage_ = Stage::taken;
         return std::move(*item_);
     }
 
-    /// To be asked when it has fired: false when it has lost its getter and must wait again.
-    bool taken() {
-        if (stage_ == Stage::paired) {
-            const Shield shield;  // the item is as good as gone: nothing may be thrown here
-            do {
-                yield();
-            } while (stage_ == Stage::paired);
-        }
-        if (stage_ == Stage::taken) return true;
-        if (channel_->closed_) throw Closed("put into a closed channel");
-        return false;
-    }
-
-    Channel* channel_;
+    Channel* channel_;  // nullptr: it has gone while this was paired
     T* item_;
     Stage stage_ = Stage::waiting;
 };

@@ -15,7 +15,8 @@ template <class Source>
 
 /// An operation that puts the item into a queue or a channel, by the same rules. take() moves from
 /// the item, nothing else does: it is still the caller's when take() throws Closed, or is never
-/// called. Borrows `sink` and `item`.
+/// called. A channel's can lose the getter it was paired with: its settled() tells, and select()
+/// goes on waiting then. Borrows `sink` and `item`.
 template <class Sink>
 [[nodiscard]] auto send(Sink& sink, typename Sink::Item& item) noexcept -> typename Sink::Putter {
     return typename Sink::Putter{sink, item};

@@ -19,6 +19,8 @@ namespace green {
 namespace detail {
 
 /// An operation that select() can do: node() fires when it is done, take() gives its value, once.
+/// One that can lose again what it was given has settled(), which is asked before: false says that
+/// it must wait anew.
 template <class Op>
 concept Operation = requires(Op& operation) {
     { operation.node() } -> std::convertible_to<WaitNode&>;
@@ -72,6 +74,14 @@ auto select(Operations&&... operations) {
     using Result = std::variant<detail::Taken<detail::Held<Operations>>...>;
     std::tuple<detail::Held<Operations>...> held{operations...};
     std::optional<Result> result;
+    const auto settled = [&]<std::size_t I>(std::integral_constant<std::size_t, I>) {
+        auto& operation = std::get<I>(held);
+        if constexpr (requires { operation.settled(); }) {
+            return !operation.node().fired() || operation.settled();
+        } else {
+            return true;
+        }
+    };
     const auto take = [&]<std::size_t I>(std::integral_constant<std::size_t, I>) {
         auto& operation = std::get<I>(held);
         if (!operation.node().fired()) return;
@@ -84,7 +94,9 @@ auto select(Operations&&... operations) {
     };
     [&]<std::size_t... I>(std::index_sequence<I...>) {
         const std::array<detail::WaitNode*, sizeof...(I)> nodes{&std::get<I>(held).node()...};
-        detail::park(nodes, Deadline::never());
+        do {
+            detail::park(nodes, Deadline::never());
+        } while (!(settled(std::integral_constant<std::size_t, I>{}) && ...));
         (take(std::integral_constant<std::size_t, I>{}), ...);
     }
     (std::index_sequence_for<Operations...>{});
