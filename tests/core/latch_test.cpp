@@ -155,6 +155,27 @@ TEST_CASE("barrier: who is killed but has not left when the last comes was there
     });
 }
 
+TEST_CASE("barrier: who had not left when the last came leaves it alone: it may be gone",
+          "[core][latch]") {
+    run_green([] {
+        auto barrier = std::make_unique<green::Barrier>(3);
+        auto& its = *barrier;
+        auto killed = green::spawn([&] { its.arrive_and_wait(); });
+        // Runs when the limit has woken the other, and before that one.
+        auto last = green::spawn([&] {
+            green::sleep(10ms);
+            killed.kill_soon();
+            CHECK(its.arrive_and_wait(green::Deadline::passed()));
+            barrier.reset();
+        });
+        auto limited = green::spawn([&] { return its.arrive_and_wait(10ms); });
+        CHECK(limited.get());
+        last.join();
+        settle();
+        CHECK(killed.ready());
+    });
+}
+
 TEST_CASE("barrier: a completion that fails leaves the others waiting", "[core][latch]") {
     run_green([] {
         int fails = 2;

@@ -2,7 +2,6 @@
 // Meeting places: a Latch opens once, a Barrier again and again.
 
 #include <cstddef>
-#include <cstdint>
 #include <functional>
 #include <string>
 
@@ -88,7 +87,6 @@ class Barrier {
 
     std::size_t parties_;
     std::size_t missing_;
-    std::uint64_t trips_ = 0;  // how often all have arrived
     std::function<void()> completion_;
     detail::WaitList<Waiter> waiters_;
     detail::WaitList<Ready> lookers_;

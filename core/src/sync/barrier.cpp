@@ -11,22 +11,19 @@ class Barrier::Waiter final : public detail::WaitNode {
     explicit Waiter(Barrier& barrier) noexcept
         : WaitNode{detail::Reach::inside}, barrier_{&barrier} {}
     bool arm() override {
-        trip_ = barrier_->trips_;
         if (barrier_->arrive()) return true;
         barrier_->waiters_.push_back(*this);
         return false;
     }
     void disarm() noexcept override {
         unlink();
-        if (!passed()) ++barrier_->missing_;
+        // Else all have arrived since, and the barrier may be gone.
+        if (!missed()) ++barrier_->missing_;
     }
-    /// All have arrived since, also when the wait was ended by something else just before.
-    [[nodiscard]] bool passed() const noexcept { return barrier_->trips_ != trip_; }
     void describe(std::string& into) const override { barrier_->describe(into); }
 
  private:
     Barrier* barrier_;
-    std::uint64_t trip_ = 0;
 };
 
 Barrier::Barrier(std::size_t parties, std::function<void()> completion)
@@ -47,7 +44,6 @@ bool Barrier::arrive() {
         completion_();
     }
     missing_ = parties_;
-    ++trips_;
     waiters_.fire_all();
     lookers_.fire_all();
     return true;
@@ -59,7 +55,7 @@ void Barrier::describe(std::string& into) const {
 
 bool Barrier::arrive_and_wait(Deadline deadline) {
     Waiter node{*this};
-    return detail::park(node, deadline) || node.passed();
+    return detail::park(node, deadline) || node.missed();
 }
 
 void Barrier::arrive_and_drop() {
