@@ -1,3 +1,4 @@
+#include <algorithm>
 #include <memory>
 #include <string>
 #include <vector>
@@ -93,6 +94,8 @@ TEST_CASE("joinable queue: more tasks done than there were is a mistake", "[core
             const auto job = queue.work();
             CHECK_THROWS_AS(queue.task_done(), green::UsageError);  // that one is the job's
             queue.put(2);
+            CHECK_THROWS_AS(queue.task_done(), green::UsageError);  // that one was not got
+            CHECK(queue.get() == 2);
             queue.task_done();
             CHECK(queue.unfinished_tasks() == 1);
         }
@@ -169,6 +172,35 @@ TEST_CASE("joinable queue: close_now counts what it drops as done", "[core][queu
         }
         CHECK(joiner.get());
         CHECK(queue.join());
+    });
+}
+
+TEST_CASE("joinable queue: what is dropped is done before its destructor can ask",
+          "[core][queue]") {
+    struct Asks {
+        Asks(green::JoinableQueue<Asks>& its, std::vector<std::size_t>& into) noexcept
+            : queue{&its}, unfinished{&into} {}
+        Asks(Asks&& other) noexcept
+            : queue{std::exchange(other.queue, nullptr)}, unfinished{other.unfinished} {}
+        ~Asks() {
+            if (queue == nullptr) return;
+            unfinished->push_back(queue->unfinished_tasks());
+            queue->close_now();
+        }
+        green::JoinableQueue<Asks>* queue;
+        std::vector<std::size_t>* unfinished;
+    };
+    run_green([] {
+        green::JoinableQueue<Asks> queue;
+        std::vector<std::size_t> unfinished;
+        for (int i = 0; i < 3; ++i) queue.put(Asks{queue, unfinished});
+        auto joiner = green::spawn([&] { return queue.join(); });
+        settle();
+        queue.close_now();
+        CHECK(unfinished.size() == 3);
+        CHECK(*std::max_element(unfinished.begin(), unfinished.end()) <= 2);
+        CHECK(queue.unfinished_tasks() == 0);
+        CHECK(joiner.get());
     });
 }
 

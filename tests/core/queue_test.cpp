@@ -1,5 +1,7 @@
+#include <functional>
 #include <memory>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include <catch2/catch.hpp>
@@ -232,6 +234,43 @@ TEST_CASE("queue: who was told of its end needs it no more", "[core][queue]") {
         full.close();
         queue.reset();
         CHECK_THROWS_AS(putter.get(), green::Closed);
+    });
+}
+
+namespace {
+
+/// Does something when it is destroyed, but not when it was moved from.
+struct LastWill {
+    explicit LastWill(std::function<void()> what) : will{std::move(what)} {}
+    LastWill(LastWill&& other) noexcept : will{std::exchange(other.will, {})} {}
+    LastWill& operator=(LastWill&& other) noexcept {
+        std::swap(will, other.will);
+        return *this;
+    }
+    ~LastWill() {
+        if (will) will();
+    }
+    bool operator<(const LastWill&) const { return false; }
+    std::function<void()> will;
+};
+
+}  // namespace
+
+TEMPLATE_TEST_CASE("queue: an item that is dropped may come back to it", "[core][queue]",
+                   green::Queue<LastWill>, green::LifoQueue<LastWill>,
+                   green::PriorityQueue<LastWill>) {
+    run_green([] {
+        TestType queue;
+        int dropped = 0;
+        for (int i = 0; i < 20; ++i) {
+            queue.put(LastWill{[&] {
+                ++dropped;
+                queue.close_now();
+            }});
+        }
+        queue.close_now();
+        CHECK(dropped == 20);
+        CHECK(queue.empty());
     });
 }
 

@@ -26,11 +26,13 @@ class Ledger : public Store {
         Store::push(std::move(item));
         ++unfinished_;
     }
-    /// What is dropped is done.
+    /// What is dropped is done: each before its destructor runs, which may come back here.
     void clear() noexcept {
-        const std::size_t dropped = Store::size();
-        Store::clear();
-        finish(dropped);
+        while (!Store::empty()) {
+            [[maybe_unused]] const Item dropped = Store::pop(0);
+            --unfinished_;
+        }
+        finish(0);
     }
     void finish(std::size_t tasks) noexcept {
         unfinished_ -= tasks;
@@ -77,10 +79,11 @@ class JoinableQueue : public BasicQueue<T, detail::Ledger<Store>> {
     /// before the next one is waited for.
     [[nodiscard]] Jobs jobs() noexcept { return Jobs{*this}; }
 
-    /// One item that was got is done. Throws UsageError when none is left to be done but those of
-    /// jobs.
+    /// One item that was got is done. Throws UsageError when none was that is left to be done, but
+    /// by jobs.
     void task_done() {
-        if (this->items_.unfinished() == jobs_) throw UsageError("task_done() called too often");
+        const std::size_t others = this->items_.size() + jobs_;
+        if (this->items_.unfinished() == others) throw UsageError("task_done() called too often");
         this->items_.finish(1);
     }
     /// Waits until every item that was put is done. Switches, unless all are.

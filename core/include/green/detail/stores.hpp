@@ -25,7 +25,8 @@ class Pile {
         return item;
     }
     [[nodiscard]] const T& front(std::size_t) const noexcept { return items_.back(); }
-    void clear() noexcept { items_.clear(); }
+    /// An item's destructor may come back here, and finds it empty.
+    void clear() noexcept { const std::vector<T> dropped = std::exchange(items_, {}); }
 
  private:
     std::vector<T> items_;
@@ -53,7 +54,8 @@ class Heap {
         return item;
     }
     [[nodiscard]] const T& front(std::size_t) const noexcept { return entries_.front().item; }
-    void clear() noexcept { entries_.clear(); }
+    /// An item's destructor may come back here, and finds it empty.
+    void clear() noexcept { const std::vector<Entry> dropped = std::exchange(entries_, {}); }
 
  private:
     struct Entry {
