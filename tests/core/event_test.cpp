@@ -231,3 +231,20 @@ TEST_CASE("event: who is past his limit when it is set learns of it, though it h
         });
     }
 }
+
+TEST_CASE("event: a result that comes in the turn of a limit is there for who waited",
+          "[core][event]") {
+    run_green([] {
+        green::AsyncResult<int> result;
+        // Runs when the limit has woken the waiters, and before them.
+        auto setter = green::spawn([&] {
+            green::sleep(10ms);
+            result.set(7);
+        });
+        auto waiter = green::spawn([&] { return result.wait(10ms); });
+        auto getter = green::spawn([&] { return result.get_for(10ms); });
+        CHECK(waiter.get());
+        CHECK(getter.get() == 7);
+        setter.join();
+    });
+}

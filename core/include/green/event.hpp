@@ -67,8 +67,8 @@ inline bool Event::wait(Deadline deadline) {
     return detail::park(node, deadline) || node.missed();
 }
 
-/// A value, or an error, that comes once. The first to set it wins. An AsyncResult<void> has only
-/// the fact that it came.
+/// A value, or an error, that comes once. The first to set it wins. It must live until those that
+/// it woke have run: the value stays here. An AsyncResult<void> has only the fact that it came.
 template <class T>
 class AsyncResult {
     using Value = std::conditional_t<std::is_void_v<T>, std::monostate, T>;
@@ -98,7 +98,7 @@ class AsyncResult {
     bool wait(Deadline deadline = Deadline::never()) {
         if (ready()) return true;
         Ready node{*this};
-        return detail::park(node, deadline);
+        return detail::park(node, deadline) || node.missed();
     }
 
     /// Waits for the value, or rethrows the error, the same object each time. Switches, unless it
