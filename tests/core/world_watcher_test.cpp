@@ -19,6 +19,8 @@
 #include <green/greenlet.hpp>
 #include <green/hub.hpp>
 #include <green/process.hpp>
+#include <green/queue.hpp>
+#include <green/select.hpp>
 #include <green/signals.hpp>
 #include <green/sys.hpp>
 #include <green/timeout.hpp>
@@ -462,6 +464,25 @@ TEST_CASE("periodic watcher: asks a function for the next time", "[core][watcher
         });
         CHECK(hub_join());
         CHECK(runs == 3);
+    });
+}
+
+TEST_CASE("periodic watcher: what its function sets off is not lost on who begins to wait",
+          "[core][watcher]") {
+    run_green_for_real([] {
+        Queue<int> queue;
+        Event event;
+        PeriodicWatcher hourly{[&](WallTime present) {
+            queue.try_put(7);
+            event.set();
+            return present + 1h;
+        }};
+        const auto got = green::select(recv(queue), hourly, after(10s));
+        REQUIRE(got.index() == 0);
+        CHECK(std::get<0>(got) == 7);
+        event.clear();
+        CHECK(wait({event, hourly, after(10s)}, {.count = 1}) == std::vector<std::size_t>{0});
+        CHECK_FALSE(hourly.active());
     });
 }
 

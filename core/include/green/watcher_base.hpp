@@ -126,6 +126,8 @@ class Watcher {
     friend class detail::WatcherBoard;
     struct Run;
 
+    /// What arm() needs of the user's code; comes shortly before it.
+    virtual void prepare() {}
     /// Begins to watch. Throws, and then nothing has begun.
     virtual void arm() = 0;
     virtual void disarm() noexcept;
@@ -173,6 +175,7 @@ class Watcher::Ready : public detail::WaitNode {
     Ready& operator=(const Ready&) = delete;
     ~Ready() override;
 
+    void prepare() override;
     bool arm() override;
     void disarm() noexcept override;
     void abandon() noexcept override;
@@ -182,6 +185,7 @@ class Watcher::Ready : public detail::WaitNode {
  private:
     friend class Watcher;
     Watcher* watcher_;  // nullptr: it has gone
+    bool prepared_ = false;
     std::exception_ptr error_;  // by which the wait ends
 };
 

@@ -94,20 +94,22 @@ class PeriodicWatcher final : public WatcherOf<PeriodicWatcher> {
     /// Whenever the time since 1970 is a multiple of `interval` plus `offset`. Throws UsageError
     /// unless 0 <= offset < interval.
     explicit PeriodicWatcher(Duration interval, Duration offset = Duration::zero());
-    /// Asks `next` for the next time, in start() and before each callback. A time that is not in
-    /// the future is a UsageError; from start() it is thrown, like what `next` itself throws, later
-    /// it stops the watcher. Throws UsageError for an empty function.
+    /// Asks `next` for the next time, in start() or a wait that starts it, and before each
+    /// callback. A time that is not in the future is a UsageError; from start() it is thrown, like
+    /// what `next` itself throws, later it stops the watcher. Throws UsageError for an empty
+    /// function.
     explicit PeriodicWatcher(Next next);
     ~PeriodicWatcher() override { stop(); }
     [[nodiscard]] std::string describe() const override { return "the wall clock"; }
 
  private:
+    void prepare() override;
     void arm() override;
     void collect() override;
     void watch(WallTime at);
     [[nodiscard]] WallTime ask() const;
 
-    WallTime at_{};
+    WallTime at_{};  // what the function has said last, where there is one
     Duration interval_{};
     Next next_;
 };

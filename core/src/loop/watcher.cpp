@@ -63,6 +63,7 @@ void Watcher::begin(std::function<void()> callback) {
     if (!callback) throw UsageError("a watcher needs a callback");
     check_inactive("start()");
     stop();  // it may be pending from its life before
+    prepare();
     activate();
     callback_ = std::move(callback);
 }
@@ -233,7 +234,14 @@ Watcher::Ready::~Ready() {
     if (watcher_ != nullptr && watcher_->woken_ == this) watcher_->woken_ = nullptr;
 }
 
+void Watcher::Ready::prepare() {
+    if (watcher_ == nullptr || watcher_->active_) return;
+    watcher_->prepare();
+    prepared_ = true;
+}
+
 bool Watcher::Ready::arm() {
+    const bool prepared = std::exchange(prepared_, false);
     if (watcher_ == nullptr) throw Closed("the watcher has gone");
     Watcher& watcher = *watcher_;
     if (watcher.waiter_ != nullptr) {
@@ -242,6 +250,7 @@ bool Watcher::Ready::arm() {
     error_ = nullptr;
     if (std::exchange(watcher.unseen_, false) || watcher.happened()) return true;
     if (!watcher.active_) {
+        if (!prepared) watcher.prepare();
         watcher.activate();
         watcher.started_by_waiter_ = true;
     }

@@ -117,7 +117,10 @@ void PeriodicWatcher::watch(WallTime at) {
     watch_ = reactor().watch_wall_clock(at, interval_, [this] { make_pending(); });
 }
 
-void PeriodicWatcher::arm() { watch(next_ ? ask() : at_); }
+void PeriodicWatcher::prepare() {
+    if (next_) at_ = ask();
+}
+void PeriodicWatcher::arm() { watch(at_); }
 
 void PeriodicWatcher::collect() {
     if (next_) {

@@ -13,6 +13,9 @@ template <std::size_t Extent>
     const auto undo = [&] {
         while (armed > 0) nodes[--armed]->disarm();
     };
+    if constexpr (Extent != 1) {
+        for (WaitNode* node : nodes) node->prepare();
+    }
     for (WaitNode* node : nodes) {
         node->begin();
         node->waker_ = Waker{me};

@@ -75,6 +75,9 @@ class Collector {
 class WaitNode : public ListHook {
  public:
     virtual ~WaitNode() = default;
+    /// Where arming needs code of the user's: comes before any node of the same wait is armed. What
+    /// that code sets off meanwhile would be lost on an armed one.
+    virtual void prepare() {}
     virtual bool arm() = 0;
     virtual void disarm() noexcept { unlink(); }
     virtual void abandon() noexcept {}
