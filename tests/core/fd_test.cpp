@@ -218,7 +218,7 @@ TEST_CASE("fd table: a report for an earlier life of the number changes nothing"
     side.worth_trying = false;
     table.on_ready(7, stale, {true, true, true});
     CHECK_FALSE(side.worth_trying);
-    CHECK_FALSE(entry.hung_up);
+    CHECK_FALSE(entry.more_behind);
     table.on_ready(7, reactor.generation, {true, false, false});
     CHECK(side.worth_trying);
 }

@@ -459,6 +459,7 @@ TEST_CASE("simulation: what it has not is refused by name", "[core][sim]") {
         message.msg_control = control;
         message.msg_controllen = sizeof control;
         CHECK(sys::sendmsg(a.fd().number(), message).error == EOPNOTSUPP);
+        CHECK(sys::send(a.fd().number(), &byte, 1, MSG_OOB).error == EOPNOTSUPP);
 
         // The only thread there is would wait for itself.
         CHECK(sys::fcntl(a.fd().number(), F_SETFL, 0).ok());

@@ -82,8 +82,8 @@ class FdOperation {
     [[nodiscard]] bool go();
     [[nodiscard]] int number() const noexcept { return number_; }
     void blocked() { blocked_ = true; }
-    /// The call moved less than was asked for, so the next one would block. Only for what
-    /// guarantees that: TCP.
+    /// The call moved less than was asked for, so the next one would block, unless a hang-up or
+    /// urgent data was reported. Only for what guarantees that: TCP.
     void drained() noexcept;
 
  private:

@@ -78,8 +78,8 @@ class Stream {
 
  private:
     friend class Listener;
-    /// TCP's short reads prove that nothing is left. Of a descriptor that was handed in it is asked
-    /// when needed.
+    /// TCP's short reads prove that nothing is left, urgent data aside. Of a descriptor that was
+    /// handed in it is asked when needed.
     enum class Kind : unsigned char { unknown, tcp, other };
     Stream(Fd fd, Kind kind) noexcept : fd_{std::move(fd)}, kind_{kind} {}
     [[nodiscard]] static Kind kind_of(const Endpoint& endpoint) noexcept;

@@ -60,7 +60,7 @@ class EvReactor final : public Reactor {
 
     int watch(int fd, std::uint32_t generation) noexcept override {
         epoll_event event{};
-        event.events = EPOLLIN | EPOLLOUT | EPOLLRDHUP | EPOLLET;
+        event.events = EPOLLIN | EPOLLPRI | EPOLLOUT | EPOLLRDHUP | EPOLLET;
         event.data.u64 =
             static_cast<std::uint64_t>(generation) << 32 | static_cast<std::uint32_t>(fd);
         return sys::epoll_ctl(epoll_, EPOLL_CTL_ADD, fd, &event).error;

@@ -27,7 +27,7 @@ void FdTable::open(int fd) {
     FdEntry& it = entry(fd);
     ++it.generation;
     it.open = true;
-    it.watched = it.hung_up = false;
+    it.watched = it.more_behind = false;
     it.sides[0] = it.sides[1] = {};
 }
 
@@ -55,7 +55,7 @@ void FdTable::on_ready(int fd, std::uint32_t generation, Readiness readiness) no
     FdEntry* const found = find(fd);
     if (found == nullptr || found->generation != generation) return;
     FdEntry& it = *found;
-    it.hung_up |= readiness.hung_up;
+    it.more_behind |= readiness.hung_up || readiness.urgent;
     const bool ready[] = {readiness.readable, readiness.writable};
     for (std::size_t i = 0; i < 2; ++i) {
         if (!ready[i]) continue;

@@ -21,13 +21,14 @@ struct Readiness {
     bool readable = false;
     bool writable = false;
     bool hung_up = false;  // the peer will send no more
+    bool urgent = false;   // TCP's urgent data is there, at which a read stops
 };
 
 /// What the bits of epoll (and poll) say.
 [[nodiscard]] constexpr Readiness readiness_of(std::uint32_t events) noexcept {
     const bool broken = (events & (EPOLLHUP | EPOLLERR)) != 0;
     return {broken || (events & (EPOLLIN | EPOLLRDHUP)) != 0, broken || (events & EPOLLOUT) != 0,
-            broken || (events & EPOLLRDHUP) != 0};
+            broken || (events & EPOLLRDHUP) != 0, (events & EPOLLPRI) != 0};
 }
 
 /// Who is told. Called from inside wait(), on the hub's stack; must neither switch nor throw.

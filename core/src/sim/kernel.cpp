@@ -220,9 +220,9 @@ Outcome Kernel::recvmsg(int fd, msghdr& message, int flags) noexcept {
     });
 }
 
-Outcome Kernel::sendmsg(int fd, const msghdr& message, int) noexcept {
+Outcome Kernel::sendmsg(int fd, const msghdr& message, int flags) noexcept {
     return on_socket(Call::sendmsg, fd, [&](Socket& socket) {
-        if (message.msg_controllen != 0) return failed(EOPNOTSUPP);
+        if (message.msg_controllen != 0 || (flags & MSG_OOB) != 0) return failed(EOPNOTSUPP);
         return socket.send({message.msg_iov, message.msg_iovlen});
     });
 }

@@ -6,6 +6,7 @@
 //  T2  An end accepts as many bytes as its buffer has room for. Room comes back when the peer has
 //      read them and the news of it has arrived.
 //  T3  recv() returns less than was asked for only if nothing is left, which callers may rely on.
+//      There is no urgent data, at which it would stop.
 //  T4  An end that is closed while bytes for it are unread, or that gets some afterwards, answers
 //      with a reset. A reset takes nothing from those bytes that have arrived, and all from the
 //      others.

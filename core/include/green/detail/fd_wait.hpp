@@ -30,7 +30,7 @@ struct FdEntry {
     std::uint32_t generation = 0;
     bool open = false;
     bool watched = false;
-    bool hung_up = false;  // reported: the end, or an error, may stand behind the bytes
+    bool more_behind = false;  // reported: a read may stop short of the end, an error, urgent data
 };
 
 /// Waits until the direction is worth trying. Throws ConcurrentUse when somebody waits for it
@@ -50,10 +50,12 @@ class FdNode : public WaitNode {
     /// For callers that tried and would have blocked.
     void blocked() noexcept { entry_->side(direction_).worth_trying = false; }
     /// For callers that got less than they asked for, which proves that nothing is left: unless a
-    /// hang-up was reported. Its edge came together with the bytes, so nothing would report it
-    /// again.
+    /// hang-up or urgent data was reported. A read stops there, whatever stands behind it, and the
+    /// edge of that came together with the bytes, so nothing would report it again. If it was not
+    /// reported yet it will be, after the read, and makes the direction worth trying again. Only
+    /// who takes urgent data out of band before the hub has looked hides it from us.
     void drained() noexcept {
-        if (entry_->watched && !entry_->hung_up) blocked();
+        if (entry_->watched && !entry_->more_behind) blocked();
     }
     [[nodiscard]] bool worth_trying() const noexcept {
         return entry_->side(direction_).worth_trying;
