@@ -1,6 +1,8 @@
 // Between a report of the kernel and the call that it was for: what must not get lost there.
 
+#include <functional>
 #include <string>
+#include <vector>
 
 #include <catch2/catch.hpp>
 
@@ -9,9 +11,12 @@
 
 #include "support/run_green.hpp"
 #include "support/streams.hpp"
+#include "support/worlds.hpp"
 
 using namespace green;
 using namespace std::chrono_literals;
+using tests::error_of;
+using tests::in_quiet_worlds;
 using tests::run_green_for_real;
 using tests::settle;
 using tests::tcp_pair;
@@ -95,5 +100,56 @@ TEST_CASE("stream: what stands behind urgent data is read, whenever that comes",
         CHECK_FALSE(reader.ready());
         a.write_all("later");
         CHECK(reader.get() == "later");
+    });
+}
+
+namespace {
+
+/// Runs it in the hub, where nobody can wait.
+void in_the_hub(const std::function<void()>& body) {
+    const tests::Errors errors;
+    Event done;
+    HubRef{}.post([&] {
+        done.set();
+        body();
+    });
+    done.wait();
+    CHECK(errors.all == std::vector<std::string>{});
+}
+
+}  // namespace
+
+TEST_CASE("sockets: what must not wait is done in a hub callback as anywhere", "[core][net]") {
+    const bool known = GENERATE(false, true);  // to the hub, from a wait before
+    INFO((known ? "known" : "new"));
+    in_quiet_worlds([&] {
+        Listener listener = Listener::bind(Endpoint::parse("127.0.0.1:0"));
+        auto [silent, reader] = Stream::pair();
+        auto [writer, deaf] = Stream::pair();
+        char buffer[8];
+        const std::string much(8 << 20, 'm');
+        if (known) {
+            CHECK_FALSE(listener.accept_for(1ms));
+            CHECK_FALSE(reader.fd().wait_readable(1ms));
+            CHECK(error_of([&, &writer = writer] { writer.write_all(much, 1ms); }) == ETIMEDOUT);
+        }
+        in_the_hub([&, &reader = reader, &writer = writer] {
+            for (int i = 0; i < 3; ++i) {
+                CHECK_FALSE(listener.try_accept());
+                CHECK_FALSE(reader.fd().wait_readable(Deadline::passed()));
+                CHECK(error_of([&] {
+                          (void)reader.read_some(std::span{buffer}, Deadline::passed());
+                      }) == ETIMEDOUT);
+                CHECK(error_of([&] { writer.write_all(much, Deadline::passed()); }) == ETIMEDOUT);
+                CHECK_FALSE(writer.fd().wait_writable(Deadline::passed()));
+            }
+        });
+        const Stream client = Stream::connect(listener.local(), 5s);
+        in_the_hub([&, &silent = silent, &reader = reader] {
+            CHECK(listener.try_accept());
+            silent.write_all("x", Deadline::passed());
+            CHECK(reader.fd().wait_readable(Deadline::passed()));
+            CHECK(reader.read_some(std::span{buffer}, Deadline::passed()) == 1);
+        });
     });
 }

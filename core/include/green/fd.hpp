@@ -41,8 +41,9 @@ class Fd {
     [[nodiscard]] int release() noexcept;
 
     /// Waits until a read (a write) would not block: bytes, the end, or an error. Switches, unless
-    /// it is so. Returns false once `deadline` has passed. Throws ConcurrentUse when another
-    /// greenlet waits for the same direction, std::system_error (EBADF) when it is closed.
+    /// it is so; with Deadline::passed() never, so that hub callbacks may ask. Returns false once
+    /// `deadline` has passed. Throws ConcurrentUse when another greenlet waits for the same
+    /// direction, std::system_error (EBADF) when it is closed.
     bool wait_readable(Deadline deadline = Deadline::never());
     bool wait_writable(Deadline deadline = Deadline::never());
 
@@ -74,11 +75,12 @@ class FdOperation {
  public:
     /// Now and then gives way, so that a descriptor that is always ready starves nobody: before the
     /// call, so that a kill that arrives there finds nothing half done. With Deadline::passed() it
-    /// never switches.
+    /// never switches, and needs no hub: the call is made once, also where nobody can wait.
     FdOperation(Fd& fd, Direction direction, Deadline deadline, Reach reach = Reach::outside);
 
     /// Whether to make the call, now. Switches where the last one would have blocked.
-    /// Returns false once the deadline has passed and the call was made at least once.
+    /// Returns false once the deadline has passed and the call was made at least once. Throws
+    /// ConcurrentUse in place of waiting, or of a try, when another greenlet waits already.
     [[nodiscard]] bool go();
     [[nodiscard]] int number() const noexcept { return number_; }
     void blocked() { blocked_ = true; }

@@ -32,8 +32,9 @@ class WriteError final : public std::system_error {
 
 /// A connected stream socket. TCP sends small writes at once (TCP_NODELAY).
 /// Waiting calls throw std::system_error: EBADF when it is closed by another greenlet, ETIMEDOUT
-/// once `deadline` has passed, else what the system says. A kill or a timeout of the caller leaves
-/// it usable, but a write that it interrupts has moved an unknown part.
+/// once `deadline` has passed, else what the system says. With Deadline::passed() they do what can
+/// be done at once and never switch: hub callbacks may do that. A kill or a timeout of the caller
+/// leaves it usable, but a write that it interrupts has moved an unknown part.
 class Stream {
  public:
     /// Takes a connected, non-blocking stream socket over.
@@ -108,7 +109,7 @@ class Listener {
     [[nodiscard]] Stream accept();
     /// The same, nothing once `deadline` has passed.
     [[nodiscard]] std::optional<Stream> accept_for(Deadline deadline);
-    /// A connection if there is one. Never switches.
+    /// A connection if there is one. Never switches: hub callbacks may do that.
     [[nodiscard]] std::optional<Stream> try_accept() { return accept_for(Deadline::passed()); }
 
     void close() noexcept { fd_.close(); }

@@ -75,9 +75,7 @@ bool FdNode::arm() {
     check_open();
     FdEntry::Side& side = entry_->side(direction_);
     if (side.worth_trying) return true;
-    if (side.waiter != nullptr) {
-        throw ConcurrentUse("another greenlet waits for fd " + std::to_string(fd_) + " already");
-    }
+    check_alone();
     Hub::current().fds().watch(fd_, *entry_);
     side.waiter = this;
     return false;
@@ -86,6 +84,12 @@ bool FdNode::arm() {
 void FdNode::disarm() noexcept {
     FdEntry::Side& side = entry_->side(direction_);
     if (side.waiter == this) side.waiter = nullptr;
+}
+
+void FdNode::check_alone() const {
+    if (entry_->side(direction_).waiter != nullptr) {
+        throw ConcurrentUse("another greenlet waits for fd " + std::to_string(fd_) + " already");
+    }
 }
 
 void FdNode::check_open() const {

@@ -103,14 +103,17 @@ FdOperation::FdOperation(Fd& fd, Direction direction, Deadline deadline, Reach r
 }
 
 bool FdOperation::go() {
+    const bool may_wait = deadline_ != Deadline::passed();
     if (blocked_) {
         blocked_ = false;
+        if (!node_ && !may_wait) return false;
         if (!node_ && fd_->entered(true)) node_.emplace(number_, direction_, reach_);
         if (node_) node_->blocked();
     }
     // Without a node nothing is known of the descriptor, so it is worth trying.
     while (node_ && !node_->worth_trying()) {
-        const bool fired = park(*node_, deadline_);
+        node_->check_alone();
+        const bool fired = may_wait && park(*node_, deadline_);
         node_->check_open();
         // What the hub knows is as old as its last look outside: a call that must not wait is made
         // all the same.

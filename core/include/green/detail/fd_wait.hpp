@@ -44,6 +44,8 @@ class FdNode : public WaitNode {
     void describe(std::string& into) const override;
     [[noreturn]] void throw_lost() const override;
 
+    /// Throws ConcurrentUse when somebody waits for it.
+    void check_alone() const;
     /// Throws when the descriptor was closed since: call when the wait is over, for who was woken
     /// runs later.
     void check_open() const;
