@@ -1,7 +1,9 @@
 // Between a report of the kernel and the call that it was for: what must not get lost there.
 
+#include <cerrno>
 #include <functional>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include <catch2/catch.hpp>
@@ -17,6 +19,7 @@ using namespace green;
 using namespace std::chrono_literals;
 using tests::error_of;
 using tests::in_quiet_worlds;
+using tests::read_exactly;
 using tests::run_green_for_real;
 using tests::settle;
 using tests::tcp_pair;
@@ -151,5 +154,126 @@ TEST_CASE("sockets: what must not wait is done in a hub callback as anywhere", "
             CHECK(reader.fd().wait_readable(Deadline::passed()));
             CHECK(reader.read_some(std::span{buffer}, Deadline::passed()) == 1);
         });
+    });
+}
+
+namespace {
+
+/// One greenlet waits for bytes, and another one runs after the report of them that wakes it and
+/// before it: who came second, where the first has waited already.
+class Second {
+ public:
+    /// `body` runs when the first is on its way. Call report() then.
+    template <class Body>
+    explicit Second(Body body)
+        : greenlet_{spawn([this, body] {
+              (void)starts_.second.fd().wait_readable();
+              body();
+          })} {
+        settle();
+    }
+    /// Both at once: the earlier one runs first.
+    void report(Stream& to_first) {
+        starts_.first.write_all("!");
+        to_first.write_all("bytes");
+        settle();
+    }
+    void get() { greenlet_.get(); }
+
+ private:
+    std::pair<Stream, Stream> starts_ = Stream::pair();
+    Greenlet<void> greenlet_;
+};
+
+}  // namespace
+
+TEST_CASE("stream: a second reader that is quicker than the first, who was woken, cannot wait",
+          "[core][net]") {
+    const bool tcp = GENERATE(true, false);
+    const std::string how =
+        GENERATE(as<std::string>{}, "reads", "waits", "asks", "selects", "waits in a set");
+    INFO(how);
+    in_quiet_worlds([&] {
+        auto [a, b] = tcp ? tcp_pair() : Stream::pair();
+        auto first = spawn([&b = b] { return read_exactly(b, 5); });
+        Second second{[&b = b, &how] {
+            CHECK(read_exactly(b, 5) == "bytes");  // it need not wait
+            char buffer[8];
+            const auto wait = [&] {
+                const TimeoutScope limit{100ms};
+                if (how == "reads") (void)b.read_some(std::span{buffer});
+                if (how == "waits") (void)b.fd().wait_readable();
+                if (how == "asks") (void)b.fd().wait_readable(Deadline::passed());
+                if (how == "selects") (void)select(readable(b.fd()));
+                if (how == "waits in a set") (void)green::wait({readable(b.fd())});
+            };
+            for (int i = 0; i < 2; ++i) CHECK_THROWS_AS(wait(), ConcurrentUse);
+        }};
+        second.report(a);
+        second.get();
+        CHECK_FALSE(first.ready());
+        a.write_all("other");
+        CHECK(first.get() == "other");
+        CHECK_FALSE(b.fd().wait_readable(1ms));  // the place is free
+    });
+}
+
+TEST_CASE("stream: a second reader is not refused what is there for both", "[core][net]") {
+    in_quiet_worlds([&] {
+        auto [a, b] = Stream::pair();
+        auto first = spawn([&b = b] { return read_exactly(b, 3); });
+        Second second{[&b = b] { CHECK(read_exactly(b, 2) == "by"); }};
+        second.report(a);
+        second.get();
+        CHECK(first.get() == "tes");
+    });
+}
+
+TEST_CASE("stream: a reader who is killed or out of time after he was woken leaves his place",
+          "[core][net]") {
+    const bool killed = GENERATE(true, false);
+    in_quiet_worlds([&] {
+        auto [a, b] = Stream::pair();
+        auto first = spawn([&b = b, killed] {
+            char buffer[8];
+            return error_of([&] {
+                (void)b.read_some(std::span{buffer}, killed ? Deadline::never() : Deadline{50ms});
+            });
+        });
+        Second second{[&] {
+            CHECK(read_exactly(b, 5) == "bytes");
+            if (killed) first.kill_soon();
+        }};
+        second.report(a);
+        second.get();
+        first.join();
+        if (!killed) CHECK(first.get() == ETIMEDOUT);
+        auto third = spawn([&b = b] { return read_exactly(b, 5); });
+        settle();
+        a.write_all("third");
+        CHECK(third.get() == "third");
+    });
+}
+
+TEST_CASE(
+    "stream: a reader whose descriptor is closed after he was woken holds no place of the next",
+    "[core][net]") {
+    in_quiet_worlds([&] {
+        auto [a, b] = Stream::pair();
+        auto first = spawn([&b = b] { return error_of([&] { (void)read_exactly(b, 9); }); });
+        Second second{[&b = b] {
+            const int number = b.fd().number();
+            b.close();
+            auto [next, peer] = Stream::pair();
+            REQUIRE(next.fd().number() == number);
+            auto waits = spawn([&peer = peer] {
+                settle();
+                peer.write_all("next");
+            });
+            CHECK(read_exactly(next, 4) == "next");
+        }};
+        second.report(a);
+        second.get();
+        CHECK(first.get() == EBADF);
     });
 }

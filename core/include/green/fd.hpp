@@ -69,7 +69,9 @@ namespace detail {
 ///     }
 ///     // here the deadline has passed
 ///
-/// The call comes first and the waiting second; a call that is known to block is not made. The
+/// The call comes first and the waiting second; a call that is known to block is not made. Once one
+/// has waited the direction is its own until it ends: another greenlet's call is made as long as it
+/// need not wait, and refused then, though the first may have been woken and found nothing. The
 /// descriptor itself is not touched after a wait that ended in an exception: it may be gone.
 class FdOperation {
  public:
@@ -80,7 +82,7 @@ class FdOperation {
 
     /// Whether to make the call, now. Switches where the last one would have blocked.
     /// Returns false once the deadline has passed and the call was made at least once. Throws
-    /// ConcurrentUse in place of waiting, or of a try, when another greenlet waits already.
+    /// ConcurrentUse in place of waiting, or of a try, when another one has waited and goes on.
     [[nodiscard]] bool go();
     [[nodiscard]] int number() const noexcept { return number_; }
     void blocked() { blocked_ = true; }

@@ -1,6 +1,7 @@
 #pragma once
-// Stream sockets, TCP and Unix. One greenlet may read while another writes; a second one in the
-// same direction gets ConcurrentUse, and the first is undisturbed.
+// Stream sockets, TCP and Unix. One greenlet may read while another writes; a second one that would
+// have to wait in the same direction gets ConcurrentUse until the call of the first has ended, and
+// the first is undisturbed.
 
 #include <cstddef>
 #include <initializer_list>

@@ -86,10 +86,15 @@ void FdNode::disarm() noexcept {
     if (side.waiter == this) side.waiter = nullptr;
 }
 
+void FdNode::hold() {
+    check_alone();
+    entry_->side(direction_).holder = this;
+}
+
 void FdNode::check_alone() const {
-    if (entry_->side(direction_).waiter != nullptr) {
-        throw ConcurrentUse("another greenlet waits for fd " + std::to_string(fd_) + " already");
-    }
+    const FdEntry::Side& side = entry_->side(direction_);
+    if (side.waiter == nullptr && (side.holder == nullptr || side.holder == this)) return;
+    throw ConcurrentUse("another greenlet waits for fd " + std::to_string(fd_) + " already");
 }
 
 void FdNode::check_open() const {

@@ -112,7 +112,7 @@ bool FdOperation::go() {
     }
     // Without a node nothing is known of the descriptor, so it is worth trying.
     while (node_ && !node_->worth_trying()) {
-        node_->check_alone();
+        node_->hold();
         const bool fired = may_wait && park(*node_, deadline_);
         node_->check_open();
         // What the hub knows is as old as its last look outside: a call that must not wait is made

@@ -20,7 +20,8 @@ enum class Direction : std::uint8_t { read, write };
 struct FdEntry {
     struct Side {
         bool worth_trying = true;
-        FdNode* waiter = nullptr;
+        FdNode* waiter = nullptr;  // to be fired
+        FdNode* holder = nullptr;  // whose call has waited and goes on, fired or not
     };
     [[nodiscard]] Side& side(Direction direction) noexcept {
         return sides[static_cast<std::size_t>(direction)];
@@ -33,19 +34,25 @@ struct FdEntry {
     bool more_behind = false;  // reported: a read may stop short of the end, an error, urgent data
 };
 
-/// Waits until the direction is worth trying. Throws ConcurrentUse when somebody waits for it
-/// already, and std::system_error (EBADF) when the descriptor is closed meanwhile.
+/// Waits until the direction is worth trying. Throws ConcurrentUse when somebody waits for it or
+/// holds it already, and std::system_error (EBADF) when the descriptor is closed meanwhile.
 class FdNode : public WaitNode {
  public:
     FdNode(int fd, Direction direction, Reach reach = Reach::outside);
+    ~FdNode() override {
+        FdEntry::Side& side = entry_->side(direction_);
+        if (side.holder == this) side.holder = nullptr;
+    }
 
     bool arm() override;
     void disarm() noexcept override;
     void describe(std::string& into) const override;
     [[noreturn]] void throw_lost() const override;
 
-    /// Throws ConcurrentUse when somebody waits for it.
-    void check_alone() const;
+    /// For a call that waits again when it finds nothing: from now on until this goes, nobody else
+    /// can begin to wait, also not after it fired and before its greenlet runs. Throws
+    /// ConcurrentUse.
+    void hold();
     /// Throws when the descriptor was closed since: call when the wait is over, for who was woken
     /// runs later.
     void check_open() const;
@@ -68,6 +75,8 @@ class FdNode : public WaitNode {
     [[nodiscard]] Direction direction() const noexcept { return direction_; }
 
  private:
+    void check_alone() const;
+
     int fd_;
     Direction direction_;
     FdEntry* entry_;
