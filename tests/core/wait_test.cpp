@@ -1,5 +1,6 @@
 #include <memory>
 #include <optional>
+#include <utility>
 #include <vector>
 
 #include <catch2/catch.hpp>
@@ -189,6 +190,20 @@ TEST_CASE("wait: a detached link whose time never comes goes with its hub, or it
     CHECK(token.use_count() == 1);
     CHECK(*token == 0);
     CHECK(never.waiting() == 0);
+}
+
+TEST_CASE("wait: a link and a set may outlive the hub in which they watch a descriptor",
+          "[core][wait][link]") {
+    std::optional<std::pair<green::Stream, green::Stream>> ends;
+    std::optional<green::Link> link;
+    green::WaitSet set;
+    bool called = false;
+    tests::run_green_for_real([&] {
+        ends = green::Stream::pair();
+        set.add(green::readable(ends->first.fd()));
+        link = green::link(green::readable(ends->second.fd()), [&called] { called = true; });
+    });
+    CHECK_FALSE(called);
 }
 
 TEST_CASE("wait: whoever waits for the end of a greenlet that is dropped is told", "[core][wait]") {

@@ -9,6 +9,12 @@
 
 namespace green::detail {
 
+void FdEntry::lose_waiters() noexcept {
+    for (Side& side : sides) {
+        if (FdNode* waiter = std::exchange(side.waiter, nullptr)) waiter->lose_source();
+    }
+}
+
 FdEntry& FdTable::entry(int fd) {
     const auto index = static_cast<std::size_t>(fd);
     if (index / page_size >= pages_.size()) pages_.resize(index / page_size + 1);
@@ -21,6 +27,13 @@ FdEntry* FdTable::find(int fd) noexcept {
     const auto index = static_cast<std::size_t>(fd);
     if (index / page_size >= pages_.size() || !pages_[index / page_size]) return nullptr;
     return &(*pages_[index / page_size])[index % page_size];
+}
+
+void FdTable::end() noexcept {
+    for (const std::unique_ptr<Page>& page : pages_) {
+        if (!page) continue;
+        for (FdEntry& it : *page) it.lose_waiters();
+    }
 }
 
 void FdTable::open(int fd) {
@@ -38,9 +51,7 @@ void FdTable::close(int fd) noexcept {
     if (it.watched) reactor_->unwatch(fd);
     it.open = it.watched = false;
     ++it.generation;  // reports that are on their way speak of the past
-    for (FdEntry::Side& side : it.sides) {
-        if (FdNode* waiter = std::exchange(side.waiter, nullptr)) waiter->lose_source();
-    }
+    it.lose_waiters();
 }
 
 void FdTable::watch(int fd, FdEntry& it) {
@@ -89,6 +100,7 @@ void FdNode::disarm() noexcept {
 void FdNode::hold() {
     check_alone();
     entry_->side(direction_).holder = this;
+    holds_ = true;
 }
 
 void FdNode::check_alone() const {

@@ -27,6 +27,9 @@ class FdTable {
     /// Starts watching at the first wait. Throws std::system_error.
     void watch(int fd, FdEntry& entry);
 
+    /// Tells the nodes that still wait, of links and sets that outlive the hub.
+    void end() noexcept;
+
     void on_ready(int fd, std::uint32_t generation, Readiness readiness) noexcept;
 
  private:

@@ -129,6 +129,7 @@ Hub::~Hub() {
             "greensup: %zu greenlets would not end with their hub; their destructors do not run\n",
             survivors);
     }
+    fds_.end();
     while (next_task() != nullptr) {  // those that were killed before they ran
     }
     this_threads = outer_;

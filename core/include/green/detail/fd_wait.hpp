@@ -26,6 +26,8 @@ struct FdEntry {
     [[nodiscard]] Side& side(Direction direction) noexcept {
         return sides[static_cast<std::size_t>(direction)];
     }
+    /// Nothing will be reported to those who wait any more.
+    void lose_waiters() noexcept;
 
     Side sides[2];
     std::uint32_t generation = 0;
@@ -40,6 +42,7 @@ class FdNode : public WaitNode {
  public:
     FdNode(int fd, Direction direction, Reach reach = Reach::outside);
     ~FdNode() override {
+        if (!holds_) return;  // it may outlive the hub
         FdEntry::Side& side = entry_->side(direction_);
         if (side.holder == this) side.holder = nullptr;
     }
@@ -81,6 +84,7 @@ class FdNode : public WaitNode {
     Direction direction_;
     FdEntry* entry_;
     std::uint32_t generation_;
+    bool holds_ = false;
 };
 
 }  // namespace green::detail
