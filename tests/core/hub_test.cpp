@@ -622,7 +622,6 @@ TEST_CASE("hub: a report of a descriptor's former life does not reach the next",
             gd::FdNode node{fd, gd::Direction::read};
             node.blocked();
             CHECK(gd::park(node, green::Deadline::never()));
-            node.check_open();
         };
         const tests::Errors errors;
         auto first = green::spawn(wait);
