@@ -403,6 +403,25 @@ TEST_CASE("process: poll notices the end by itself, and a dead one takes no sign
     });
 }
 
+TEST_CASE("process: a join that must not wait works in a hub callback, also beside others",
+          "[core][os]") {
+    run([] {
+        Process sleeper = Process::start({.argv = {"/bin/sleep", "1000"}});
+        auto other = spawn([&] { sleeper.join(); });
+        tests::settle();
+        const tests::Errors errors;
+        Event asked;
+        HubRef{}.post([&] {
+            CHECK_FALSE(sleeper.join(Deadline::passed()));
+            asked.set();
+        });
+        CHECK(asked.wait(10s));
+        CHECK(errors.count() == 0);
+        sleeper.signal(SIGKILL);
+        other.join();
+    });
+}
+
 TEST_CASE("process: a waiter that is killed leaves no trace, and others go on waiting",
           "[core][os]") {
     run([] {

@@ -76,6 +76,7 @@ bool Child::reap() {
 
 bool Child::await_end(Deadline deadline, Reach reach) {
     while (!ended()) {
+        if (deadline == Deadline::passed()) return false;
         if (watched_) {
             Follower node{*this, reach};
             if (!park(node, deadline)) return ended();
