@@ -194,6 +194,30 @@ TEST_CASE("thread result: it may go as soon as its waiter has it", "[core][os]")
     });
 }
 
+TEST_CASE("thread event: it may go as soon as one who waited for several things has it",
+          "[core][os]") {
+    run_green_for_real([] {
+        for (int i = 0; i < 300; ++i) {
+            auto event = std::make_unique<ThreadEvent>();
+            auto result = std::make_unique<ThreadAsyncResult<int>>();
+            std::thread setter{[&shared = *event, &its_result = *result] {
+                shared.set();
+                its_result.set(1);
+            }};
+            if (i % 2 == 0) {
+                CHECK(select(*event, after(20s)).index() == 0);
+                CHECK(select(*result, after(20s)).index() == 0);
+            } else {
+                CHECK(green::wait({*event}).size() == 1);
+                CHECK(green::wait({*result}).size() == 1);
+            }
+            event.reset();
+            result.reset();
+            setter.join();
+        }
+    });
+}
+
 TEST_CASE("thread result: can be waited for together with other things", "[core][os]") {
     run_green_for_real([] {
         ThreadAsyncResult<int> one;

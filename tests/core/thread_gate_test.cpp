@@ -1,9 +1,12 @@
 #include <array>
+#include <atomic>
 #include <future>
 #include <memory>
 #include <mutex>
+#include <optional>
 #include <stdexcept>
 #include <thread>
+#include <utility>
 
 #include <catch2/catch.hpp>
 
@@ -158,6 +161,34 @@ TEST_CASE("thread gate: threads without a hub block, and leave when their limit 
     CHECK(waits.get());
     CHECK_FALSE(owner.try_pass());
     CHECK(detail::Hub::current_or_null() == nullptr);
+}
+
+TEST_CASE("thread gate: it goes only when who woke its waiter has left it", "[core][os]") {
+    std::mutex mutex;
+    std::optional<ThreadGate> gate{std::in_place, mutex, 0, "a test"};
+    std::atomic<bool> going{false};
+    std::atomic<bool> gone{false};
+    std::atomic<bool> waits{false};
+    std::thread other{[&] {
+        spawn([&] {
+            spawn([&] { waits = true; });
+            ThreadGate::Node node{*gate};
+            CHECK(detail::park(node, 20s));
+            going = true;
+            gate.reset();
+            gone = true;
+        }).join();
+    }};
+    tests::until([&] { return waits.load(); });
+    {
+        const std::lock_guard lock{mutex};
+        gate->open();
+        tests::until([&] { return going.load(); });
+        std::this_thread::sleep_for(20ms);
+        CHECK_FALSE(gone);  // we are still in there
+    }
+    other.join();
+    CHECK(gone);
 }
 
 TEST_CASE("thread gate: a wait where none is possible throws and leaves nothing behind",

@@ -52,6 +52,11 @@ void ThreadGate::Node::leave() noexcept {
     if (waiter->grant == Grant::permit) gate_->admit();
 }
 
+ThreadGate::~ThreadGate() {
+    if (Hub::is_forked_child()) return;  // whoever held the mutex holds it for ever there
+    const std::lock_guard last{*mutex_};
+}
+
 bool ThreadGate::try_pass() noexcept {
     if (open_) return true;
     if (permits_ <= 0) return false;

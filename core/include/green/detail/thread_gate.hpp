@@ -12,6 +12,8 @@
 //  G5  Hubs are told with the mutex held, about waiters that have not left: a greenlet leaves with
 //      the mutex held too. One that its hub could not end never leaves: its turn passes to the
 //      next.
+//  G6  Its owner may go as soon as a wait has ended: the gate that goes waits for who still holds
+//      the mutex, such as the one who woke that wait.
 
 #include <condition_variable>
 #include <cstddef>
@@ -34,6 +36,7 @@ class ThreadGate {
         : mutex_{&owners}, permits_{permits}, what_{what} {}
     ThreadGate(const ThreadGate&) = delete;
     ThreadGate& operator=(const ThreadGate&) = delete;
+    ~ThreadGate();
 
     /// Takes a permit, waiting for one, unless the gate is or becomes open. Switches in a thread
     /// that has a hub, blocks one that has none. `lock` holds the owner's mutex, but not while this
