@@ -218,6 +218,43 @@ TEST_CASE("thread event: it may go as soon as one who waited for several things 
     });
 }
 
+TEST_CASE("thread event: who waits when it is destroyed gets an error, unless it was set before",
+          "[core][os]") {
+    run_green_for_real([] {
+        const tests::Errors errors;
+        auto event = std::make_unique<ThreadEvent>();
+        auto result = std::make_unique<ThreadAsyncResult<int>>();
+        auto waits = spawn([&] { event->wait(); });
+        auto gets = spawn([&] { return result->get(1h); });
+        auto selects = spawn([&] { return select(*event, *result, after(1h)).index(); });
+        auto set = std::make_unique<WaitSet>();
+        auto watches = spawn([&] {
+            set->add(*event);
+            return set->next();
+        });
+        const Link link = green::link(*event, [] { FAIL_CHECK("it was never set"); });
+        settle();
+        std::thread{[&] {
+            event.reset();
+            result.reset();
+        }}.join();
+        settle();
+        CHECK_THROWS_AS(waits.get(), Closed);
+        CHECK_THROWS_AS(gets.get(), Closed);
+        CHECK_THROWS_AS(selects.get(), Closed);
+        CHECK_THROWS_AS(watches.get(), Closed);
+        CHECK(errors.count() == 4);
+        set.reset();
+
+        event = std::make_unique<ThreadEvent>();
+        auto woken = spawn([&] { return event->wait(); });
+        settle();
+        event->set();
+        event.reset();
+        CHECK(woken.get());
+    });
+}
+
 TEST_CASE("thread result: can be waited for together with other things", "[core][os]") {
     run_green_for_real([] {
         ThreadAsyncResult<int> one;

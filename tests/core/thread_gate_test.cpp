@@ -1,12 +1,15 @@
 #include <array>
 #include <atomic>
+#include <barrier>
 #include <future>
 #include <memory>
 #include <mutex>
 #include <optional>
+#include <random>
 #include <stdexcept>
 #include <thread>
 #include <utility>
+#include <vector>
 
 #include <catch2/catch.hpp>
 
@@ -39,7 +42,7 @@ struct Owner {
     bool pass(Deadline deadline = Deadline::never()) {
         std::unique_lock lock{mutex};
         const bool passed = gate.pass(lock, deadline);
-        if (!lock.owns_lock()) throw std::logic_error("passed without the lock");
+        if (passed && !lock.owns_lock()) throw std::logic_error("passed without the lock");
         return passed;
     }
     bool try_pass() {
@@ -189,6 +192,164 @@ TEST_CASE("thread gate: it goes only when who woke its waiter has left it", "[co
     }
     other.join();
     CHECK(gone);
+}
+
+TEST_CASE("thread gate: who waits in it when it goes gets an error, and leaves it alone",
+          "[core][os]") {
+    run_green_for_real([] {
+        const tests::Errors errors;
+        auto owner = std::make_unique<Owner>();
+        const auto look = [&] {
+            ThreadGate::Node node{owner->gate, ThreadGate::Node::Wants::look};
+            return detail::park(node, Deadline::never());
+        };
+        const auto wait = [&] {
+            std::unique_lock lock{owner->mutex};
+            return owner->gate.wait(lock, 1h);
+        };
+        auto passes = spawn([&] { return owner->pass(); });
+        auto waits = spawn(wait);
+        auto looks = spawn(look);
+        auto killed = spawn(wait);
+        auto told_and_killed = spawn(wait);
+        settle();
+        owner.reset();
+        CHECK(hub_report().find("waits on a test") != std::string::npos);  // none has run
+        HubRef{}.post([&] { told_and_killed.kill_soon(); });
+        killed.kill();
+        settle();
+        CHECK_THROWS_AS(passes.get(), Closed);
+        CHECK_THROWS_AS(waits.get(), Closed);
+        CHECK_THROWS_AS(looks.get(), Closed);
+        CHECK(killed.successful());
+        CHECK(told_and_killed.successful());
+        CHECK(errors.count() == 3);
+    });
+}
+
+TEST_CASE("thread gate: one that goes takes what it has granted with it, but for the opening",
+          "[core][os]") {
+    const bool hub_knows = GENERATE(false, true);
+    const bool opened = GENERATE(false, true);
+    CAPTURE(hub_knows, opened);
+    run_green_for_real([&] {
+        const tests::Errors errors;
+        auto owner = std::make_unique<Owner>();
+        const auto wait = [&] {
+            std::unique_lock lock{owner->mutex};
+            return owner->gate.wait(lock, Deadline::never());
+        };
+        auto passes = spawn([&] { return owner->pass(); });
+        settle();
+        auto waits = spawn(wait);
+        settle();
+        auto killed = spawn(wait);
+        settle();
+        if (opened) {
+            const std::lock_guard lock{owner->mutex};
+            owner->gate.open();
+        } else {
+            owner->admit(3);
+        }
+        if (hub_knows) {
+            HubRef{}.post([&] {
+                owner.reset();
+                killed.kill_soon();
+            });
+        } else {
+            owner.reset();
+            killed.kill_soon();
+        }
+        settle();
+        CHECK_THROWS_AS(passes.get(), Closed);
+        CHECK(waits.get());
+        CHECK(killed.successful());
+        CHECK(errors.count() == 1);
+    });
+}
+
+TEST_CASE("thread gate: one that goes ends a wait that a limit had ended which was taken back",
+          "[core][os]") {
+    tests::run_green([] {
+        const tests::Errors errors;
+        auto owner = std::make_unique<Owner>();
+        std::optional<TimeoutScope> scope;
+        // Runs when the limit has woken its greenlet, and before that one.
+        auto other = spawn([&] {
+            sleep(10ms);
+            REQUIRE(scope->expired());
+            owner.reset();
+            scope->restart(1h);
+        });
+        auto waiter = spawn([&] {
+            scope.emplace(10ms);
+            try {
+                (void)owner->pass();
+            } catch (const Closed&) {
+                scope.reset();
+                return true;
+            }
+            return false;
+        });
+        other.join();
+        CHECK(waiter.get());
+    });
+}
+
+TEST_CASE("thread gate: it goes while those of other hubs come, pass, give up and die",
+          "[core][os]") {
+    constexpr int hubs = 2;
+    constexpr int rounds = 1000;
+    std::barrier<> meet{hubs + 1};
+    std::unique_ptr<Owner> owner;
+    std::atomic<int> in{0};
+    std::atomic<int> lost{0};
+    const auto hub = [&](int number) {
+        detail::Hub own{detail::make_ev_reactor()};
+        std::mt19937_64 random{tests::seed() + static_cast<std::uint64_t>(number)};
+        for (int round = 0; round < rounds; ++round) {
+            meet.arrive_and_wait();
+            std::vector<AnyGreenlet> players;
+            for (int i = 0; i < 6; ++i) {
+                const auto limit = std::chrono::microseconds(50 + random() % 100);
+                players.push_back(spawn([&, i, limit] {
+                    ThreadGate::Node looks{owner->gate, ThreadGate::Node::Wants::look};
+                    const After after = green::after(limit);
+                    After::Ready late{after};
+                    const std::array<WaitNode*, 2> both{&looks, &late};
+                    try {
+                        if (i == 0) detail::park(both, Deadline::never());
+                        if (i == 1) owner->pass(1h);
+                        if (i == 2) (void)owner->pass(limit);
+                        if (i == 3) detail::park(looks, limit);
+                        if (i > 3) owner->pass();
+                    } catch (const Closed&) {
+                        ++lost;
+                    }
+                }));
+            }
+            yield();  // all are in it, as who comes when it has gone is on his own
+            ++in;
+            players.back().kill_soon();
+            for (auto steps = random() % 4; steps > 0; --steps) yield();
+            players[1].kill_soon();
+            joinall(players);
+        }
+    };
+    std::vector<std::thread> threads;
+    for (int i = 0; i < hubs; ++i) threads.emplace_back(hub, i);
+    std::mt19937_64 random{tests::seed()};
+    for (int round = 0; round < rounds; ++round) {
+        owner = std::make_unique<Owner>();
+        in = 0;
+        meet.arrive_and_wait();
+        if (random() % 2 == 0) owner->admit(static_cast<int>(random() % 3));
+        tests::until([&] { return in == hubs; });
+        if (random() % 2 == 0) owner->admit();
+        owner.reset();
+    }
+    for (auto& thread : threads) thread.join();
+    CHECK(lost > 0);
 }
 
 TEST_CASE("thread gate: a wait where none is possible throws and leaves nothing behind",

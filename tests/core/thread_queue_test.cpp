@@ -193,6 +193,52 @@ TEST_CASE("thread queue: closing refuses puts, and gives what is left", "[core][
     });
 }
 
+TEST_CASE("thread queue: who waits when it is destroyed gets an error, whatever it was promised",
+          "[core][os]") {
+    const bool promised = GENERATE(false, true);
+    const bool hub_knows = GENERATE(false, true);
+    CAPTURE(promised, hub_knows);
+    run_green_for_real([&] {
+        const tests::Errors errors;
+        auto empty = std::make_unique<ThreadQueue<int>>(2);
+        auto full = std::make_unique<ThreadQueue<int>>(2);
+        full->put(1);
+        full->put(2);
+        int item = 3;
+        auto gets = spawn([&] { return empty->get(); });
+        settle();
+        auto receives = spawn([&] { return std::get<0>(select(recv(*empty), after(1h))); });
+        auto puts = spawn([&] { return full->put(item); });
+        settle();
+        auto sends = spawn([&] { return select(send(*full, item), after(1h)).index(); });
+        auto looks = spawn([&] { return green::wait({*empty, *full}).size(); });
+        settle();
+        if (promised) {
+            empty->put(1);
+            empty->put(2);
+            CHECK(full->get() == 1);
+            CHECK(full->get() == 2);
+        }
+        const auto destroy = [&] {
+            empty.reset();
+            full.reset();
+        };
+        if (hub_knows) {
+            HubRef{}.post(destroy);
+        } else {
+            destroy();
+        }
+        settle();
+        CHECK_THROWS_AS(gets.get(), Closed);
+        CHECK_THROWS_AS(receives.get(), Closed);
+        CHECK_THROWS_AS(puts.get(), Closed);
+        CHECK_THROWS_AS(sends.get(), Closed);
+        CHECK_THROWS_AS(looks.get(), Closed);
+        CHECK(item == 3);
+        CHECK(errors.count() == 5);
+    });
+}
+
 TEST_CASE("thread queue: next and loops end with the queue, and with their limit", "[core][os]") {
     run_green_for_real([] {
         ThreadQueue<int> queue{2};

@@ -18,6 +18,8 @@ namespace green {
 
 /// A flag that any thread sets and any thread waits for: a greenlet in its hub, a thread without a
 /// hub by blocking. Whose wait has returned may destroy it, also while set() is still returning.
+/// Greenlets that wait in it when it is destroyed get Closed, unless it was set before; a thread
+/// without a hub must not wait in it then.
 class ThreadEvent {
  public:
     [[nodiscard]] bool is_set() const noexcept {
@@ -38,7 +40,7 @@ class ThreadEvent {
     /// Returns false once `deadline` has passed.
     bool wait(Deadline deadline = Deadline::never()) {
         std::unique_lock lock{mutex_};
-        return gate_.pass(lock, deadline);
+        return gate_.wait(lock, deadline);
     }
 
     /// One wait of a greenlet, together with others.
@@ -53,7 +55,8 @@ class ThreadEvent {
 };
 
 /// A value, or an error, that comes once, from any thread to any thread. The first to set it wins.
-/// Whose wait has returned may destroy it, as with ThreadEvent.
+/// Whose wait has returned may destroy it, and who waits in it when it is destroyed gets Closed, as
+/// with ThreadEvent.
 /// A ThreadAsyncResult<void> has only the fact that it came.
 template <class T>
 class ThreadAsyncResult {
@@ -82,28 +85,27 @@ class ThreadAsyncResult {
     /// Returns false once `deadline` has passed.
     bool wait(Deadline deadline = Deadline::never()) {
         std::unique_lock lock{mutex_};
-        return gate_.pass(lock, deadline);
+        return gate_.wait(lock, deadline);
     }
     /// Waits for the value, or rethrows the error, the same object each time. Switches, unless it
     /// is there.
     Reference get() {
-        wait();
-        if (error_) std::rethrow_exception(error_);
-        if constexpr (!std::is_void_v<T>) return *value_;
+        (void)pass(Deadline::never());
+        return there();
     }
     /// As get(); throws a Timeout of its own once `deadline` has passed.
     Reference get(Deadline deadline) {
-        if (!wait(deadline)) throw Timeout{0};
-        return get();
+        if (!pass(deadline)) throw Timeout{0};
+        return there();
     }
     /// The value if it comes before `limit` has passed.
     std::optional<T> get_for(Deadline limit) requires std::copy_constructible<T> {
-        if (!wait(limit)) return std::nullopt;
-        return get();
+        if (!pass(limit)) return std::nullopt;
+        return there();
     }
     /// The value if it is there. Never switches.
     std::optional<T> try_get() requires std::copy_constructible<T> {
-        return ready() ? std::optional<T>{get()} : std::nullopt;
+        return ready() ? std::optional<T>{there()} : std::nullopt;
     }
 
     /// One wait of a greenlet, together with others.
@@ -120,11 +122,20 @@ class ThreadAsyncResult {
         gate_.open();
         return true;
     }
+    /// As wait(), for who looks at what came.
+    bool pass(Deadline deadline) {
+        std::unique_lock lock{mutex_};
+        return gate_.pass(lock, deadline);
+    }
+    Reference there() {
+        if (error_) std::rethrow_exception(error_);
+        if constexpr (!std::is_void_v<T>) return *value_;
+    }
 
     mutable std::mutex mutex_;
-    detail::ThreadGate gate_{mutex_, 0, "a result of another thread"};
     std::optional<Value> value_;  // these two never change once the gate is open
     std::exception_ptr error_;
+    detail::ThreadGate gate_{mutex_, 0, "a result of another thread"};
 };
 
 }  // namespace green

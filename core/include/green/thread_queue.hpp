@@ -27,6 +27,9 @@ namespace green {
 ///    or throws leaves it with the caller.
 ///  * An item stays here until its getter takes it. Of a getter that was woken and leaves by an
 ///    interrupt instead, the next one is told: nothing is lost and nothing is overtaken.
+///  * Greenlets that wait in it when it is destroyed get Closed; a thread without a hub must not
+///  wait
+///    in it then.
 template <class T>
 class ThreadQueue {
     static_assert(std::is_nothrow_move_constructible_v<T>,
@@ -43,6 +46,11 @@ class ThreadQueue {
         : capacity_{capacity}, room_{mutex_, permits(capacity), "a queue's put"} {}
     ThreadQueue(const ThreadQueue&) = delete;
     ThreadQueue& operator=(const ThreadQueue&) = delete;
+    ~ThreadQueue() {
+        // Those who come through one gate admit others by the other one.
+        room_.lose_waiters();
+        filled_.lose_waiters();
+    }
 
     /// Appends an item, waiting for room. Switches, unless there is room.
     /// Returns false once `deadline` has passed. Throws Closed. Moves from `item` only on success.
@@ -171,7 +179,7 @@ class ThreadQueue<T>::Getter final : public detail::ThreadGate::Node {
     /// The item. Once, when it has fired, before anything else waits. Throws Closed when it fired
     /// because the queue has ended.
     [[nodiscard]] T take() {
-        const std::lock_guard lock{queue_->mutex_};
+        const auto lock = enter();
         return std::move(*queue_->pop());
     }
 
@@ -189,7 +197,7 @@ class ThreadQueue<T>::Putter final : public detail::ThreadGate::Node {
     /// Moves the item into the queue. Once, when it has fired, before anything else waits. Throws
     /// Closed when the queue was closed, and std::bad_alloc; the item was not moved then.
     void take() {
-        const std::lock_guard lock{queue_->mutex_};
+        const auto lock = enter();
         queue_->append(std::move(*item_));
     }
 

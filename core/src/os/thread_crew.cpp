@@ -21,7 +21,7 @@ void ThreadJob::finish() noexcept {
 
 bool ThreadJob::wait(Deadline deadline) {
     std::unique_lock lock{mutex_};
-    return end_.pass(lock, deadline);
+    return end_.wait(lock, deadline);
 }
 
 bool ThreadJob::done() const noexcept {
@@ -168,7 +168,7 @@ std::size_t ThreadCrew::waiting() const {
 
 bool ThreadCrew::join(Deadline deadline) {
     std::unique_lock lock{mutex_};
-    return nothing_left_.pass(lock, deadline);
+    return nothing_left_.wait(lock, deadline);
 }
 
 void ThreadCrew::close() noexcept {

@@ -1,28 +1,59 @@
+#include <cassert>
 #include <chrono>
 #include <utility>
 
 #include <green/detail/thread_gate.hpp>
+#include <green/errors.hpp>
 #include <green/hub.hpp>
 
 #include "sched/hub.hpp"
 
 namespace green::detail {
+namespace {
+constexpr const char* gone = "what was waited for was destroyed";
+}  // namespace
 
 /// Outlives the greenlet's wait while the news of it is on its way to the hub.
 struct ThreadGate::HubWaiter final : Waiter, std::enable_shared_from_this<HubWaiter> {
-    explicit HubWaiter(Node& its_node) : node{&its_node} {}
+    HubWaiter(ThreadGate& its_gate, Node& its_node) : gate{&its_gate}, node{&its_node} {}
 
     bool wake() noexcept override {
-        return hub.post([self = shared_from_this()] { self->arrive(); });
+        if (!hub.post([self = shared_from_this()] { self->arrive(); })) return false;
+        gate->granted_.push_back(*this);
+        return true;
     }
     void arrive() noexcept {
         // Where something else has ended the wait already, the node is about to leave, and gives
         // back what it was granted.
         if (node != nullptr && node->open()) std::exchange(node, nullptr)->fire();
     }
+    /// Leaves the gate. Holds the owner's mutex afterwards, unless that has gone.
+    std::unique_lock<std::mutex> leave() noexcept {
+        const std::lock_guard mine{mutex};
+        node = nullptr;
+        if (gate == nullptr) return {};
+        std::unique_lock lock{*gate->mutex_};
+        unlink();
+        return lock;
+    }
+    void lose_gate(std::unique_lock<std::mutex>& lock) noexcept override {
+        const auto self = shared_from_this();
+        lock.unlock();
+        const std::lock_guard mine{mutex};
+        lock.lock();
+        if (!linked()) return;  // it has left meanwhile
+        unlink();
+        gate = nullptr;
+        if (grant != Grant::none) return;  // it learns of it when it wants to enter
+        (void)hub.post([self] {
+            if (self->node != nullptr) std::exchange(self->node, nullptr)->lose_source();
+        });
+    }
 
-    HubRef hub;
-    Node* node;  // the hub's; nullptr when it has left
+    const HubRef hub;
+    std::mutex mutex;  // G8
+    ThreadGate* gate;  // nullptr when it has gone; changes with both mutexes held
+    Node* node;        // the hub's; nullptr when it has left
 };
 
 struct ThreadGate::ThreadWaiter final : Waiter {
@@ -30,15 +61,24 @@ struct ThreadGate::ThreadWaiter final : Waiter {
         granted.notify_one();
         return true;
     }
+    void lose_gate(std::unique_lock<std::mutex>&) noexcept override {
+        assert(!"a thread without a hub waits for what is destroyed");
+        unlink();
+    }
 
     std::condition_variable granted;
 };
 
+ThreadGate::Node::~Node() {
+    if (waiter_) (void)waiter_->leave();
+}
+
 bool ThreadGate::Node::arm() {
+    if (gate_ == nullptr) throw Closed(gone);
     const std::lock_guard lock{*gate_->mutex_};
     const bool looks = wants_ == Wants::look;
     if (looks ? gate_->open_ || gate_->permits_ > 0 : gate_->try_pass()) return true;
-    waiter_ = std::make_shared<HubWaiter>(*this);
+    waiter_ = std::make_shared<HubWaiter>(*gate_, *this);
     (looks ? gate_->lookers_ : gate_->waiters_).push_back(*waiter_);
     return false;
 }
@@ -46,15 +86,28 @@ bool ThreadGate::Node::arm() {
 void ThreadGate::Node::leave() noexcept {
     const auto waiter = std::exchange(waiter_, nullptr);
     if (!waiter) return;
-    waiter->node = nullptr;
-    const std::lock_guard lock{*gate_->mutex_};
-    waiter->unlink();
-    if (waiter->grant == Grant::permit) gate_->admit();
+    const auto lock = waiter->leave();
+    if (!lock) {
+        gate_ = nullptr;
+    } else if (waiter->grant == Grant::permit) {
+        gate_->admit();
+    }
 }
 
-ThreadGate::~ThreadGate() {
+std::unique_lock<std::mutex> ThreadGate::Node::enter() {
+    const auto waiter = std::exchange(waiter_, nullptr);
+    if (!waiter) return std::unique_lock{*gate_->mutex_};
+    auto lock = waiter->leave();
+    if (!lock) throw Closed(gone);
+    return lock;
+}
+
+void ThreadGate::lose_waiters() noexcept {
     if (Hub::is_forked_child()) return;  // whoever held the mutex holds it for ever there
-    const std::lock_guard last{*mutex_};
+    std::unique_lock lock{*mutex_};
+    for (IntrusiveList<Waiter>* waiters : {&waiters_, &lookers_, &granted_}) {
+        while (!waiters->empty()) waiters->front().lose_gate(lock);
+    }
 }
 
 bool ThreadGate::try_pass() noexcept {
@@ -66,13 +119,23 @@ bool ThreadGate::try_pass() noexcept {
 
 bool ThreadGate::pass(std::unique_lock<std::mutex>& lock, Deadline deadline) {
     if (try_pass()) return true;
-    if (Hub::current_or_null() != nullptr) {
-        lock.unlock();
-        Node node{*this};
-        const bool passed = park(node, deadline);
-        lock.lock();
-        return passed;
-    }
+    if (Hub::current_or_null() == nullptr) return block(lock, deadline);
+    lock.unlock();
+    Node node{*this};
+    if (!park(node, deadline)) return false;
+    lock = node.enter();
+    return true;
+}
+
+bool ThreadGate::wait(std::unique_lock<std::mutex>& lock, Deadline deadline) {
+    if (try_pass()) return true;
+    if (Hub::current_or_null() == nullptr) return block(lock, deadline);
+    lock.unlock();
+    Node node{*this};
+    return park(node, deadline);
+}
+
+bool ThreadGate::block(std::unique_lock<std::mutex>& lock, Deadline deadline) {
     if (deadline.has_passed()) return false;
     ThreadWaiter me;
     waiters_.push_back(me);

@@ -14,6 +14,10 @@
 //      next.
 //  G6  Its owner may go as soon as a wait has ended: the gate that goes waits for who still holds
 //      the mutex, such as the one who woke that wait.
+//  G7  It may also go before, but for threads without a hub. Every greenlet that has not passed yet
+//      knows then: its wait throws Closed, and it touches neither the gate nor the mutex any more.
+//      One that was told of the opening, and wants nothing else, passes.
+//  G8  Each waiter has a mutex for that, which is taken before the owner's.
 
 #include <condition_variable>
 #include <cstddef>
@@ -36,12 +40,19 @@ class ThreadGate {
         : mutex_{&owners}, permits_{permits}, what_{what} {}
     ThreadGate(const ThreadGate&) = delete;
     ThreadGate& operator=(const ThreadGate&) = delete;
-    ~ThreadGate();
+    ~ThreadGate() { lose_waiters(); }
+
+    /// Ends all waits of greenlets: nobody is in it, or comes back to its owner, afterwards. For an
+    /// owner that must know before it begins to go.
+    void lose_waiters() noexcept;
 
     /// Takes a permit, waiting for one, unless the gate is or becomes open. Switches in a thread
     /// that has a hub, blocks one that has none. `lock` holds the owner's mutex, but not while this
-    /// waits, nor when it throws. Returns false once `deadline` has passed.
+    /// waits, nor when it throws or returns false, which it does once `deadline` has passed. Throws
+    /// Closed when the gate goes.
     [[nodiscard]] bool pass(std::unique_lock<std::mutex>& lock, Deadline deadline);
+    /// The same for who wants nothing of the owner afterwards, which may have gone when it returns.
+    [[nodiscard]] bool wait(std::unique_lock<std::mutex>& lock, Deadline deadline);
 
     // With the mutex held:
 
@@ -64,16 +75,24 @@ class ThreadGate {
      public:
         enum class Wants : bool { permit, look };
         explicit Node(ThreadGate& gate, Wants wants = Wants::permit) noexcept
-            : WaitNode{Reach::outside}, gate_{&gate}, wants_{wants} {}
+            : WaitNode{Reach::outside}, gate_{&gate}, what_{gate.what_}, wants_{wants} {}
+        ~Node() override;
         bool arm() override;
         void disarm() noexcept override { leave(); }
         void abandon() noexcept override { leave(); }
-        void describe(std::string& into) const override { into += gate_->what_; }
+        void describe(std::string& into) const override { into += what_; }
+
+     protected:
+        /// For one that has fired: the owner's mutex, once, for what it waited for. Throws Closed
+        /// when the gate has gone since.
+        [[nodiscard]] std::unique_lock<std::mutex> enter();
 
      private:
+        friend ThreadGate;
         void leave() noexcept;
 
-        ThreadGate* gate_;
+        ThreadGate* gate_;  // nullptr when it is known to have gone
+        const char* what_;
         Wants wants_;
         std::shared_ptr<HubWaiter> waiter_;
     };
@@ -84,6 +103,8 @@ class ThreadGate {
     struct Waiter : ListHook {
         /// Returns false when nobody is left there to be woken.
         virtual bool wake() noexcept = 0;
+        /// With the mutex held, which it may let go for a while: leaves its list, for good.
+        virtual void lose_gate(std::unique_lock<std::mutex>& lock) noexcept = 0;
         Grant grant = Grant::none;
 
      protected:
@@ -93,6 +114,7 @@ class ThreadGate {
 
     /// To the first one. Returns false when nobody got it.
     [[nodiscard]] static bool grant(IntrusiveList<Waiter>& waiters, Grant grant) noexcept;
+    [[nodiscard]] bool block(std::unique_lock<std::mutex>& lock, Deadline deadline);
 
     std::mutex* mutex_;
     std::ptrdiff_t permits_;
@@ -100,6 +122,7 @@ class ThreadGate {
     bool open_ = false;
     IntrusiveList<Waiter> waiters_;
     IntrusiveList<Waiter> lookers_;
+    IntrusiveList<Waiter> granted_;  // of hubs: the news is on its way, or they have not run yet
 };
 
 }  // namespace green::detail
