@@ -7,6 +7,8 @@
 #include <memory>
 #include <optional>
 #include <random>
+#include <semaphore>
+#include <string>
 #include <thread>
 #include <utility>
 #include <vector>
@@ -443,6 +445,95 @@ TEST_CASE("thread crew: who waits for room, or for all, may outlive the pool", "
         CHECK(spawner.join());
         CHECK_THROWS_AS(spawner.get(), Closed);
         CHECK(joiner.get());
+    });
+}
+
+TEST_CASE("thread crew: one of its own functions may destroy the pool, and waits for all others",
+          "[core][os]") {
+    const bool greenlets = GENERATE(false, true);
+    CAPTURE(greenlets);
+    run_green_for_real([&] {
+        Gate gate;
+        std::atomic<bool> destroying{false};
+        std::atomic<bool> destroyed{false};
+        auto crew = std::make_shared<detail::ThreadCrew>(
+            ThreadPoolOptions{.max_threads = 2, .greenlets = greenlets});
+        const std::weak_ptr<detail::ThreadCrew> watch = crew;
+        auto pool = std::make_unique<ThreadPool>(std::move(crew));
+        auto other = pool->spawn([&gate] { gate.pass(); });
+        gate.entered.acquire();
+        auto last = pool->spawn([&, token = std::make_shared<int>(5)] {
+            const auto destroy = [&] {
+                destroying = true;
+                pool.reset();
+                destroyed = true;
+            };
+            if (greenlets) {
+                spawn(destroy).join();
+            } else {
+                destroy();
+            }
+            return *token;
+        });
+        until([&] { return destroying.load(); });
+        CHECK_FALSE(destroyed);
+        CHECK_FALSE(last.ready());
+        gate.open.release();
+        CHECK(other.join());
+        CHECK(last.get() == 5);
+        CHECK(destroyed);
+        until([&] { return watch.expired(); });
+    });
+}
+
+TEST_CASE("thread crew: what ends with one of its threads may destroy the pool", "[core][os]") {
+    struct Owner {
+        ~Owner() {
+            pool.reset();
+            try {
+                spawn([] {});
+            } catch (const UsageError& error) {
+                said = error.what();
+            }
+            gone.release();
+        }
+        std::unique_ptr<ThreadPool> pool;
+        std::string& said;
+        std::binary_semaphore& gone;
+    };
+    run_green_for_real([] {
+        std::binary_semaphore gone{0};
+        std::string said;
+        auto pool = std::make_unique<ThreadPool>(
+            ThreadPoolOptions{.max_threads = 1, .idle_time = 0s, .name = "files"});
+        Gate gate;
+        pool->spawn([&] {
+            gate.pass();
+            static thread_local Owner owner{std::move(pool), said, gone};
+        });
+        gate.entered.acquire();
+        gate.open.release();
+        gone.acquire();
+        CHECK(said == "greenlets in a thread of a pool that has gone");
+    });
+}
+
+TEST_CASE("thread crew: its own functions are told that they cannot wait for all to end",
+          "[core][os]") {
+    run_green_for_real([] {
+        ThreadPool pool{{.max_threads = 2, .name = "files"}};
+        pool.apply([&] {
+            CHECK_THROWS_WITH(pool.join(), Catch::Contains("the thread pool 'files'"));
+            CHECK_THROWS_AS(pool.kill(), UsageError);
+            CHECK_FALSE(pool.join(1ms));
+            CHECK(pool.spawn([] { return 1; }).get() == 1);  // kill() has done nothing
+        });
+        CHECK(pool.join());
+        pool.apply([&] {
+            CHECK_FALSE(pool.kill(Deadline::passed()));
+            CHECK_THROWS_AS(pool.spawn([] {}), Closed);
+        });
+        CHECK(pool.kill());
     });
 }
 

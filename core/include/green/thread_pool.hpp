@@ -68,7 +68,8 @@ class ThreadPool {
     ThreadPool(const ThreadPool&) = delete;
     ThreadPool& operator=(const ThreadPool&) = delete;
     /// As kill(), but blocks the thread until what runs has ended. kill() first, where other
-    /// greenlets should go on meanwhile.
+    /// greenlets should go on meanwhile. In one of the pool's own functions it waits for all
+    /// others, and the thread ends by itself after that function.
     ~ThreadPool();
 
     /// Runs the function in a thread. Switches while the pool is full; those who wait for room are
@@ -151,12 +152,14 @@ class ThreadPool {
     [[nodiscard]] std::size_t waiting() const;
 
     /// Waits until nothing is queued or runs. Switches, unless that is so. Returns false once
-    /// `deadline` has passed.
+    /// `deadline` has passed. Throws UsageError in one of the pool's own functions, which would
+    /// wait for itself, unless there is a deadline.
     bool join(Deadline deadline = Deadline::never()) const;
     /// Refuses whatever comes, also from those who wait for room, and drops what has not begun:
     /// both get Closed. Never waits.
     void close() noexcept;
-    /// close(), asks what runs to stop, and join(). Switches while functions run.
+    /// close(), asks what runs to stop, and join(). Switches while functions run. Throws UsageError
+    /// as join() does, and has done nothing then.
     bool kill(Deadline deadline = Deadline::never());
 
     /// For tests: a crew that was made elsewhere.

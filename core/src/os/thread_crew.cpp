@@ -40,7 +40,7 @@ class RealIdleWait final : public IdleWait {
     }
 };
 
-/// What the present thread is for. It runs for one crew all its life.
+/// What the present thread is for. It runs for one crew all its life, or all that of the crew.
 struct Place {
     const ThreadCrew* crew = nullptr;
     const ThreadJob* job = nullptr;
@@ -64,6 +64,10 @@ std::ptrdiff_t room_for(std::size_t threads, std::size_t queue) {
 }
 
 }  // namespace
+
+bool ThreadCrew::Worker::is_here() const noexcept {
+    return thread.get_id() == std::this_thread::get_id();
+}
 
 ThreadCrew::ThreadCrew(ThreadPoolOptions options, std::unique_ptr<IdleWait> idle_wait)
     : options_{std::move(options)},
@@ -166,7 +170,15 @@ std::size_t ThreadCrew::waiting() const {
     return room_.waiting();
 }
 
+void ThreadCrew::check_may_join(Deadline deadline) const {
+    if (job_here() == nullptr || !deadline.is_never()) return;
+    throw UsageError("a function of the thread pool '" + options_.name +
+                     "' waits for the end of all that runs there, itself too: let another thread "
+                     "do so, or close() the pool, or give join() or kill() a limit");
+}
+
 bool ThreadCrew::join(Deadline deadline) {
+    check_may_join(deadline);
     std::unique_lock lock{mutex_};
     return nothing_left_.wait(lock, deadline);
 }
@@ -201,11 +213,24 @@ void ThreadCrew::request_stop() {
 void ThreadCrew::end() noexcept {
     close();
     request_stop();
+    Workers ended;
     {
         std::unique_lock lock{mutex_};
-        gone_.wait(lock, [this] { return alive_.empty(); });
+        const auto me = std::find_if(alive_.begin(), alive_.end(),
+                                     [](const Worker& worker) { return worker.is_here(); });
+        if (me != alive_.end()) me->keeps = shared_from_this();
+        const std::size_t left = me != alive_.end() ? 1 : 0;
+        gone_.wait(lock, [&] { return alive_.size() == left; });
+        ended.swap(retired_);
     }
-    join_retired();
+    for (Worker& worker : ended) {
+        if (worker.is_here()) {  // what ends with the thread had the pool
+            worker.thread.detach();
+            part();
+        } else {
+            worker.thread.join();
+        }
+    }
 }
 
 // --- the threads ---
@@ -234,6 +259,7 @@ void ThreadCrew::live(Workers::iterator me) noexcept {
     if (!options_.greenlets) Hub::forbid_for_thread(why_no_greenlets_.c_str());
     const auto ready = [this] { return closed_ || too_many() || !queue_.empty(); };
 
+    std::shared_ptr<ThreadCrew> kept;  // until the lock has gone
     std::unique_lock lock{mutex_};
     for (;;) {
         idle_wait_->wait(work_, lock, options_.idle_time, ready);
@@ -241,8 +267,21 @@ void ThreadCrew::live(Workers::iterator me) noexcept {
         work(me, lock);
     }
     --idle_;
-    retired_.splice(retired_.end(), alive_, me);
-    gone_.notify_all();
+    if (me->keeps) {
+        kept = std::move(me->keeps);
+        me->thread.detach();
+        alive_.erase(me);
+        part();
+    } else {
+        retired_.splice(retired_.end(), alive_, me);
+        gone_.notify_all();
+    }
+}
+
+void ThreadCrew::part() const noexcept {
+    place = {};
+    if (!options_.greenlets)
+        Hub::forbid_for_thread("greenlets in a thread of a pool that has gone");
 }
 
 void ThreadCrew::work(Workers::iterator me, std::unique_lock<std::mutex>& lock) noexcept {

@@ -7,6 +7,8 @@
 //      ended finds the room free.
 //  C3  Nothing of the users', such as a destructor or a callback of a stop token, runs with the
 //      mutex held.
+//  C4  The crew's end waits for every thread, but for one that it is called in. That one has a hold
+//      on the crew then, and ends by itself.
 
 #include <condition_variable>
 #include <deque>
@@ -33,7 +35,7 @@ class IdleWait {
                       Duration limit, const std::function<bool()>& ready) = 0;
 };
 
-class ThreadCrew {
+class ThreadCrew : public std::enable_shared_from_this<ThreadCrew> {
  public:
     using Job = std::shared_ptr<ThreadJob>;
 
@@ -55,9 +57,11 @@ class ThreadCrew {
     [[nodiscard]] std::size_t waiting() const;
 
     bool join(Deadline deadline);
+    /// Throws UsageError in a function of this crew that would wait for its own end for ever.
+    void check_may_join(Deadline deadline) const;
     void close() noexcept;
     void request_stop();
-    /// Blocks until every thread has ended.
+    /// Blocks until every other thread has ended.
     void end() noexcept;
 
     /// What this thread runs for this crew, or nullptr.
@@ -65,8 +69,10 @@ class ThreadCrew {
 
  private:
     struct Worker {
+        [[nodiscard]] bool is_here() const noexcept;
         std::thread thread;
-        Job job;  // at work
+        Job job;                                 // at work
+        std::shared_ptr<ThreadCrew> keeps = {};  // C4
     };
     using Workers = std::list<Worker>;
 
@@ -79,6 +85,7 @@ class ThreadCrew {
     void live(Workers::iterator me) noexcept;
     void work(Workers::iterator me, std::unique_lock<std::mutex>& lock) noexcept;
     void join_retired() noexcept;
+    void part() const noexcept;
 
     const ThreadPoolOptions options_;
     const std::string why_no_greenlets_;

@@ -40,6 +40,7 @@ bool ThreadPool::join(Deadline deadline) const {
 void ThreadPool::close() noexcept { crew_->close(); }
 bool ThreadPool::kill(Deadline deadline) {
     const auto crew = crew_;
+    crew->check_may_join(deadline);
     crew->close();
     crew->request_stop();
     return crew->join(deadline);
