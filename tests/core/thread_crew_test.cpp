@@ -356,6 +356,24 @@ TEST_CASE("thread crew: with no idle time a thread ends with its work", "[core][
     });
 }
 
+TEST_CASE("thread crew: nobody but the end of the pool waits for what ends with a thread",
+          "[core][os]") {
+    struct Lingers {
+        ~Lingers() { gate.pass(); }
+        Gate& gate;
+    };
+    run_green_for_real([] {
+        Gate gate;
+        ThreadPool pool{{.max_threads = 1, .idle_time = 0s}};
+        pool.apply([&gate] { static thread_local Lingers lingers{gate}; });
+        gate.entered.acquire();  // which is after all that it did for the pool
+        CHECK(pool.size() == 0);
+        CHECK(pool.apply([] { return 1; }) == 1);
+        CHECK(pool.try_spawn([] { return 2; })->get() == 2);
+        gate.open.release();
+    });
+}
+
 TEST_CASE("thread crew: join waits for all that was taken, and lets others run", "[core][os]") {
     run_green_for_real([] {
         Busy busy{{.max_threads = 1}};

@@ -5,6 +5,7 @@
 #include <csignal>
 #include <limits>
 #include <pthread.h>
+#include <system_error>
 #include <utility>
 
 #include <green/sys.hpp>
@@ -66,7 +67,7 @@ std::ptrdiff_t room_for(std::size_t threads, std::size_t queue) {
 }  // namespace
 
 bool ThreadCrew::Worker::is_here() const noexcept {
-    return thread.get_id() == std::this_thread::get_id();
+    return ::pthread_equal(thread, ::pthread_self()) != 0;
 }
 
 ThreadCrew::ThreadCrew(ThreadPoolOptions options, std::unique_ptr<IdleWait> idle_wait)
@@ -123,9 +124,10 @@ void ThreadCrew::leave() noexcept {
 }
 
 void ThreadCrew::submit(Job job) {
-    join_retired();
     const std::lock_guard lock{mutex_};
     check_open();
+    retired_.remove_if(
+        [](const Worker& worker) { return ::pthread_tryjoin_np(worker.thread, nullptr) == 0; });
     queue_.push_back(std::move(job));
     try {
         start_workers();
@@ -225,10 +227,10 @@ void ThreadCrew::end() noexcept {
     }
     for (Worker& worker : ended) {
         if (worker.is_here()) {  // what ends with the thread had the pool
-            worker.thread.detach();
+            (void)::pthread_detach(worker.thread);
             part();
         } else {
-            worker.thread.join();
+            (void)::pthread_join(worker.thread, nullptr);
         }
     }
 }
@@ -242,17 +244,22 @@ void ThreadCrew::start_workers() {
 void ThreadCrew::start_one() {
     const SignalsBlocked inherited;
     sys::must(inherited.outcome(), "sigprocmask");
-    const auto me = alive_.emplace(alive_.end());
-    try {
-        me->thread = std::thread([this, me] { live(me); });
-    } catch (...) {
+    const auto me = alive_.insert(alive_.end(), Worker{.crew = this});
+    me->me = me;
+    const auto run = [](void* worker) -> void* {
+        Worker& here = *static_cast<Worker*>(worker);
+        here.crew->live(here);
+        return nullptr;
+    };
+    const int error = ::pthread_create(&me->thread, nullptr, run, &*me);
+    if (error != 0) {
         alive_.erase(me);
-        throw;
+        throw std::system_error(error, std::system_category(), "pthread_create");
     }
     ++idle_;
 }
 
-void ThreadCrew::live(Workers::iterator me) noexcept {
+void ThreadCrew::live(Worker& me) noexcept {
     let_faults_through();
     (void)::pthread_setname_np(::pthread_self(), options_.name.substr(0, 15).c_str());
     place.crew = this;
@@ -267,13 +274,13 @@ void ThreadCrew::live(Workers::iterator me) noexcept {
         work(me, lock);
     }
     --idle_;
-    if (me->keeps) {
-        kept = std::move(me->keeps);
-        me->thread.detach();
-        alive_.erase(me);
+    if (me.keeps) {
+        kept = std::move(me.keeps);
+        (void)::pthread_detach(me.thread);
+        alive_.erase(me.me);
         part();
     } else {
-        retired_.splice(retired_.end(), alive_, me);
+        retired_.splice(retired_.end(), alive_, me.me);
         gone_.notify_all();
     }
 }
@@ -284,11 +291,11 @@ void ThreadCrew::part() const noexcept {
         Hub::forbid_for_thread("greenlets in a thread of a pool that has gone");
 }
 
-void ThreadCrew::work(Workers::iterator me, std::unique_lock<std::mutex>& lock) noexcept {
+void ThreadCrew::work(Worker& me, std::unique_lock<std::mutex>& lock) noexcept {
     --idle_;
     Job job = std::move(queue_.front());
     queue_.pop_front();
-    me->job = job;
+    me.job = job;
     lock.unlock();
 
     place.job = job.get();
@@ -296,23 +303,13 @@ void ThreadCrew::work(Workers::iterator me, std::unique_lock<std::mutex>& lock) 
     place.job = nullptr;
 
     lock.lock();
-    me->job = nullptr;
+    me.job = nullptr;
     job->finish();
     ended(1);
     ++idle_;
     lock.unlock();
     job = nullptr;  // with a value that nobody took
     lock.lock();
-}
-
-void ThreadCrew::join_retired() noexcept {
-    if (place.crew == this) return;  // one of them, on its way out
-    Workers ended;
-    {
-        const std::lock_guard lock{mutex_};
-        ended.swap(retired_);
-    }
-    for (Worker& worker : ended) worker.thread.join();
 }
 
 const ThreadJob* ThreadCrew::job_here() const noexcept {

@@ -7,8 +7,9 @@
 //      ended finds the room free.
 //  C3  Nothing of the users', such as a destructor or a callback of a stop token, runs with the
 //      mutex held.
-//  C4  The crew's end waits for every thread, but for one that it is called in. That one has a hold
-//      on the crew then, and ends by itself.
+//  C4  Only the crew's end waits for threads to end: what ends with a thread, such as a hub or what
+//      is thread_local, takes as long as it likes. It waits for all but for one that it is called
+//      in. That one has a hold on the crew then, and ends by itself.
 
 #include <condition_variable>
 #include <deque>
@@ -16,8 +17,8 @@
 #include <list>
 #include <memory>
 #include <mutex>
+#include <pthread.h>
 #include <string>
-#include <thread>
 #include <vector>
 
 #include <green/detail/thread_gate.hpp>
@@ -70,8 +71,11 @@ class ThreadCrew : public std::enable_shared_from_this<ThreadCrew> {
  private:
     struct Worker {
         [[nodiscard]] bool is_here() const noexcept;
-        std::thread thread;
-        Job job;                                 // at work
+
+        ThreadCrew* crew;
+        pthread_t thread{};
+        std::list<Worker>::iterator me{};
+        Job job{};                               // at work
         std::shared_ptr<ThreadCrew> keeps = {};  // C4
     };
     using Workers = std::list<Worker>;
@@ -82,9 +86,8 @@ class ThreadCrew : public std::enable_shared_from_this<ThreadCrew> {
     [[nodiscard]] bool too_many() const noexcept { return alive_.size() > max_threads_; }
     void start_workers();
     void start_one();
-    void live(Workers::iterator me) noexcept;
-    void work(Workers::iterator me, std::unique_lock<std::mutex>& lock) noexcept;
-    void join_retired() noexcept;
+    void live(Worker& me) noexcept;
+    void work(Worker& me, std::unique_lock<std::mutex>& lock) noexcept;
     void part() const noexcept;
 
     const ThreadPoolOptions options_;
@@ -100,7 +103,7 @@ class ThreadCrew : public std::enable_shared_from_this<ThreadCrew> {
     std::condition_variable gone_;
     std::deque<Job> queue_;
     Workers alive_;
-    Workers retired_;       // ended, or about to: to be joined by the next one who comes by
+    Workers retired_;       // about to end: joined when they have, by who comes by
     std::size_t idle_ = 0;  // those that will look into the queue soon
     bool closed_ = false;
 };
