@@ -264,6 +264,57 @@ TEST_CASE("thread crew: a value that nobody wants any more is freed", "[core][os
     });
 }
 
+TEST_CASE("thread crew: a thread that is busy with a value that nobody wants is not idle",
+          "[core][os]") {
+    struct Lingers {
+        explicit Lingers(Gate& its_gate) : gate{&its_gate} {}
+        Lingers(Lingers&& other) noexcept : gate{std::exchange(other.gate, nullptr)} {}
+        Lingers& operator=(Lingers&&) = delete;
+        ~Lingers() {
+            if (gate != nullptr) gate->pass();
+        }
+        Gate* gate;
+    };
+    const bool throws = GENERATE(false, true);
+    CAPTURE(throws);
+    run_green_for_real([&] {
+        Gate gate;
+        ThreadPool pool{{.max_threads = 2, .max_queue = 0}};
+        pool.spawn([&gate, throws] {
+            if (throws) throw Lingers{gate};
+            return Lingers{gate};
+        });
+        gate.entered.acquire();
+        auto other = pool.try_spawn([] { return 1; });
+        REQUIRE(other);
+        CHECK(other->get_for(20s) == 1);  // in another thread
+        CHECK(pool.size() == 2);
+        CHECK_FALSE(pool.join(Deadline::passed()));  // it takes up its thread
+        gate.open.release();
+        CHECK(pool.join());
+    });
+}
+
+TEST_CASE("thread crew: a value goes with its last handle, when it has come", "[core][os]") {
+    run_green_for_real([] {
+        ThreadPool pool{1};
+        const auto token = std::make_shared<int>(1);
+        std::optional task = pool.spawn([token] { return token; });
+        ThreadTask<std::shared_ptr<int>>::Ready waits{*task};
+        CHECK(detail::park(waits, 20s));
+        const auto copy = *task;
+        task.reset();
+        CHECK(copy.get() == token);
+
+        std::optional<ThreadTask<std::shared_ptr<int>>> last =
+            pool.spawn([token] { return token; });
+        last->join();
+        CHECK(token.use_count() == 3);
+        last.reset();
+        CHECK(token.use_count() == 2);  // at once
+    });
+}
+
 namespace {
 
 /// Time passes when the test says so.

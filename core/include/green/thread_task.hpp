@@ -17,7 +17,7 @@ namespace green {
 /// What a function in a thread gives. Handles are copyable and may be used in any thread: a
 /// greenlet waits in its hub, a thread without a hub blocks. When the last one goes, nobody can
 /// want the value any more: a function that takes a std::stop_token is asked to stop, any other
-/// runs on.
+/// runs on, and what comes of it is destroyed in its thread, before it counts as ended.
 template <class T>
 class ThreadTask {
  public:
@@ -81,6 +81,7 @@ class ThreadTask {
         Ticket& operator=(const Ticket&) = delete;
         ~Ticket() {
             if (!detached) result->stop().request_stop();
+            result->let_go();
         }
         const std::shared_ptr<detail::ThreadResult<T>> result;
         std::atomic<bool> detached{false};

@@ -307,9 +307,6 @@ void ThreadCrew::work(Worker& me, std::unique_lock<std::mutex>& lock) noexcept {
     job->finish();
     ended(1);
     ++idle_;
-    lock.unlock();
-    job = nullptr;  // with a value that nobody took
-    lock.lock();
 }
 
 const ThreadJob* ThreadCrew::job_here() const noexcept {

@@ -4,7 +4,8 @@
 //  C1  `accepted` counts functions from the moment they have room until they have ended. It never
 //      exceeds max_threads + max_queue but by those that the crew's own threads spawned.
 //  C2  A function's end is told, and its room given on, in one step: whoever learns that it has
-//      ended finds the room free.
+//      ended finds the room free, and its thread about to look for more. So a value that nobody
+//      wants any more is destroyed before.
 //  C3  Nothing of the users', such as a destructor or a callback of a stop token, runs with the
 //      mutex held.
 //  C4  Only the crew's end waits for threads to end: what ends with a thread, such as a hub or what

@@ -1,6 +1,7 @@
 #pragma once
 // What the thread that works and those who wait for it have in common; gone with the last of them.
 
+#include <atomic>
 #include <concepts>
 #include <exception>
 #include <functional>
@@ -40,7 +41,8 @@ class ThreadJob {
     ThreadJob& operator=(const ThreadJob&) = delete;
     virtual ~ThreadJob() = default;
 
-    /// In the thread: calls the function, keeps what comes of it, destroys the function.
+    /// In the thread: calls the function, destroys it, and keeps what comes of it for those who may
+    /// want it.
     virtual void run() noexcept = 0;
     /// Instead of run(), when that will never be.
     virtual void refuse(std::exception_ptr why) noexcept = 0;
@@ -71,12 +73,23 @@ class ThreadResult : public ThreadJob {
  public:
     void refuse(std::exception_ptr why) noexcept override { error = std::move(why); }
 
+    /// Once by the thread, when it has the value, and once by the last one who may ask for it. The
+    /// second of them destroys it: nothing of the users' is left for whoever holds the job longest.
+    void let_go() noexcept {
+        if (!let_go_.exchange(true, std::memory_order_acq_rel)) return;
+        value.reset();
+        error = nullptr;
+    }
+
     // The thread's until it has finished.
     std::optional<std::conditional_t<std::is_void_v<T>, std::monostate, T>> value;
     std::exception_ptr error;
 
  protected:
     using ThreadJob::ThreadJob;
+
+ private:
+    std::atomic<bool> let_go_{false};
 };
 
 template <class T, class Function>
@@ -100,6 +113,7 @@ class ThreadCall final : public ThreadResult<T> {
             this->error = std::current_exception();
         }
         function_.reset();
+        this->let_go();
     }
     void refuse(std::exception_ptr why) noexcept override {
         ThreadResult<T>::refuse(std::move(why));
