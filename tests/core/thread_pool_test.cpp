@@ -569,6 +569,34 @@ TEST_CASE("thread pool: what a dropped map has begun keeps its function and its 
     });
 }
 
+TEST_CASE("thread pool: a map goes on without its pool, and is told", "[core][os]") {
+    const bool lazy = GENERATE(false, true);
+    CAPTURE(lazy);
+    run_green_for_real([&] {
+        const tests::Errors errors;
+        auto pool = std::make_unique<ThreadPool>(1);
+        std::array<Gate, 2> gates;
+        const auto function = [&gates](std::size_t which) { gates.at(which).pass(); };
+        std::size_t done = 0;
+        auto maps = spawn([&] {
+            const std::vector<std::size_t> input{0, 1, 0};
+            if (!lazy) {
+                pool->map(function, input);
+                return;
+            }
+            for (auto results = pool->imap(function, input, 2); results.next();) ++done;
+        });
+        tests::settle();
+        pool->set_max_threads(2);
+        for (Gate& gate : gates) gate.entered.acquire();
+        for (Gate& gate : gates) gate.open.release();
+        pool.reset();  // all that has begun ends well, and then comes the third
+        maps.join();
+        CHECK_THROWS_AS(maps.get(), Closed);
+        CHECK(done == (lazy ? 2 : 0));
+    });
+}
+
 TEST_CASE("thread pool: a map in one of its own threads runs there", "[core][os]") {
     run_green_for_real([] {
         ThreadPool pool{1};

@@ -79,33 +79,29 @@ class ThreadPool {
     /// Throws Closed, and std::system_error when not even one thread can be had.
     template <detail::ThreadFunction Function>
     auto spawn(Function&& function) {
-        (void)enter(Deadline::never());
-        return admitted(std::forward<Function>(function));
+        return spawn_in(crew_, std::forward<Function>(function));
     }
     /// The same, when there is room before `deadline` passes. Switches, unless there is.
     template <detail::ThreadFunction Function>
     auto spawn_for(Deadline deadline, Function&& function)
         -> std::optional<ThreadTask<detail::ThreadValue<Function>>> {
-        if (!enter(deadline)) return std::nullopt;
-        return admitted(std::forward<Function>(function));
+        const Crew crew = crew_;
+        if (!enter(*crew, deadline)) return std::nullopt;
+        return admitted(*crew, std::forward<Function>(function));
     }
     /// The same, or nothing when the pool is full. Never switches; safe in hub callbacks.
     template <detail::ThreadFunction Function>
     auto try_spawn(Function&& function)
         -> std::optional<ThreadTask<detail::ThreadValue<Function>>> {
-        if (!try_enter()) return std::nullopt;
-        return admitted(std::forward<Function>(function));
+        if (!try_enter(*crew_)) return std::nullopt;
+        return admitted(*crew_, std::forward<Function>(function));
     }
     /// Runs the function in a thread and waits for its value, or rethrows. Switches. A kill or a
     /// timeout asks a function that takes a std::stop_token to stop. In one of the pool's own
     /// threads it calls the function there.
     template <detail::ThreadFunction Function>
     auto apply(Function&& function) -> detail::ThreadValue<Function> {
-        if (const detail::ThreadJob* present = job_here()) {
-            std::decay_t<Function> own(std::forward<Function>(function));
-            return detail::call_in_thread(std::move(own), present->stop_token());
-        }
-        return spawn(std::forward<Function>(function)).take();
+        return apply_in(crew_, std::forward<Function>(function));
     }
 
     /// Calls the function for each element, each call in a thread; gives the values in the order of
@@ -120,8 +116,8 @@ class ThreadPool {
     auto map(Function&& function, Range&& range);
     /// Calls the function for each element as map() does, but lazily: the results can be read while
     /// input is still to come, in the order of the input. Never switches; a greenlet of its own
-    /// reads the input. A range given as an lvalue is borrowed until then, and the pool must
-    /// outlive the stream.
+    /// reads the input. A range given as an lvalue is borrowed until then. When the pool goes, what
+    /// has not begun fails with Closed.
     /// At most `maxsize` elements are begun and not read; without it, twice as many as there may be
     /// threads. Throws UsageError when it is 0, and in a thread that has no greenlets.
     template <class Function, class Range>
@@ -168,26 +164,43 @@ class ThreadPool {
  private:
     static constexpr std::size_t automatic = std::numeric_limits<std::size_t>::max();
 
-    [[nodiscard]] bool enter(Deadline deadline);
-    [[nodiscard]] bool try_enter();
-    void leave() noexcept;
-    void submit(std::shared_ptr<detail::ThreadJob> job);
-    /// What this thread runs for this pool, or nullptr.
-    [[nodiscard]] const detail::ThreadJob* job_here() const noexcept;
+    // All that may wait, or goes on in greenlets, has a hold on the crew: the pool may go
+    // meanwhile.
+    using Crew = std::shared_ptr<detail::ThreadCrew>;
+
+    [[nodiscard]] static bool enter(detail::ThreadCrew& crew, Deadline deadline);
+    [[nodiscard]] static bool try_enter(detail::ThreadCrew& crew);
+    static void leave(detail::ThreadCrew& crew) noexcept;
+    static void submit(detail::ThreadCrew& crew, std::shared_ptr<detail::ThreadJob> job);
+    /// What this thread runs for this crew, or nullptr.
+    [[nodiscard]] static const detail::ThreadJob* job_here(const detail::ThreadCrew& crew) noexcept;
 
     template <class Function>
-    auto admitted(Function&& function) {
+    static auto admitted(detail::ThreadCrew& crew, Function&& function) {
         using T = detail::ThreadValue<Function>;
         try {
             auto call = std::make_shared<detail::ThreadCall<T, std::decay_t<Function>>>(
                 std::forward<Function>(function));
             ThreadTask<T> task{call};
-            submit(std::move(call));
+            submit(crew, std::move(call));
             return task;
         } catch (...) {
-            leave();
+            leave(crew);
             throw;
         }
+    }
+    template <class Function>
+    static auto spawn_in(Crew crew, Function&& function) {
+        (void)enter(*crew, Deadline::never());
+        return admitted(*crew, std::forward<Function>(function));
+    }
+    template <class Function>
+    static auto apply_in(Crew crew, Function&& function) -> detail::ThreadValue<Function> {
+        if (const detail::ThreadJob* present = job_here(*crew)) {
+            std::decay_t<Function> own(std::forward<Function>(function));
+            return detail::call_in_thread(std::move(own), present->stop_token());
+        }
+        return spawn_in(crew, std::forward<Function>(function)).take();
     }
 
     /// What a greenlet of a map does: calls the function in a thread, and waits for it.
@@ -196,7 +209,7 @@ class ThreadPool {
     template <class Function, class Range>
     auto lazy_map(detail::MapOrder order, Function&& function, Range&& range, std::size_t maxsize);
 
-    std::shared_ptr<detail::ThreadCrew> crew_;
+    Crew crew_;
 };
 
 /// The pool of this process, for all that has no pool of its own. What runs at exit is asked to

@@ -17,14 +17,15 @@ ThreadPool::ThreadPool(std::size_t max_threads, std::string name)
     : ThreadPool{ThreadPoolOptions{.max_threads = max_threads, .name = std::move(name)}} {}
 ThreadPool::~ThreadPool() { crew_->end(); }
 
-bool ThreadPool::enter(Deadline deadline) {
-    const auto crew = crew_;  // the pool may go while we wait
-    return crew->enter(deadline);
+bool ThreadPool::enter(detail::ThreadCrew& crew, Deadline deadline) { return crew.enter(deadline); }
+bool ThreadPool::try_enter(detail::ThreadCrew& crew) { return crew.try_enter(); }
+void ThreadPool::leave(detail::ThreadCrew& crew) noexcept { crew.leave(); }
+void ThreadPool::submit(detail::ThreadCrew& crew, std::shared_ptr<detail::ThreadJob> job) {
+    crew.submit(std::move(job));
 }
-bool ThreadPool::try_enter() { return crew_->try_enter(); }
-void ThreadPool::leave() noexcept { crew_->leave(); }
-void ThreadPool::submit(std::shared_ptr<detail::ThreadJob> job) { crew_->submit(std::move(job)); }
-const detail::ThreadJob* ThreadPool::job_here() const noexcept { return crew_->job_here(); }
+const detail::ThreadJob* ThreadPool::job_here(const detail::ThreadCrew& crew) noexcept {
+    return crew.job_here();
+}
 
 void ThreadPool::set_max_threads(std::size_t threads) { crew_->set_max_threads(threads); }
 std::size_t ThreadPool::max_threads() const { return crew_->max_threads(); }

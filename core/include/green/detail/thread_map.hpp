@@ -18,14 +18,15 @@ template <class Element, class Function>
 auto ThreadPool::in_thread(Function&& function) {
     // Shared, because a call that was begun may outlive the map.
     using Shared = std::decay_t<Function>;
-    return [this, shared = std::make_shared<const Shared>(std::forward<Function>(function))](
-               Element element) {
+    return [crew = crew_, shared = std::make_shared<const Shared>(
+                              std::forward<Function>(function))](Element element) {
         if constexpr (std::invocable<const Shared&, Element, std::stop_token>) {
-            return apply([shared, element = std::move(element)](std::stop_token stop) mutable {
-                return std::invoke(*shared, std::move(element), std::move(stop));
-            });
+            return apply_in(crew,
+                            [shared, element = std::move(element)](std::stop_token stop) mutable {
+                                return std::invoke(*shared, std::move(element), std::move(stop));
+                            });
         } else {
-            return apply([shared, element = std::move(element)]() mutable {
+            return apply_in(crew, [shared, element = std::move(element)]() mutable {
                 return std::invoke(*shared, std::move(element));
             });
         }
@@ -38,7 +39,7 @@ auto ThreadPool::map(Function&& function, Range&& range) {
     using Element = std::ranges::range_value_t<Range>;
     auto call = in_thread<Element>(std::forward<Function>(function));
     using T = std::invoke_result_t<decltype(call)&, Element>;
-    if (job_here() == nullptr) {
+    if (job_here(*crew_) == nullptr) {
         Pool waiting{2 * max_threads()};  // each thread finds its next call waiting
         return waiting.map(std::move(call), std::forward<Range>(range));
     }
