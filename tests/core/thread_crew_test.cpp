@@ -322,8 +322,10 @@ class TestIdleWait final : public detail::IdleWait {
  public:
     void wait(std::condition_variable& work, std::unique_lock<std::mutex>& lock, Duration limit,
               const std::function<bool()>& ready) override {
-        mutex_ = lock.mutex();
-        work_ = &work;
+        if (mutex_ == nullptr) {  // once, as pass() looks at them without it
+            mutex_ = lock.mutex();
+            work_ = &work;
+        }
         const Duration until = time_ + limit;
         ++waiting_;
         work.wait(lock, [&] {
