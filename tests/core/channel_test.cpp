@@ -221,6 +221,43 @@ TEST_CASE("channel: a selected put whose getter was killed waits on, with all th
     });
 }
 
+TEST_CASE("channel: who selects and has lost a getter is given nothing until he waits again",
+          "[core][channel][select]") {
+    run_green([] {
+        green::Channel<int> channel;
+        green::Channel<int> other;
+        auto killed = green::spawn([&] { channel.get(); });
+        settle();
+        int item = 1;
+        int second = 2;
+        SECTION("not even his own item") {
+            auto chooser = green::spawn([&] {
+                return green::select(green::recv(channel), green::send(channel, item),
+                                     green::after(10ms))
+                    .index();
+            });
+            green::spawn([&] { killed.kill_soon(); });
+            CHECK(chooser.get() == 2);
+        }
+        SECTION("nor a getter beside the one that he is paired with then") {
+            auto to = green::send(channel, item);
+            auto chooser =
+                green::spawn([&] { return green::select(green::send(other, second), to).index(); });
+            auto getter = green::spawn([&] {
+                killed.kill_soon();
+                return other.get();
+            });
+            green::yield();
+            green::yield();
+            auto late = green::spawn([&] { return channel.next(10ms); });
+            CHECK(chooser.get() == 0);
+            CHECK(getter.get() == 2);
+            CHECK_FALSE(late.get().has_value());
+            CHECK(channel.waiting_putters() == 0);
+        }
+    });
+}
+
 TEST_CASE("channel: one that goes leaves those alone that are paired", "[core][channel]") {
     const bool getter_is_killed = GENERATE(false, true);
     run_green([getter_is_killed] {

@@ -234,6 +234,7 @@ class Channel<T>::Putter final : public detail::WaitNode {
             } while (stage_ == Stage::paired);
         }
         if (stage_ == Stage::refused) throw Closed("put into a closed channel");
+        if (stage_ == Stage::alone_again) stage_ = Stage::to_wait;
         return stage_ == Stage::taken;
     }
     /// Waits until a getter has taken the item, however long that takes. Once, when it has fired,
@@ -266,6 +267,7 @@ class Channel<T>::Putter final : public detail::WaitNode {
         waiting,
         paired,       // with a getter that was woken and did not run yet
         alone_again,  // that one was killed, and the putter did not run yet
+        to_wait,      // it has run, keeps its place, and can be given nothing until it waits again
         taken,
         refused,
     };
@@ -288,11 +290,11 @@ class Channel<T>::Putter final : public detail::WaitNode {
     }
     /// One that has lost its getter: nothing else of its wait can happen before it has run.
     [[nodiscard]] bool has_item() const noexcept {
-        return stage_ == Stage::alone_again || this->open();
+        return stage_ == Stage::alone_again || (stage_ == Stage::waiting && this->open());
     }
     void refuse() noexcept {
-        stage_ = Stage::refused;
-        this->fire();
+        const bool waits = std::exchange(stage_, Stage::refused) == Stage::waiting;
+        waits ? this->fire() : this->unlink();
     }
     [[nodiscard]] T hand_over() noexcept {
         stage_ = Stage::taken;
