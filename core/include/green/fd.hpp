@@ -111,7 +111,6 @@ class FdReadiness {
      public:
         /// Throws std::system_error (EBADF) when the descriptor is closed.
         explicit Ready(const FdReadiness& readiness);
-        ~Ready() override { disarm(); }
         bool arm() override;
     };
 

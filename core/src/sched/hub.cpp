@@ -110,6 +110,7 @@ Hub::~Hub() {
         free_locals(*main_);
         free_locals(*hub_);
         drop_all();
+        fds_.end();
         (void)stacks_.release();
         (void)overflow_.release();
         this_threads = outer_;
