@@ -245,6 +245,27 @@ TEST_CASE("condition: a lock that is not held, or held twice, is an error", "[co
     });
 }
 
+TEST_CASE("condition: one that goes leaves those alone that it has notified", "[core][condition]") {
+    const bool killed = GENERATE(false, true);
+    run_green([killed] {
+        green::Mutex mutex;
+        auto condition = std::make_unique<green::Condition>();
+        auto waiter = green::spawn([&mutex, &its = *condition] {
+            std::unique_lock lock{mutex};
+            return its.wait(lock);
+        });
+        settle();
+        condition->notify_one();
+        if (killed) waiter.kill_soon();
+        condition.reset();
+        settle();
+        REQUIRE(waiter.ready());
+        if (!killed) CHECK(waiter.get());
+        CHECK(mutex.try_lock());
+        mutex.unlock();
+    });
+}
+
 TEST_CASE("condition: who waits when it is destroyed gets an error, with the lock in hand",
           "[core][condition]") {
     run_green([] {

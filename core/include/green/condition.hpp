@@ -26,6 +26,7 @@ class Condition {
     Condition() = default;
     Condition(const Condition&) = delete;
     Condition& operator=(const Condition&) = delete;
+    ~Condition();
 
     /// Gives the lock up, waits for a notification, takes the lock back. Switches.
     /// Returns false once `deadline` has passed without one; taking the lock back may take longer.
@@ -56,6 +57,7 @@ class Condition {
 
  private:
     detail::WaitList<Waiter> waiters_;
+    detail::IntrusiveList<Waiter> notified_;  // alone, and did not run yet
 };
 
 class Condition::Waiter final : public detail::WaitNode {
@@ -63,32 +65,36 @@ class Condition::Waiter final : public detail::WaitNode {
     explicit Waiter(Condition& condition) noexcept
         : WaitNode{detail::Reach::inside}, condition_{&condition} {}
     bool arm() override {
-        // A notification went past it while it was woken by a limit that was then taken back, and
-        // may have found nobody.
-        if (passed_over_) return true;
         condition_->waiters_.push_back(*this);
         return false;
     }
-    void disarm() noexcept override {
-        passed_over_ = !linked();
-        unlink();
-    }
     void abandon() noexcept override {
-        if (alone_) condition_->notify_one();
+        if (condition_ != nullptr && alone_) condition_->notify_one();
     }
     void describe(std::string& into) const override { into += "a condition"; }
 
  private:
     friend class Condition;
-    Condition* condition_;
-    bool alone_ = false;  // it was notified for all others too
-    bool passed_over_ = false;
+    Condition* condition_;  // nullptr: it went after it had notified
+    bool alone_ = false;    // it was notified for all others too
 };
 
+inline Condition::~Condition() {
+    while (!notified_.empty()) {
+        Waiter& waiter = notified_.front();
+        waiter.unlink();
+        waiter.condition_ = nullptr;
+    }
+}
+
 inline void Condition::notify_one() noexcept {
-    if (Waiter* waiter = waiters_.first_open()) {
-        waiter->alone_ = true;
-        waiter->fire();
+    // Those that were woken by something else miss it, and know so if that is taken back: it may
+    // have found nobody.
+    while (!waiters_.empty()) {
+        Waiter& waiter = waiters_.front();
+        waiter.alone_ = waiter.open();
+        waiter.fire();
+        if (waiter.alone_) return notified_.push_back(waiter);
     }
 }
 
