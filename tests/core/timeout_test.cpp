@@ -1,4 +1,5 @@
 #include <functional>
+#include <memory>
 #include <mutex>
 #include <optional>
 
@@ -10,7 +11,10 @@
 #include <green/lock.hpp>
 #include <green/mutex.hpp>
 #include <green/queue.hpp>
+#include <green/select.hpp>
+#include <green/thread_event.hpp>
 #include <green/timeout.hpp>
+#include <green/watcher.hpp>
 
 #include "support/run_green.hpp"
 
@@ -182,6 +186,47 @@ TEST_CASE("timeout: one that is taken back before its greenlet runs ends no wait
             });
             CHECK(waiter.get());
             CHECK(green::now() - begin == 10ms);
+        }
+        SECTION("of several things that happened the first one counts") {
+            green::Event later;
+            meanwhile = [&] {
+                event.set();
+                later.set();
+            };
+            auto waiter = waits([&] { return green::select(event, later).index(); });
+            CHECK(waiter.get() == 0);
+        }
+        SECTION("a watcher that has come to its end meanwhile counts") {
+            green::TimerWatcher timer{10ms};
+            auto waiter = waits([&] { return timer.wait(); });
+            CHECK(waiter.get());
+            CHECK(green::now() - begin == 10ms);
+        }
+        SECTION("what another thread could have set counts") {
+            green::ThreadEvent shared;
+            meanwhile = [&] {
+                shared.set();
+                shared.clear();
+            };
+            auto waiter = waits([&] { return shared.wait(); });
+            CHECK(waiter.get());
+            CHECK(green::now() - begin == 10ms);
+        }
+        SECTION("a source that passed it over and has gone tells so") {
+            auto queue = std::make_unique<green::Queue<int>>();
+            auto& its = *queue;
+            meanwhile = [&] {
+                its.put(1);
+                queue.reset();
+            };
+            auto waiter = waits([&] {
+                try {
+                    return its.get();
+                } catch (const green::Closed&) {
+                    return -1;
+                }
+            });
+            CHECK(waiter.get() == -1);
         }
         other.join();
     });

@@ -196,17 +196,19 @@ bool Watcher::remembers() const noexcept {
 
 bool Watcher::wait(Deadline deadline) {
     Ready node{*this};
-    return detail::park(node, deadline);
+    return detail::park(node, deadline) || node.missed();
 }
 
 void Watcher::cancel_wait(const std::exception_ptr& error) noexcept { wake_waiter(error); }
 
 bool Watcher::wake_waiter() noexcept {
-    if (waiter_ == nullptr || !waiter_->open()) return false;
+    if (waiter_ == nullptr) return false;
+    const bool sees = waiter_->open();
+    if (!sees && remembers()) return false;
     if (woken_ != nullptr) woken_->watcher_ = nullptr;  // what it misses now, this one sees
     woken_ = &dismiss_waiter();
     woken_->fire();
-    return true;
+    return sees;
 }
 
 void Watcher::wake_waiter(const std::exception_ptr& error) noexcept {

@@ -87,6 +87,7 @@ void ThreadGate::Node::leave() noexcept {
     const auto waiter = std::exchange(waiter_, nullptr);
     if (!waiter) return;
     const auto lock = waiter->leave();
+    if (waiter->grant == Grant::open) miss();  // it would have fired soon
     if (!lock) {
         gate_ = nullptr;
     } else if (waiter->grant == Grant::permit) {
@@ -132,7 +133,7 @@ bool ThreadGate::wait(std::unique_lock<std::mutex>& lock, Deadline deadline) {
     if (Hub::current_or_null() == nullptr) return block(lock, deadline);
     lock.unlock();
     Node node{*this};
-    return park(node, deadline);
+    return park(node, deadline) || node.missed();
 }
 
 bool ThreadGate::block(std::unique_lock<std::mutex>& lock, Deadline deadline) {

@@ -11,6 +11,8 @@ template <std::size_t Extent>
 [[gnu::always_inline]] inline bool Hub::arm(Task& me, std::span<WaitNode* const, Extent> nodes) {
     std::size_t armed = 0;
     const auto undo = [&] {
+        // Those that it did not come to leave the places that they kept from their last wait.
+        for (std::size_t i = armed + 1; i < nodes.size(); ++i) nodes[i]->unlink();
         while (armed > 0) nodes[--armed]->disarm();
     };
     if constexpr (Extent != 1) {
@@ -97,10 +99,10 @@ template <std::size_t Extent>
                 if (me.attention) [[unlikely]]
                     beyond_recall = node->beyond_recall();
             } else if (node->lost()) {
-                lost = node;
+                if (lost == nullptr) lost = node;
             } else {
-                if (node->missed()) missed = node;
-                node->disarm();
+                node->disarm();  // where some learn only now what they have missed
+                if (missed == nullptr && node->missed()) missed = node;
             }
         }
         if (me.attention && !beyond_recall) [[unlikely]] {

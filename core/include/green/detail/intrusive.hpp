@@ -58,13 +58,6 @@ class IntrusiveList {
         head_.previous_->next_ = &hook;
         head_.previous_ = &hook;
     }
-    void push_front(T& element) noexcept {
-        ListHook& hook = element;
-        hook.next_ = head_.next_;
-        hook.previous_ = &head_;
-        head_.next_->previous_ = &hook;
-        head_.next_ = &hook;
-    }
     /// Calls visit(element) for each; visit may unlink the element it is given.
     template <class Visit>
     void for_each(Visit visit) {

@@ -15,10 +15,11 @@
 //      handed goes to the next one. Nothing is lost with a killed waiter.
 //  P7  fire() never switches: it marks the waiter ready. Callers keep running until their own next
 //      suspension point.
-//  P8  A source that goes tells the nodes that still stand in its WaitList: their waits throw
-//      Closed. One that it has passed over stands there no more, and leaves it alone in disarm():
-//      it may be gone by then. One that has fired and needs the source once more, to take what it
-//      was promised or to give it back, stands in a second list until it has run.
+//  P8  A source that goes tells the nodes that still stand in its WaitList, those too that it has
+//      passed over and that did not run yet: their waits throw Closed. One that has fired or was
+//      missed leaves it alone in disarm(): it may be gone by then. One that needs the source once
+//      more, to take what it was promised or to give it back, stands in a list of those until it
+//      has run; but who was handed a lock holds it, and a lock must not go while it is held.
 
 #include <concepts>
 #include <cstddef>
@@ -92,10 +93,7 @@ class WaitNode : public ListHook {
     /// Nothing happens when its wait was ended by something else before.
     void fire() noexcept {
         unlink();
-        if (!open()) {
-            if (end_ == End::none) end_ = End::missed;
-            return;
-        }
+        if (!open()) return miss();
         end_ = End::fired;
         tell();
     }
@@ -133,6 +131,9 @@ class WaitNode : public ListHook {
 
  protected:
     explicit WaitNode(Reach reach) noexcept : reach_{reach} {}
+    void miss() noexcept {
+        if (end_ == End::none) end_ = End::missed;
+    }
 
  private:
     friend class Hub;
@@ -180,23 +181,24 @@ class WaitList {
     WaitList(const WaitList&) = delete;
     WaitList& operator=(const WaitList&) = delete;
     ~WaitList() {
-        while (!list_.empty()) list_.front().lose_source();
+        for (auto* nodes : {&list_, &passed_over_}) {
+            while (!nodes->empty()) nodes->front().lose_source();
+        }
     }
     [[nodiscard]] bool empty() const noexcept { return list_.empty(); }
     [[nodiscard]] Node& front() noexcept { return static_cast<Node&>(list_.front()); }
     [[nodiscard]] std::size_t size() const noexcept { return list_.size(); }
     void push_back(Node& node) noexcept { list_.push_back(node); }
-    /// For one that stood here before, and lost its place by no fault of its own.
-    void push_front(Node& node) noexcept { list_.push_front(node); }
     /// The first that something can be handed to, or nullptr. Those whose wait was ended by
-    /// something else leave the list. Those that the greenlet which runs now is arming stay: they
-    /// are the last, so nobody stands behind them.
+    /// something else are passed over for good. Those that the greenlet which runs now is arming
+    /// stay: they are the last, so nobody stands behind them.
     [[nodiscard]] Node* first_open() noexcept {
         while (!list_.empty()) {
             Node& node = front();
             if (node.open()) return &node;
             if (node.arming()) return nullptr;
             node.unlink();
+            passed_over_.push_back(node);
         }
         return nullptr;
     }
@@ -212,6 +214,8 @@ class WaitList {
 
  private:
     IntrusiveList<WaitNode> list_;
+    // Until they have run: what has ended their wait may be taken back, and then they come again.
+    IntrusiveList<WaitNode> passed_over_;
 };
 
 /// The plainest node: stands in a list until somebody fires it.
