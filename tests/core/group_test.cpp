@@ -154,6 +154,18 @@ TEST_CASE("group: a greenlet may be in several groups, and leaves them all", "[c
     });
 }
 
+TEST_CASE("group: a member that ends in the turn of a limit has ended", "[core][group]") {
+    run_green([] {
+        green::Group group;
+        // Runs when the limit has woken the others, and before those.
+        group.spawn([] { green::sleep(10ms); });
+        auto joiner = green::spawn([&] { return group.join(10ms); });
+        auto raiser = green::spawn([&] { return group.join_or_raise(10ms); });
+        CHECK(joiner.get());
+        CHECK(raiser.get());
+    });
+}
+
 TEST_CASE("group: what was discarded outlives the group", "[core][group]") {
     run_green([] {
         bool done = false;

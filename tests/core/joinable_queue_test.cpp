@@ -204,6 +204,21 @@ TEST_CASE("joinable queue: what is dropped is done before its destructor can ask
     });
 }
 
+TEST_CASE("joinable queue: what is done in the turn of a limit is done", "[core][queue]") {
+    run_green([] {
+        green::JoinableQueue<int> queue{1, {1}};
+        CHECK(queue.get() == 1);
+        // Runs when the limit has woken the other, and before that one.
+        auto worker = green::spawn([&] {
+            green::sleep(10ms);
+            queue.task_done();
+        });
+        auto joiner = green::spawn([&] { return queue.join(10ms); });
+        CHECK(joiner.get());
+        worker.join();
+    });
+}
+
 TEST_CASE("joinable queue: limits of jobs", "[core][queue]") {
     run_green([] {
         green::JoinableQueue<int> queue;

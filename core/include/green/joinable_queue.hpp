@@ -42,7 +42,7 @@ class Ledger : public Store {
     bool join(Deadline deadline) {
         if (unfinished_ == 0) return true;
         ListNode node{joiners_, "a queue's tasks"};
-        return park(node, deadline);
+        return park(node, deadline) || node.missed();
     }
 
  private:

@@ -226,7 +226,7 @@ std::vector<AnyGreenlet> Group::list(bool with_feeders) {
 bool Group::join(Deadline deadline) {
     if (empty()) return true;
     Ready node{*this};
-    return detail::park(node, deadline);
+    return detail::park(node, deadline) || node.missed();
 }
 
 namespace {
@@ -254,8 +254,8 @@ bool Group::join_or_raise(Deadline deadline) {
             tell_of(visit.failed());
             return true;
         }
-        if (!woken) return false;
-        if (emptied.fired() && !failed_) return true;
+        if (!woken && !failed.missed() && !emptied.missed()) return false;
+        if ((emptied.fired() || emptied.missed()) && !failed_) return true;
     }
 }
 
@@ -267,7 +267,7 @@ bool Group::wait_until_gone(const Visit& visit, const MemberWaits* caller, Deadl
         detail::ListNode node{killers_, "the end of a killed group"};
         const bool woken = detail::park(node, deadline);
         if (visit.group_has_gone()) return true;
-        if (!woken) return false;
+        if (!woken && !node.missed()) return false;
     }
     return gone();
 }
