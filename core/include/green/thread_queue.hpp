@@ -28,8 +28,7 @@ namespace green {
 ///  * An item stays here until its getter takes it. Of a getter that was woken and leaves by an
 ///    interrupt instead, the next one is told: nothing is lost and nothing is overtaken.
 ///  * Greenlets that wait in it when it is destroyed get Closed; a thread without a hub must not
-///  wait
-///    in it then.
+///    wait in it then.
 template <class T>
 class ThreadQueue {
     static_assert(std::is_nothrow_move_constructible_v<T>,

@@ -48,8 +48,8 @@ class ThreadGate {
 
     /// Takes a permit, waiting for one, unless the gate is or becomes open. Switches in a thread
     /// that has a hub, blocks one that has none. `lock` holds the owner's mutex, but not while this
-    /// waits, nor when it throws or returns false, which it does once `deadline` has passed. Throws
-    /// Closed when the gate goes.
+    /// waits, nor when it throws, and perhaps not when it returns false: once `deadline` has
+    /// passed. Throws Closed when the gate goes.
     [[nodiscard]] bool pass(std::unique_lock<std::mutex>& lock, Deadline deadline);
     /// The same for who wants nothing of the owner afterwards, which may have gone when it returns.
     [[nodiscard]] bool wait(std::unique_lock<std::mutex>& lock, Deadline deadline);
