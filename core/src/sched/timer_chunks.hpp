@@ -24,8 +24,8 @@ struct alignas(512) TimerChunk {
     static constexpr std::size_t capacity = 20;
 
     [[nodiscard]] static TimerChunk& of(TimerEntry& entry) noexcept {
-        const auto address = reinterpret_cast<std::uintptr_t>(&entry);
-        return *reinterpret_cast<TimerChunk*>(address & ~(alignof(TimerChunk) - 1));
+        const auto behind = reinterpret_cast<std::uintptr_t>(&entry) % alignof(TimerChunk);
+        return *reinterpret_cast<TimerChunk*>(reinterpret_cast<std::byte*>(&entry) - behind);
     }
 
     TimerChunk* below;
