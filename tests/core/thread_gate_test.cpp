@@ -1,13 +1,16 @@
 #include <array>
 #include <atomic>
 #include <barrier>
+#include <fstream>
 #include <future>
 #include <memory>
 #include <mutex>
 #include <optional>
 #include <random>
 #include <stdexcept>
+#include <string>
 #include <thread>
+#include <unistd.h>
 #include <utility>
 #include <vector>
 
@@ -166,10 +169,22 @@ TEST_CASE("thread gate: threads without a hub block, and leave when their limit 
     CHECK(detail::Hub::current_or_null() == nullptr);
 }
 
+namespace {
+
+/// The kernel says that this thread of ours sleeps.
+bool sleeps(int thread) {
+    std::ifstream file{"/proc/self/task/" + std::to_string(thread) + "/stat"};
+    std::string text;
+    std::getline(file, text);
+    return text.find(") S ") != std::string::npos;
+}
+
+}  // namespace
+
 TEST_CASE("thread gate: it goes only when who woke its waiter has left it", "[core][os]") {
     std::mutex mutex;
     std::optional<ThreadGate> gate{std::in_place, mutex, 0, "a test"};
-    std::atomic<bool> going{false};
+    std::atomic<int> going{0};  // its thread, then
     std::atomic<bool> gone{false};
     std::atomic<bool> waits{false};
     std::thread other{[&] {
@@ -177,7 +192,7 @@ TEST_CASE("thread gate: it goes only when who woke its waiter has left it", "[co
             spawn([&] { waits = true; });
             ThreadGate::Node node{*gate};
             CHECK(detail::park(node, 20s));
-            going = true;
+            going = ::gettid();
             gate.reset();
             gone = true;
         }).join();
@@ -186,8 +201,8 @@ TEST_CASE("thread gate: it goes only when who woke its waiter has left it", "[co
     {
         const std::lock_guard lock{mutex};
         gate->open();
-        tests::until([&] { return going.load(); });
-        std::this_thread::sleep_for(20ms);
+        tests::until([&] { return going.load() != 0; });
+        tests::until([&] { return gone.load() || sleeps(going); });
         CHECK_FALSE(gone);  // we are still in there
     }
     other.join();
