@@ -13,6 +13,8 @@ namespace green {
 
 /// A number of permits. First come, first served: a permit that is released goes straight to the
 /// one who has waited longest, so that nobody who releases and takes again at once can overtake.
+/// That one holds it before he runs: a semaphore must live until he has given it back. Who still
+/// waits when it is destroyed gets Closed.
 class Semaphore {
     class Waiter;
 

@@ -12,7 +12,7 @@
 namespace green {
 
 /// One greenlet at a time. First come, first served: unlock() hands it straight to the one who has
-/// waited longest.
+/// waited longest, who holds it before he runs. It must not be destroyed while it is held.
 class Mutex {
  public:
     Mutex() = default;

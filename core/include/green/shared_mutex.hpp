@@ -12,7 +12,8 @@ namespace green {
 /// behind him, also a reader among readers, and readers that stand together go in together. So
 /// neither kind starves the other. Works with std::shared_lock, std::unique_lock and the guards.
 ///
-/// A reader that asks for the writer's lock waits for itself: give up the one before the other.
+/// A reader that asks for the writer's lock waits for itself: give up the one before the other. It
+/// must not be destroyed while it is held, and who was woken to have it holds it before he runs.
 class SharedMutex {
  public:
     SharedMutex() = default;
