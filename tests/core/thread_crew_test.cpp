@@ -280,10 +280,13 @@ TEST_CASE("thread crew: a thread that is busy with a value that nobody wants is 
     run_green_for_real([&] {
         Gate gate;
         ThreadPool pool{{.max_threads = 2, .max_queue = 0}};
-        pool.spawn([&gate, throws] {
+        std::binary_semaphore unwanted{0};  // else it would be this thread's to destroy
+        pool.spawn([&, throws] {
+            unwanted.acquire();
             if (throws) throw Lingers{gate};
             return Lingers{gate};
         });
+        unwanted.release();
         gate.entered.acquire();
         auto other = pool.try_spawn([] { return 1; });
         REQUIRE(other);
