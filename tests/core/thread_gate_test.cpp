@@ -2,6 +2,7 @@
 #include <atomic>
 #include <barrier>
 #include <fstream>
+#include <functional>
 #include <future>
 #include <memory>
 #include <mutex>
@@ -57,6 +58,17 @@ struct Owner {
         return gate.waiting();
     }
 };
+
+/// For where a failed CHECK would take an interrupt for its own.
+template <class Function>
+bool throws_closed(Function function) {
+    try {
+        function();
+    } catch (const Closed&) {
+        return true;
+    }
+    return false;
+}
 
 }  // namespace
 
@@ -298,16 +310,89 @@ TEST_CASE("thread gate: one that goes ends a wait that a limit had ended which w
         });
         auto waiter = spawn([&] {
             scope.emplace(10ms);
-            try {
-                (void)owner->pass();
-            } catch (const Closed&) {
-                scope.reset();
-                return true;
-            }
-            return false;
+            const bool closed = throws_closed([&] { (void)owner->pass(); });
+            scope.reset();
+            return closed;
         });
         other.join();
         CHECK(waiter.get());
+    });
+}
+
+namespace {
+
+/// Fires never; calls a function whenever it is armed.
+struct OnArm final : WaitNode {
+    explicit OnArm(std::function<void()> its_call)
+        : WaitNode{detail::Reach::inside}, call{std::move(its_call)} {}
+    bool arm() override {
+        call();
+        return false;
+    }
+    void describe(std::string& into) const override { into += "a test"; }
+
+    std::function<void()> call;
+};
+
+/// One that wants something of the gate's owner afterwards.
+struct Enters final : ThreadGate::Node {
+    using Node::enter;
+    using Node::Node;
+};
+
+}  // namespace
+
+TEST_CASE("thread gate: one that goes while a greenlet is about to come again is left alone",
+          "[core][os]") {
+    const auto wants = GENERATE(ThreadGate::Node::Wants::permit, ThreadGate::Node::Wants::look);
+    const int granted = GENERATE(0, 1);
+    CAPTURE(wants == ThreadGate::Node::Wants::look, granted);
+    tests::run_green([&] {
+        const tests::Errors errors;
+        auto owner = std::make_unique<Owner>();
+        std::optional<TimeoutScope> scope;
+        auto other = spawn([&] {
+            sleep(10ms);
+            REQUIRE(scope->expired());
+            if (wants == ThreadGate::Node::Wants::permit) owner->admit(granted);
+            scope->restart(1h);  // taken back: its greenlet waits on
+        });
+        auto waiter = spawn([&] {
+            scope.emplace(10ms);
+            int armed = 0;
+            OnArm goes{[&] {
+                if (++armed == 2) owner.reset();
+            }};
+            ThreadGate::Node node{owner->gate, wants};
+            const std::array<WaitNode*, 2> nodes{&goes, &node};
+            const bool closed = throws_closed([&] { detail::park(nodes, Deadline::never()); });
+            scope.reset();
+            return closed && armed == 2;
+        });
+        other.join();
+        CHECK(waiter.get());
+    });
+}
+
+TEST_CASE("thread gate: who found it passable at once learns all the same that it has gone",
+          "[core][os]") {
+    const bool opened = GENERATE(false, true);
+    CAPTURE(opened);
+    run_green_for_real([&] {
+        auto owner = std::make_unique<Owner>();
+        owner->admit();
+        if (opened) {
+            const std::lock_guard lock{owner->mutex};
+            owner->gate.open();
+        }
+        Enters node{owner->gate};
+        ThreadGate::Node looks{owner->gate, ThreadGate::Node::Wants::look};
+        CHECK(detail::park(node, Deadline::never()));
+        if (opened) CHECK(detail::park(looks, Deadline::never()));
+        owner.reset();
+        CHECK(node.fired());
+        CHECK_FALSE(node.lost());
+        CHECK(throws_closed([&] { (void)node.enter(); }));
     });
 }
 
@@ -325,8 +410,15 @@ TEST_CASE("thread gate: it goes while those of other hubs come, pass, give up an
         for (int round = 0; round < rounds; ++round) {
             meet.arrive_and_wait();
             std::vector<AnyGreenlet> players;
+            std::optional<TimeoutScope> taken_back;
             for (int i = 0; i < 6; ++i) {
                 const auto limit = std::chrono::microseconds(50 + random() % 100);
+                if (i == 4) {
+                    players.push_back(spawn([&taken_back, limit] {
+                        sleep(limit);
+                        if (taken_back && taken_back->expired()) taken_back->restart(1h);
+                    }));
+                }
                 players.push_back(spawn([&, i, limit] {
                     ThreadGate::Node looks{owner->gate, ThreadGate::Node::Wants::look};
                     const After after = green::after(limit);
@@ -337,10 +429,16 @@ TEST_CASE("thread gate: it goes while those of other hubs come, pass, give up an
                         if (i == 1) owner->pass(1h);
                         if (i == 2) (void)owner->pass(limit);
                         if (i == 3) detail::park(looks, limit);
-                        if (i > 3) owner->pass();
+                        if (i == 4) {
+                            taken_back.emplace(limit);
+                            lost += throws_closed([&] { owner->pass(); });
+                        }
+                        if (i == 5) owner->pass();
                     } catch (const Closed&) {
                         ++lost;
+                    } catch (const Timeout&) {  // it was not taken back in time
                     }
+                    if (i == 4) taken_back.reset();
                 }));
             }
             yield();  // all are in it, as who comes when it has gone is on his own

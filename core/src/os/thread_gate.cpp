@@ -15,7 +15,7 @@ constexpr const char* gone = "what was waited for was destroyed";
 
 /// Outlives the greenlet's wait while the news of it is on its way to the hub.
 struct ThreadGate::HubWaiter final : Waiter, std::enable_shared_from_this<HubWaiter> {
-    HubWaiter(ThreadGate& its_gate, Node& its_node) : gate{&its_gate}, node{&its_node} {}
+    HubWaiter(ThreadGate* its_gate, Node& its_node) : gate{its_gate}, node{&its_node} {}
 
     bool wake() noexcept override {
         if (!hub.post([self = shared_from_this()] { self->arrive(); })) return false;
@@ -34,6 +34,13 @@ struct ThreadGate::HubWaiter final : Waiter, std::enable_shared_from_this<HubWai
         if (gate == nullptr) return {};
         std::unique_lock lock{*gate->mutex_};
         unlink();
+        return lock;
+    }
+    /// The same, but it stays in there: its greenlet may come again, and must learn then whether
+    /// the gate has gone meanwhile.
+    std::unique_lock<std::mutex> step_aside() noexcept {
+        auto lock = leave();
+        if (lock) gate->aside_.push_back(*this);
         return lock;
     }
     void lose_gate(std::unique_lock<std::mutex>& lock) noexcept override {
@@ -74,31 +81,30 @@ ThreadGate::Node::~Node() {
 }
 
 bool ThreadGate::Node::arm() {
-    if (gate_ == nullptr) throw Closed(gone);
-    const std::lock_guard lock{*gate_->mutex_};
+    auto next = std::make_shared<HubWaiter>(gate_, *this);
+    const auto lock = waiter_ ? waiter_->leave() : std::unique_lock{*gate_->mutex_};
+    if (!lock) throw Closed(gone);
+    waiter_ = std::move(next);
     const bool looks = wants_ == Wants::look;
-    if (looks ? gate_->open_ || gate_->permits_ > 0 : gate_->try_pass()) return true;
-    waiter_ = std::make_shared<HubWaiter>(*gate_, *this);
+    if (looks ? gate_->open_ || gate_->permits_ > 0 : gate_->try_pass()) {
+        waiter_->grant = looks || gate_->open_ ? Grant::open : Grant::permit;
+        gate_->granted_.push_back(*waiter_);
+        return true;
+    }
     (looks ? gate_->lookers_ : gate_->waiters_).push_back(*waiter_);
     return false;
 }
 
-void ThreadGate::Node::leave() noexcept {
-    const auto waiter = std::exchange(waiter_, nullptr);
-    if (!waiter) return;
-    const auto lock = waiter->leave();
-    if (waiter->grant == Grant::open) miss();  // it would have fired soon
-    if (!lock) {
-        gate_ = nullptr;
-    } else if (waiter->grant == Grant::permit) {
-        gate_->admit();
-    }
+void ThreadGate::Node::disarm() noexcept {
+    if (!waiter_) return;
+    const auto lock = waiter_->step_aside();
+    const Grant granted = std::exchange(waiter_->grant, Grant::none);
+    if (granted == Grant::open) miss();  // it would have fired soon
+    if (granted == Grant::permit && lock) gate_->admit();
 }
 
 std::unique_lock<std::mutex> ThreadGate::Node::enter() {
-    const auto waiter = std::exchange(waiter_, nullptr);
-    if (!waiter) return std::unique_lock{*gate_->mutex_};
-    auto lock = waiter->leave();
+    auto lock = std::exchange(waiter_, nullptr)->leave();
     if (!lock) throw Closed(gone);
     return lock;
 }
@@ -106,8 +112,12 @@ std::unique_lock<std::mutex> ThreadGate::Node::enter() {
 void ThreadGate::lose_waiters() noexcept {
     if (Hub::is_forked_child()) return;  // whoever held the mutex holds it for ever there
     std::unique_lock lock{*mutex_};
-    for (IntrusiveList<Waiter>* waiters : {&waiters_, &lookers_, &granted_}) {
-        while (!waiters->empty()) waiters->front().lose_gate(lock);
+    // They may change from one list to another while they lose it.
+    for (bool all = false; !all;) {
+        all = true;
+        for (IntrusiveList<Waiter>* waiters : {&waiters_, &lookers_, &granted_, &aside_}) {
+            for (; !waiters->empty(); all = false) waiters->front().lose_gate(lock);
+        }
     }
 }
 

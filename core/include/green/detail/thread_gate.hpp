@@ -15,8 +15,9 @@
 //  G6  Its owner may go as soon as a wait has ended: the gate that goes waits for who still holds
 //      the mutex, such as the one who woke that wait.
 //  G7  It may also go before, but for threads without a hub. Every greenlet that has not passed yet
-//      knows then: its wait throws Closed, and it touches neither the gate nor the mutex any more.
-//      One that was told of the opening, and wants nothing else, passes.
+//      knows then, also one that has left and may come again, or found a permit at once: it gets
+//      Closed, and it touches neither the gate nor the mutex any more. One that was told of the
+//      opening, and wants nothing else, passes.
 //  G8  Each waiter has a mutex for that, which is taken before the owner's.
 
 #include <condition_variable>
@@ -78,8 +79,8 @@ class ThreadGate {
             : WaitNode{Reach::outside}, gate_{&gate}, what_{gate.what_}, wants_{wants} {}
         ~Node() override;
         bool arm() override;
-        void disarm() noexcept override { leave(); }
-        void abandon() noexcept override { leave(); }
+        void disarm() noexcept override;
+        void abandon() noexcept override { disarm(); }
         void describe(std::string& into) const override { into += what_; }
 
      protected:
@@ -89,12 +90,11 @@ class ThreadGate {
 
      private:
         friend ThreadGate;
-        void leave() noexcept;
 
-        ThreadGate* gate_;  // nullptr when it is known to have gone
+        ThreadGate* gate_;  // perhaps gone: the waiter knows
         const char* what_;
         Wants wants_;
-        std::shared_ptr<HubWaiter> waiter_;
+        std::shared_ptr<HubWaiter> waiter_;  // the last one
     };
 
  private:
@@ -122,7 +122,9 @@ class ThreadGate {
     bool open_ = false;
     IntrusiveList<Waiter> waiters_;
     IntrusiveList<Waiter> lookers_;
-    IntrusiveList<Waiter> granted_;  // of hubs: the news is on its way, or they have not run yet
+    // Of hubs:
+    IntrusiveList<Waiter> granted_;  // the news is on its way, or they have not run yet
+    IntrusiveList<Waiter> aside_;    // they have given up, and their nodes have not gone yet
 };
 
 }  // namespace green::detail
