@@ -15,6 +15,7 @@
 #include <span>
 #include <string>
 #include <string_view>
+#include <type_traits>
 #include <variant>
 
 #include <green/deadline.hpp>
@@ -26,6 +27,11 @@ enum class Format : std::uint8_t { logfmt, json };
 
 /// A value of a field. Borrows texts until the call returns.
 class Value {
+    template <std::integral T>
+    using Wide = std::conditional_t<
+        std::same_as<T, bool>, bool,
+        std::conditional_t<std::unsigned_integral<T>, std::uint64_t, std::int64_t>>;
+
  public:
     template <class T>
     requires std::convertible_to<const T&, std::string_view> Value(const T& text)
@@ -34,15 +40,8 @@ class Value {
     Value(std::floating_point auto number) noexcept  // NOLINT(google-explicit-constructor)
         : value_{static_cast<double>(number)} {}
     template <std::integral T>
-    Value(T number) noexcept {  // NOLINT(google-explicit-constructor)
-        if constexpr (std::same_as<T, bool>) {
-            value_ = number;
-        } else if constexpr (std::unsigned_integral<T>) {
-            value_ = static_cast<std::uint64_t>(number);
-        } else {
-            value_ = static_cast<std::int64_t>(number);
-        }
-    }
+    Value(T number) noexcept  // NOLINT(google-explicit-constructor)
+        : value_{static_cast<Wide<T>>(number)} {}
 
     using Kinds = std::variant<std::string_view, bool, double, std::int64_t, std::uint64_t>;
     [[nodiscard]] const Kinds& kinds() const noexcept { return value_; }
