@@ -199,8 +199,9 @@ void HttpCore::write_head(std::string& into, const HttpRequest& request,
 std::string_view HttpCore::date() {
     const std::time_t now = std::time(nullptr);
     if (now != date_of_) {
-        constexpr const char* days = "SunMonTueWedThuFriSat";
-        constexpr const char* months = "JanFebMarAprMayJunJulAugSepOctNovDec";
+        constexpr const char* days[] = {"Sun", "Mon", "Tue", "Wed", "Thu", "Fri", "Sat"};
+        constexpr const char* months[] = {"Jan", "Feb", "Mar", "Apr", "May", "Jun",
+                                          "Jul", "Aug", "Sep", "Oct", "Nov", "Dec"};
         std::tm utc{};
         (void)::gmtime_r(&now, &utc);
         const auto two = [](char* at, int number) {
@@ -209,8 +210,8 @@ std::string_view HttpCore::date() {
         };
         // By hand, since strftime() would write the names in the language of the locale.
         std::copy_n("Sun, 06 Nov 1994 08:49:37 GMT", date_.size(), date_.begin());
-        std::copy_n(days + 3 * utc.tm_wday, 3, date_.begin());
-        std::copy_n(months + 3 * utc.tm_mon, 3, date_.begin() + 8);
+        std::copy_n(days[utc.tm_wday], 3, date_.begin());
+        std::copy_n(months[utc.tm_mon], 3, date_.begin() + 8);
         two(&date_[5], utc.tm_mday);
         two(&date_[12], (utc.tm_year + 1900) / 100);
         two(&date_[14], utc.tm_year + 1900);
