@@ -1,7 +1,6 @@
 #include <cerrno>
 #include <cstring>
 #include <string>
-#include <system_error>
 #include <thread>
 #include <unistd.h>
 
@@ -12,6 +11,7 @@
 
 #include "loop/fd_table.hpp"
 #include "sched/hub.hpp"
+#include "support/pipe.hpp"
 #include "support/run_green.hpp"
 #include "support/streams.hpp"
 #include "support/worlds.hpp"
@@ -20,25 +20,8 @@ using namespace green;
 using namespace std::chrono_literals;
 using tests::error_of;
 using tests::in_every_world;
+using tests::Pipe;
 using tests::settle;
-
-namespace {
-
-struct Pipe {
-    Pipe() {
-        int ends[2];
-        sys::must(sys::pipe2(ends), "pipe2");
-        reader = Fd{ends[0]};
-        writer = Fd{ends[1]};
-    }
-    void put(std::string_view text) {
-        sys::must(sys::write(writer.number(), text.data(), text.size()), "write");
-    }
-    Fd reader;
-    Fd writer;
-};
-
-}  // namespace
 
 TEST_CASE("fd: moving hands the number over, and the last owner closes it", "[core][net]") {
     in_every_world([&] {

@@ -6,7 +6,6 @@
 #include <map>
 #include <random>
 #include <sstream>
-#include <thread>
 #include <unistd.h>
 
 #include <catch2/catch.hpp>
@@ -16,95 +15,24 @@
 #include <green/process.hpp>
 #include <green/sys.hpp>
 
-#include "loop/ev_reactor.hpp"
-#include "sched/hub.hpp"
+#include "support/commands.hpp"
 #include "support/faults.hpp"
 #include "support/run_green.hpp"
 #include "support/temp_dir.hpp"
 
 using namespace green;
 using namespace std::chrono_literals;
-
-namespace {
-
-struct Pipe {
-    Pipe() {
-        int ends[2];
-        sys::must(sys::pipe2(ends), "pipe2");
-        reader = Fd{ends[0]};
-        writer = Fd{ends[1]};
-    }
-    Fd reader;
-    Fd writer;
-};
-
-/// All that comes out of it until every writer is gone.
-std::string read_all(Fd& from) {
-    std::string text;
-    char block[4096];
-    for (;;) {
-        from.wait_readable();
-        const sys::Outcome got = sys::read(from.number(), block, sizeof(block));
-        if (got.would_block()) continue;
-        sys::must(got, "read");
-        if (got.value == 0) return text;
-        text.append(block, got.as_size());
-    }
-}
-
-Command shell(const std::string& script) { return {.argv = {"/bin/sh", "-c", script}}; }
-
-/// Starts it with a pipe as its standard output and reads that to the end.
-std::string output_of(Command command) {
-    Pipe out;
-    command.descriptors.push_back({out.writer.number(), STDOUT_FILENO});
-    Process process = Process::start(command);
-    out.writer.close();
-    std::string text = read_all(out.reader);
-    CHECK(process.join()->text() == "exited with 0");
-    return text;
-}
-
-/// The failure of a start that must fail.
-SpawnError failure_of(const Command& command) {
-    try {
-        (void)Process::start(command);
-    } catch (const SpawnError& error) {
-        return error;
-    }
-    FAIL("it started");
-    throw std::logic_error("not reached");
-}
-
-bool no_children() {
-    siginfo_t info{};
-    return ::waitid(P_ALL, 0, &info, WEXITED | WNOHANG | WNOWAIT) == -1 && errno == ECHILD;
-}
-
-/// Lets the reapers work until they are done.
-void until_reaped() {
-    while (hub_figures().greenlets > 0) yield();
-}
-
-/// In the real world, and afterwards no child, greenlet or descriptor may be left.
-void run(const std::function<void()>& body) {
-    tests::run_green_for_real([&] {
-        Process first = Process::start({.argv = {"/bin/sleep", "1000"}});
-        (void)green::wait({first}, {.deadline = 1ms});  // what is made once is made now
-        (void)first.signal(SIGKILL);
-        (void)first.join();
-        const std::size_t descriptors = tests::open_descriptors();
-        body();
-        until_reaped();
-        CHECK(no_children());
-        CHECK(tests::open_descriptors() == descriptors);
-    });
-}
-
-}  // namespace
+using tests::failure_of;
+using tests::no_children;
+using tests::output_of;
+using tests::Pipe;
+using tests::read_all;
+using tests::run_and_reap;
+using tests::shell;
+using tests::until_reaped;
 
 TEST_CASE("process: an exit status says what happened, in words too", "[core][os]") {
-    run([] {
+    run_and_reap([] {
         CHECK(Process::start(shell("exit 0")).join()->success());
         const ExitStatus three = *Process::start(shell("exit 3")).join();
         CHECK(three == ExitStatus{ExitStatus::Kind::exited, 3, false});
@@ -120,7 +48,7 @@ TEST_CASE("process: an exit status says what happened, in words too", "[core][os
 }
 
 TEST_CASE("process: exec of a missing program says stage, path and errno", "[core][os]") {
-    run([] {
+    run_and_reap([] {
         const SpawnError error = failure_of({.argv = {"./no/such/program"}});
         CHECK(error.stage() == SpawnStage::exec);
         CHECK(error.code().value() == ENOENT);
@@ -131,7 +59,7 @@ TEST_CASE("process: exec of a missing program says stage, path and errno", "[cor
 }
 
 TEST_CASE("process: each stage of a start reports its own failure", "[core][os]") {
-    run([] {
+    run_and_reap([] {
         const tests::TempDir directory;
         const SpawnError cwd = failure_of({.argv = {"/bin/true"}, .cwd = "/no/such/place"});
         CHECK(cwd.stage() == SpawnStage::cwd);
@@ -159,7 +87,7 @@ TEST_CASE("process: each stage of a start reports its own failure", "[core][os]"
 
 TEST_CASE("process: a command that makes no sense is refused before anything happens",
           "[core][os]") {
-    run([] {
+    run_and_reap([] {
         CHECK_THROWS_AS(Process::start({.argv = {}}), UsageError);
         CHECK_THROWS_AS(Process::start({.argv = {""}}), UsageError);
         CHECK_THROWS_AS(Process::start({.argv = {"true", std::string("a\0b", 3)}}), UsageError);
@@ -176,7 +104,7 @@ TEST_CASE("process: a command that makes no sense is refused before anything hap
 }
 
 TEST_CASE("process: fifty failed starts leave no descriptor and no child", "[core][os]") {
-    run([] {
+    run_and_reap([] {
         const std::size_t before = tests::open_descriptors();
         for (int i = 0; i < 50; ++i) {
             const Pipe pipe;
@@ -191,7 +119,7 @@ TEST_CASE("process: fifty failed starts leave no descriptor and no child", "[cor
 }
 
 TEST_CASE("process: a program is looked up in the PATH of its own environment", "[core][os]") {
-    run([] {
+    run_and_reap([] {
         const tests::TempDir directory;
         const std::string tool =
             directory.write("tool", "#!/bin/sh\necho tool $1 $COLOUR ${HOME-none}\n");
@@ -209,7 +137,7 @@ TEST_CASE("process: a program is looked up in the PATH of its own environment", 
 }
 
 TEST_CASE("process: a child has only the descriptors that are listed", "[core][os]") {
-    run([] {
+    run_and_reap([] {
         const Pipe unlisted;
         const int naked =
             ::dup(unlisted.writer.number());  // not close-on-exec: foreign code forgets
@@ -226,7 +154,7 @@ TEST_CASE("process: a child has only the descriptors that are listed", "[core][o
 }
 
 TEST_CASE("process: descriptors move to their numbers whatever the overlaps", "[core][os]") {
-    run([] {
+    run_and_reap([] {
         std::mt19937 random{static_cast<unsigned>(tests::seed())};
         INFO("seed " << tests::seed());
         constexpr int count = 6;
@@ -275,7 +203,7 @@ TEST_CASE("process: descriptors move to their numbers whatever the overlaps", "[
 
 TEST_CASE("process: standard descriptors can be swapped and are blocking for the child",
           "[core][os]") {
-    run([] {
+    run_and_reap([] {
         Pipe in;
         Pipe out;
         Pipe errors;
@@ -303,7 +231,7 @@ TEST_CASE("process: standard descriptors can be swapped and are blocking for the
 }
 
 TEST_CASE("process: a child begins with clean signals", "[core][os]") {
-    run([] {
+    run_and_reap([] {
         sigset_t some;
         sigset_t before;
         sigemptyset(&some);
@@ -326,7 +254,7 @@ TEST_CASE("process: a child begins with clean signals", "[core][os]") {
 }
 
 TEST_CASE("process: session, umask and limits are as the command says", "[core][os]") {
-    run([] {
+    run_and_reap([] {
         const auto session_of = [](bool new_session) {
             Pipe out;
             Process cat = Process::start({.argv = {"/bin/cat", "/proc/self/stat"},
@@ -355,245 +283,8 @@ TEST_CASE("process: session, umask and limits are as the command says", "[core][
     });
 }
 
-TEST_CASE("process: the death signal comes when the thread that started it ends", "[core][os]") {
-    run([] {
-        int pidfd = -1;
-        std::thread starter{[&pidfd] {
-            Process sleeper =
-                Process::start({.argv = {"/bin/sleep", "1000"}, .parent_death_signal = SIGKILL});
-            pidfd = sys::dup(sleeper.pidfd()).as_int();
-            sleeper.detach();
-        }};
-        starter.join();
-        Fd end{pidfd};
-        CHECK(end.wait_readable());
-        siginfo_t info{};
-        CHECK(sys::waitid(P_PIDFD, static_cast<id_t>(pidfd), info, WEXITED).ok());
-        CHECK(info.si_status == SIGKILL);
-    });
-}
-
-TEST_CASE("process: join waits for the end, and only so long as it may", "[core][os]") {
-    run([] {
-        Process sleeper = Process::start({.argv = {"/bin/sleep", "1000"}});
-        CHECK_FALSE(sleeper.join(Deadline::passed()));
-        CHECK_FALSE(sleeper.join(1ms));
-        CHECK_FALSE(sleeper.poll());
-        CHECK_FALSE(sleeper.await_end(1ms));
-        CHECK(sleeper.signal(0));
-        auto waiter = spawn([&] { return sleeper.join()->text(); });
-        idle();
-        CHECK_FALSE(waiter.ready());
-        CHECK(sleeper.signal(SIGTERM));
-        CHECK(waiter.get() == "killed by SIGTERM");
-        CHECK(sleeper.join()->code == SIGTERM);  // as often as one likes
-        CHECK(sleeper.poll()->code == SIGTERM);
-        CHECK_FALSE(sleeper.signal(SIGTERM));
-        CHECK_FALSE(sleeper.signal_group(SIGTERM));
-    });
-}
-
-TEST_CASE("process: poll notices the end by itself, and a dead one takes no signal", "[core][os]") {
-    run([] {
-        Process quick = Process::start({.argv = {"/bin/true"}});
-        Fd end{sys::dup(quick.pidfd()).as_int()};
-        CHECK(end.wait_readable());
-        CHECK_FALSE(quick.signal(SIGKILL));  // dead, though not reaped
-        CHECK(quick.poll()->success());
-    });
-}
-
-TEST_CASE("process: a join that must not wait works in a hub callback, also beside others",
-          "[core][os]") {
-    run([] {
-        Process sleeper = Process::start({.argv = {"/bin/sleep", "1000"}});
-        auto other = spawn([&] { sleeper.join(); });
-        tests::settle();
-        const tests::Errors errors;
-        Event asked;
-        HubRef{}.post([&] {
-            CHECK_FALSE(sleeper.join(Deadline::passed()));
-            asked.set();
-        });
-        CHECK(asked.wait(10s));
-        CHECK(errors.count() == 0);
-        sleeper.signal(SIGKILL);
-        other.join();
-    });
-}
-
-TEST_CASE("process: a waiter that is killed leaves no trace, and others go on waiting",
-          "[core][os]") {
-    run([] {
-        Process sleeper = Process::start({.argv = {"/bin/sleep", "1000"}});
-        auto first = spawn([&] { return sleeper.join()->code; });  // it watches the pidfd
-        auto second = spawn([&] { return sleeper.join()->code; });
-        auto third = spawn([&] { return sleeper.join(1ms).has_value(); });
-        CHECK_FALSE(third.get());
-        first.kill();
-        CHECK(hub_figures().outside == 1);
-        CHECK_FALSE(second.ready());
-        second.kill();
-        CHECK(hub_figures().outside == 0);
-        CHECK(sleeper.signal(0));  // it lives
-        auto fourth = spawn([&] { return sleeper.join()->code; });
-        auto fifth = spawn([&] { return sleeper.join()->code; });
-        idle();
-        sleeper.signal(SIGINT);
-        CHECK(fourth.get() == SIGINT);
-        CHECK(fifth.get() == SIGINT);
-    });
-}
-
-TEST_CASE(
-    "process: its end can be waited for beside other things, by any number, and is not reaped",
-    "[core][os]") {
-    run([] {
-        Process sleeper = Process::start({.argv = {"/bin/sleep", "1000"}});
-        Event stopped;
-        CHECK(green::wait({sleeper}, {.deadline = 1ms}).empty());
-        auto joins = spawn([&] { return sleeper.await_end(); });
-        auto selects = spawn([&] { return select(sleeper, stopped).index(); });
-        auto waits = spawn([&] { return green::wait({stopped, sleeper}, {.count = 1}); });
-        auto killed = spawn([&] { green::wait({sleeper}); });
-        idle();
-        CHECK(killed.kill());
-        CHECK(sleeper.signal(SIGTERM));
-        CHECK(joins.get());
-        CHECK(selects.get() == 0);
-        CHECK(waits.get() == std::vector<std::size_t>{1});
-        CHECK(sleeper.signal_group(SIGTERM));  // unreaped, it is there
-        CHECK(select(sleeper, stopped).index() == 0);
-        CHECK(sleeper.poll()->code == SIGTERM);
-        CHECK(select(sleeper, stopped).index() == 0);
-        CHECK(hub_figures().outside == 0);
-        CHECK(hub_figures().watchers == 0);
-    });
-}
-
-TEST_CASE("process: who waits for one that goes is told of its end, and an empty one is refused",
-          "[core][os]") {
-    run([] {
-        auto sleeper = std::make_unique<Process>(Process::start({.argv = {"/bin/sleep", "1000"}}));
-        Event stopped;
-        auto loser = spawn([&] { return select(*sleeper, stopped).index(); });
-        auto waiter = spawn([&] { return green::wait({*sleeper}).size(); });
-        idle();
-        stopped.set();
-        CHECK(loser.get() == 1);
-        CHECK(hub_figures().watchers == 1);
-        sleeper.reset();
-        CHECK(waiter.get() == 1);
-        const Process empty;
-        CHECK_THROWS_AS(green::wait({empty}), UsageError);
-    });
-}
-
-TEST_CASE("process: destroying a running one kills and reaps it without waiting", "[core][os]") {
-    run([] {
-        Pipe held;
-        {
-            Process cat = Process::start(
-                {.argv = {"/bin/sleep", "1000"}, .descriptors = {{held.writer.number(), 5}}});
-            held.writer.close();
-        }
-        CHECK(read_all(held.reader).empty());  // the end of the file is the end of the child
-        until_reaped();
-        CHECK(no_children());
-
-        Process one = Process::start({.argv = {"/bin/sleep", "1000"}});
-        auto waiter = spawn([&] { return one.join()->code; });
-        idle();
-        one = Process::start({.argv = {"/bin/true"}});  // replaced under a waiter
-        CHECK(waiter.get() == SIGKILL);
-        CHECK(one.join()->success());
-    });
-}
-
-TEST_CASE("process: a child goes with the hub even if nobody waits", "[core][os]") {
-    const std::size_t descriptors = tests::open_descriptors();
-    {
-        detail::Hub hub{detail::make_ev_reactor()};
-        (void)Process::start(
-            {.argv = {"/bin/sleep", "1000"}});  // destroyed here: its reaper has not begun
-        Process second = Process::start({.argv = {"/bin/sleep", "1000"}});
-        second.~Process();
-        new (&second) Process{};
-        idle();  // this one's waits
-    }
-    CHECK(no_children());
-    CHECK(tests::open_descriptors() == descriptors);
-}
-
-TEST_CASE("process: a detached one runs on and is reaped in the background", "[core][os]") {
-    run([] {
-        Pipe in;
-        Pipe out;
-        Process cat =
-            Process::start({.argv = {"/bin/cat"},
-                            .descriptors = {{in.reader.number(), 0}, {out.writer.number(), 1}}});
-        in.reader.close();
-        out.writer.close();
-        cat.detach();
-        CHECK(cat.empty());
-        CHECK_FALSE(no_children());
-        sys::must(sys::write(in.writer.number(), "on", 2), "write");
-        in.writer.close();
-        CHECK(read_all(out.reader) == "on");
-        until_reaped();
-        CHECK(no_children());
-    });
-}
-
-TEST_CASE("process: what waits for a dead child's group can still be reached until it is reaped",
-          "[core][os]") {
-    run([] {
-        Pipe held;
-        Command command = shell("sleep 1000 & exit 3");
-        command.descriptors = {{held.writer.number(), 5}};
-        Process leader = Process::start(command);
-        held.writer.close();
-        CHECK(leader.await_end());
-        CHECK_FALSE(held.reader.wait_readable(Deadline::passed()));  // the grandchild holds it
-        CHECK(leader.signal_group(SIGKILL));
-        CHECK(read_all(held.reader).empty());
-        CHECK(leader.join()->text() == "exited with 3");
-        CHECK_FALSE(leader.signal_group(SIGKILL));
-
-        Process plain = Process::start({.argv = {"/bin/true"}, .new_session = false});
-        CHECK_THROWS_AS(plain.signal_group(SIGKILL), UsageError);
-        CHECK(plain.join()->success());
-    });
-}
-
-TEST_CASE("process: a status that somebody else took is reported as lost", "[core][os]") {
-    run([] {
-        const auto before = ::signal(SIGCHLD, SIG_IGN);  // as some shells hand it down
-        Process child = Process::start({.argv = {"/bin/true"}});
-        const ExitStatus status = *child.join();
-        (void)::signal(SIGCHLD, before);
-        CHECK(status.kind == ExitStatus::Kind::lost);
-        CHECK_FALSE(status.success());
-    });
-}
-
-TEST_CASE("process: a hundred children at once", "[core][os]") {
-    run([] {
-        Group group;
-        std::vector<int> codes(100, -1);
-        for (std::size_t i = 0; i < codes.size(); ++i) {
-            group.spawn([&codes, i] {
-                Process child = Process::start(shell("exit " + std::to_string(i)));
-                codes[i] = child.join()->code;
-            });
-        }
-        group.join();
-        for (std::size_t i = 0; i < codes.size(); ++i) CHECK(codes[i] == static_cast<int>(i));
-    });
-}
-
 TEST_CASE("process: whichever system call fails, nothing is left behind", "[core][os]") {
-    run([] {
+    run_and_reap([] {
         const std::size_t before = tests::open_descriptors();
         sigset_t mask_before{};
         ::pthread_sigmask(SIG_SETMASK, nullptr, &mask_before);

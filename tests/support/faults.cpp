@@ -5,6 +5,9 @@
 
 #include <catch2/catch.hpp>
 
+#include "loop/ev_reactor.hpp"
+#include "sched/hub.hpp"
+
 namespace tests {
 
 FailNth::FailNth(std::size_t nth, int error, std::optional<green::sys::Call> only, bool ever_after)
@@ -29,6 +32,16 @@ std::size_t for_each_failure(int error, const std::function<void(const FailNth&)
         const FailNth failure{nth, error};
         INFO("system call number " << nth << " fails");
         body(failure);
+        if (!failure.fired()) return nth;
+    }
+}
+
+std::size_t for_each_failure_in_a_new_hub(int error, const std::function<void()>& body) {
+    for (std::size_t nth = 0;; ++nth) {
+        const green::detail::Hub hub{green::detail::make_ev_reactor()};
+        const FailNth failure{nth, error};
+        INFO("system call number " << nth << " fails");
+        body();
         if (!failure.fired()) return nth;
     }
 }

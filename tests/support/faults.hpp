@@ -38,6 +38,9 @@ class FailNth final : public green::sys::Injector {
 /// calls were made to fail.
 std::size_t for_each_failure(int error, const std::function<void(const FailNth& failure)>& body);
 
+/// The same in a new hub each time, so that what is made once is made each time.
+std::size_t for_each_failure_in_a_new_hub(int error, const std::function<void()>& body);
+
 /// Open descriptors of this process.
 std::size_t open_descriptors();
 

@@ -1,0 +1,235 @@
+// What becomes of greenlets, handles and errors when their hub goes.
+
+#include <memory>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include <catch2/catch.hpp>
+
+#include <green/detail/fd_wait.hpp>
+#include <green/event.hpp>
+#include <green/greenlet.hpp>
+#include <green/hub.hpp>
+#include <green/wait.hpp>
+
+#include "sched/sanitizer.hpp"
+#include "support/run_green.hpp"
+
+using namespace std::chrono_literals;
+using tests::settle;
+namespace gd = green::detail;
+
+TEST_CASE("hub: greenlets that are left when it goes are unwound", "[core][hub]") {
+    auto token = std::make_shared<int>(1);
+    {
+        gd::Hub hub{std::make_unique<tests::VirtualReactor>()};
+        green::Event never;
+        green::spawn([&, token] { never.wait(); });
+        green::spawn([token] { green::sleep(1h); });
+        green::yield();
+        green::spawn([token] {});
+        CHECK(token.use_count() == 4);
+    }
+    CHECK(token.use_count() == 1);
+}
+
+namespace {
+
+/// Tells how late it was at its end.
+class LastClock final : public tests::VirtualReactor {
+ public:
+    explicit LastClock(green::TimePoint& end) noexcept : end_{end} {}
+    LastClock(const LastClock&) = delete;
+    LastClock& operator=(const LastClock&) = delete;
+    ~LastClock() override { end_ = now(); }
+
+ private:
+    green::TimePoint& end_;
+};
+
+struct SleepsAtItsEnd {
+    green::Duration how_long;
+    bool& awake;
+    ~SleepsAtItsEnd() {
+        green::sleep(how_long);
+        awake = true;
+    }
+};
+
+}  // namespace
+
+TEST_CASE("hub: destructors may wait for time and for the world while it goes", "[core][hub]") {
+    green::TimePoint begin;
+    green::TimePoint end;
+    bool slept = false;
+    bool read = false;
+    {
+        auto owned = std::make_unique<LastClock>(end);
+        LastClock& world = *owned;
+        gd::Hub hub{std::move(owned)};
+        hub.fds().open(7);
+        struct ReadsAtItsEnd {
+            LastClock& world;
+            bool& read;
+            ~ReadsAtItsEnd() {
+                world.at(green::now() + 30ms, [this] { world.make_ready(7, {true, false}); });
+                gd::FdNode node{7, gd::Direction::read};
+                node.blocked();
+                read = gd::park(node, green::Deadline::never());
+            }
+        };
+        green::spawn([&] {
+            const SleepsAtItsEnd last_words{10ms, slept};
+            green::sleep(1h);
+        });
+        green::spawn([&] {
+            const ReadsAtItsEnd last_words{world, read};
+            green::sleep(1h);
+        });
+        green::yield();
+        begin = green::now();
+    }
+    CHECK(slept);
+    CHECK(read);
+    CHECK(end - begin == 30ms);
+}
+
+#if !GREEN_ADDRESS_SANITIZER  // what stays behind is a leak, as it must be
+TEST_CASE("hub: those that would wait for long are left behind when it goes", "[core][hub]") {
+    static std::vector<green::AnyGreenlet> left;  // so that what is left is not lost
+    green::TimePoint begin;
+    green::TimePoint end;
+    bool slept_briefly = false;
+    static bool slept_long = false;
+    {
+        gd::Hub hub{std::make_unique<LastClock>(end)};
+        left.push_back(green::spawn([] {
+            try {
+                green::sleep(1h);
+            } catch (const green::GreenletExit&) {  // once more
+            }
+            green::sleep(1h);
+            slept_long = true;
+        }));
+        green::spawn([&] {
+            const SleepsAtItsEnd last_words{999ms, slept_briefly};
+            green::sleep(1h);
+        });
+        green::yield();
+        begin = green::now();
+    }
+    CHECK(slept_briefly);
+    CHECK_FALSE(slept_long);
+    CHECK(end - begin == 1s);
+}
+
+TEST_CASE("hub: those that run on for ever are left behind when it goes", "[core][hub]") {
+    static std::vector<green::AnyGreenlet> left;
+    green::TimePoint begin;
+    green::TimePoint end;
+    {
+        gd::Hub hub{std::make_unique<LastClock>(end)};
+        for (const auto pause : {green::Duration{0ms}, green::Duration{1us}}) {
+            left.push_back(green::spawn([pause] {
+                for (;;) {
+                    try {
+                        green::sleep(pause);
+                    } catch (const green::GreenletExit&) {  // not for me
+                    }
+                }
+            }));
+        }
+        green::yield();
+        begin = green::now();
+    }
+    CHECK(end - begin <= 1s);
+}
+
+#endif
+
+TEST_CASE("hub: a FatalError while it goes is told, and the others are unwound all the same",
+          "[core][hub]") {
+    std::vector<std::string> told;
+    bool unwound = false;
+    {
+        gd::Hub hub{std::make_unique<tests::VirtualReactor>()};
+        green::set_error_handler([&](const green::ErrorReport& report) {
+            told.push_back(green::describe(report.error));
+        });
+        green::spawn([] {
+            try {
+                green::sleep(1h);
+            } catch (const green::GreenletExit&) {
+                throw green::FatalError("disk gone");
+            }
+        });
+        green::spawn([&] {
+            struct Slow {
+                bool& ended;
+                ~Slow() {
+                    for (int i = 0; i < 5; ++i) green::yield();
+                    ended = true;
+                }
+            };
+            const Slow slow{unwound};
+            green::sleep(1h);
+        });
+        green::yield();
+    }
+    CHECK(told == std::vector<std::string>{"green::FatalError: disk gone"});
+    CHECK(unwound);
+}
+
+TEST_CASE("hub: a FatalError that has not come to main when it goes is told", "[core][hub]") {
+    int told = 0;
+    {
+        gd::Hub hub{std::make_unique<tests::VirtualReactor>()};
+        green::set_error_handler([&](const green::ErrorReport&) { ++told; });
+        auto greenlet = green::spawn([] { throw green::FatalError("too late"); });
+        const green::Shield shield;
+        greenlet.join();
+    }
+    CHECK(told == 1);
+}
+
+TEST_CASE("hub: greenlets that others start while they die with it are unwound too",
+          "[core][hub]") {
+    auto token = std::make_shared<int>(1);
+    {
+        gd::Hub hub{std::make_unique<tests::VirtualReactor>()};
+        struct StartsAnother {
+            std::shared_ptr<int> held;
+            ~StartsAnother() {
+                green::spawn([held = held] { green::sleep(1h); });
+            }
+        };
+        green::spawn([&] {
+            const StartsAnother last_words{token};
+            green::sleep(1h);
+        });
+        green::yield();
+    }
+    CHECK(token.use_count() == 1);
+}
+
+TEST_CASE("hub: a handle of main may outlive it", "[core][hub]") {
+    std::optional<green::AnyGreenlet> main;
+    std::optional<green::AnyGreenlet> hubs_own;
+    {
+        gd::Hub hub{std::make_unique<tests::VirtualReactor>()};
+        main = green::current();
+        green::HubRef{}.post([&] { hubs_own = green::current(); });
+        green::yield();
+        settle();
+        CHECK(main->started());
+    }
+    REQUIRE(hubs_own);
+    for (const auto& handle : {*main, *hubs_own}) {
+        CHECK(handle.ready());
+        CHECK(handle.join());
+        CHECK_NOTHROW(handle.kill_soon());
+    }
+    CHECK(main->name() == "main");
+    CHECK(hubs_own->name() == "hub");
+}
