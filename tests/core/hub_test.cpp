@@ -356,7 +356,7 @@ TEST_CASE("hub: its figures say how long what is ready waits for its turn", "[co
 }
 
 TEST_CASE("hub: who waits longer than a turn lasts is seen at full length", "[core][hub]") {
-    green::detail::HubConfig config;
+    green::HubOptions config;
     config.budget_switches = 2;
     tests::run_green(
         [](tests::VirtualReactor& world) {
@@ -458,7 +458,7 @@ TEST_CASE("hub: a crowd is woken in order, whoever of it and behind it is killed
           "[core][hub]") {
     // More than a turn has budget for, and than the scout needs to set out.
     static constexpr int many = 500;
-    gd::HubConfig config;
+    green::HubOptions config;
     config.budget_switches = 97;
     run_green(
         [](tests::VirtualReactor&) {

@@ -22,7 +22,7 @@ void check_nothing_left() {
 
 }  // namespace
 
-void run_green(const std::function<void(VirtualReactor&)>& body, green::detail::HubConfig config) {
+void run_green(const std::function<void(VirtualReactor&)>& body, green::HubOptions config) {
     auto owned = std::make_unique<VirtualReactor>();
     VirtualReactor& world = *owned;
     green::detail::Hub hub{std::move(owned), config};

@@ -13,7 +13,7 @@ using green::detail::VirtualReactor;
 /// Runs the body on a hub of its own with a virtual clock, as its main greenlet. Afterwards nothing
 /// may be left: greenlets, stacks, timers, waits, watched descriptors, signals.
 void run_green(const std::function<void(VirtualReactor& world)>& body,
-               green::detail::HubConfig config = {});
+               green::HubOptions config = {});
 void run_green(const std::function<void()>& body);
 
 /// The same on the real world: sockets, processes, time.

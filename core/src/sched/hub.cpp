@@ -43,7 +43,7 @@ Hub* Hub::try_make_for_thread() noexcept {
     }
 }
 
-void Hub::configure(const HubConfig& config) {
+void Hub::configure(const HubOptions& config) {
     if (this_threads != nullptr) throw UsageError("this thread has its hub already");
     config_for_thread = config;
 }
@@ -62,7 +62,7 @@ void Hub::PlainTask::end() noexcept {
     stack = nullptr;
 }
 
-Hub::Hub(std::unique_ptr<Reactor> reactor, HubConfig config)
+Hub::Hub(std::unique_ptr<Reactor> reactor, HubOptions config)
     : config_{config},
       reactor_{std::move(reactor)},
       stacks_{std::make_unique<StackPool>(sanitizer::scaled_stack(config.stack_size))},

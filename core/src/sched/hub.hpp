@@ -1,21 +1,20 @@
 #pragma once
 // One hub per thread: the ready ring, the switch, the loop that is entered when nobody is ready.
+// Longer than most headers: waiting, waking, switching and ending work on the same few members.
 //
 //  H1  The thread's own stack is the main greenlet; the hub is a task with a roomy stack of its
-//  own. Both appear when
-//      the thread first needs them.
+//      own. Both appear when the thread first needs them.
 //  H2  What is ready stands in one first-in-first-out ring. Nothing overtakes.
 //  H3  A greenlet that waits switches straight to the next ready one. The hub's stack is entered
-//  when the ring is
-//      empty or its budget is used up; it polls the reactor without waiting if anybody is ready,
-//      and goes on.
+//      when the ring is empty or its budget is used up; it polls the reactor without waiting if
+//      anybody is ready, and goes on.
 //  H4  A started task is held by its hub until it is done and has left the ring.
 //  H5  Waking never switches. Whoever wakes keeps running until its own next suspension point.
 //  H6  An interrupt appears only inside park() or yield(), on the target's own stack, never while
-//  it unwinds.
+//      it unwinds.
 //  H7  Functions that others posted, timers and watchers run on the hub's stack, after each look
-//  outside, in this order. Those who wait for what was found there are woken before the timers run:
-//  it beats their limits.
+//      outside, in this order. Those who wait for what was found there are woken before the timers
+//      run: it beats their limits.
 
 #include <array>
 #include <chrono>
@@ -35,6 +34,7 @@
 #include "loop/fd_table.hpp"
 #include "loop/reactor.hpp"
 #include "sched/overflow.hpp"
+#include "sched/ready_ring.hpp"
 #include "sched/sanitizer.hpp"
 #include "sched/scout.hpp"
 #include "sched/stack_pool.hpp"
@@ -47,34 +47,6 @@ class Mailbox;
 class SignalBoard;
 class WatcherBoard;
 
-class ReadyRing {
- public:
-    [[nodiscard]] bool empty() const noexcept { return head_ == nullptr; }
-    void push(Task& task) noexcept {
-        task.next_ready = nullptr;
-        (head_ == nullptr ? head_ : tail_->next_ready) = &task;
-        tail_ = &task;
-    }
-    /// It stands there, and nobody else.
-    [[nodiscard]] bool holds_only(const Task& task) const noexcept {
-        return head_ == &task && task.next_ready == nullptr;
-    }
-    [[nodiscard]] Task* pop() noexcept {
-        Task* task = head_;
-        if (task != nullptr) head_ = task->next_ready;
-        return task;
-    }
-    [[nodiscard]] Task* front() const noexcept { return head_; }
-    /// The ring must not be empty.
-    [[nodiscard]] Task& back() const noexcept { return *tail_; }
-
- private:
-    Task* head_ = nullptr;
-    Task* tail_ = nullptr;
-};
-
-using HubConfig = HubOptions;
-
 /// What nobody owns: the hub destroys it at its end, unless it has gone by itself.
 class Orphan : public ListHook {
  public:
@@ -83,7 +55,7 @@ class Orphan : public ListHook {
 
 class Hub final : private ReactorSink {
  public:
-    explicit Hub(std::unique_ptr<Reactor> reactor, HubConfig config = {});
+    explicit Hub(std::unique_ptr<Reactor> reactor, HubOptions config = {});
     Hub(const Hub&) = delete;
     Hub& operator=(const Hub&) = delete;
     ~Hub();
@@ -97,7 +69,7 @@ class Hub final : private ReactorSink {
     [[nodiscard]] static Hub* current_if_possible() noexcept {
         return this_threads != nullptr ? this_threads : try_make_for_thread();
     }
-    static void configure(const HubConfig& config);
+    static void configure(const HubOptions& config);
     /// This thread gets no hub from now on: whoever would need one is told `why`, which is
     /// borrowed.
     static void forbid_for_thread(const char* why) noexcept { why_none = why; }
@@ -204,7 +176,7 @@ class Hub final : private ReactorSink {
 
     [[nodiscard]] static Hub& make_for_thread();
     [[nodiscard]] static Hub* try_make_for_thread() noexcept;
-    static inline thread_local HubConfig config_for_thread;
+    static inline thread_local HubOptions config_for_thread;
     static inline constinit thread_local Hub* this_threads = nullptr;
     static inline constinit thread_local const char* why_none = nullptr;
 
@@ -277,7 +249,7 @@ class Hub final : private ReactorSink {
     void on_signal(int signal) noexcept override;
     void on_notify() noexcept override {}
 
-    HubConfig config_;
+    HubOptions config_;
     std::unique_ptr<Reactor> reactor_;
     std::unique_ptr<StackPool> stacks_;
     std::unique_ptr<OverflowWatch> overflow_;

@@ -47,8 +47,8 @@ class SimulatedReactor final : public detail::VirtualReactor {
     sim::Kernel kernel_;
 };
 
-detail::HubConfig hub_config(std::uint64_t seed, const Simulation::Conditions& conditions) {
-    detail::HubConfig config;
+HubOptions hub_config(std::uint64_t seed, const Simulation::Conditions& conditions) {
+    HubOptions config;
     sim::Random random{~seed};
     config.budget_switches =
         static_cast<unsigned>(random.between(conditions.least_switches, conditions.most_switches));
@@ -67,7 +67,7 @@ std::unique_ptr<SimulatedReactor> make_reactor(std::uint64_t seed,
 }  // namespace
 
 struct Simulation::Parts {
-    Parts(std::unique_ptr<SimulatedReactor> made, detail::HubConfig config)
+    Parts(std::unique_ptr<SimulatedReactor> made, HubOptions config)
         : reactor{*made}, hub{std::move(made), config} {}
     SimulatedReactor& reactor;
     detail::Hub hub;  // owns it
@@ -77,7 +77,7 @@ Simulation::Conditions Simulation::Conditions::calm() noexcept {
     Conditions calm;
     calm.least_buffer = calm.most_buffer = std::size_t{256} * 1024;
     calm.shuffles = false;
-    calm.least_switches = calm.most_switches = detail::HubConfig{}.budget_switches;
+    calm.least_switches = calm.most_switches = HubOptions{}.budget_switches;
     return calm;
 }
 
