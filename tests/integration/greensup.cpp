@@ -147,6 +147,7 @@ void Greensup::start() {
     command.argv = {bin() + "/greensup", "start", file()};
     command.descriptors = {{log.number(), 1}, {log.number(), 2}};
     command.null_stdin = true;
+    command.parent_death_signal = SIGTERM;  // a test that is killed leaves nothing behind
     process_ = green::Process::start(command);
 }
 

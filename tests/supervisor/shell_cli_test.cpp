@@ -39,8 +39,9 @@ Said say(const tests::TempDir& directory, std::vector<std::string> arguments) {
     command.descriptors = {{out.number(), STDOUT_FILENO}, {err.number(), STDERR_FILENO}};
     command.null_stdin = true;
     command.cwd = directory.path();
+    command.parent_death_signal = SIGKILL;
     auto process = green::Process::start(command);
-    const auto ended = process.join(20s);
+    const auto ended = process.join(Running::patience);
     REQUIRE(ended);
     return {ended->code, text_of(directory / "out"), text_of(directory / "err")};
 }

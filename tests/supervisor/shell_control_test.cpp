@@ -27,7 +27,7 @@ std::string read_line(green::Stream& stream) {
     std::string line;
     char part[4096];
     while (line.empty() || line.back() != '\n') {
-        const auto size = stream.read_some(std::span<char>(part), 10s);
+        const auto size = stream.read_some(std::span<char>(part), Running::patience);
         if (size == 0) break;
         line.append(part, size);
     }

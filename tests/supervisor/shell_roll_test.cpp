@@ -78,7 +78,7 @@ TEST_CASE("shell: a new version that fails stops the roll, and the old one serve
         const auto broken = GENERATE(as<std::string>{}, "exit=3", "silent");
         running.write(
             "[workers.a]\nkind = \"hub\"\ncount = 2\nstart_timeout = \"200ms\"\n"
-            "roll.min_ready = \"100ms\"\n" +
+            "roll.min_ready = \"20s\"\n" +
             role("hub_worker", {broken}) + hub("b", 1));
         running.process().signal(SIGHUP);
         const auto after = running.await([](const Status& now) {
@@ -203,7 +203,7 @@ TEST_CASE("shell: reload does what has changed and nothing else", "[supervisor][
         }
         SECTION("a version that fails") {
             auto broken = hub("a", 2, {"exit=1"});
-            broken.replace(broken.find("\"0s\""), 4, "\"200ms\"");
+            broken.replace(broken.find("\"0s\""), 4, "\"20s\"");
             running.write(broken + hub("b", 1));
             const auto answer = running.ask({"1", "reload"});
             CHECK(answer.code == Code::roll_failed);

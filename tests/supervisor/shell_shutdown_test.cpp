@@ -86,6 +86,10 @@ TEST_CASE("shell: figures of a queue change when it is empty, and not before",
         running.await_settled();
         CHECK(running.log().find("queue.kept") != std::string::npos);
         CHECK(std::filesystem::file_size(running.run_dir() + "/queues/q.queue") > 0);
+        running.until([&] {
+            const auto queue = running.status().queues.at(0);
+            return queue.ready + queue.leased == 0;
+        });
         running.process().signal(SIGTERM);
         CHECK(running.end().success());
         CHECK_FALSE(std::filesystem::exists(running.run_dir() + "/queues/q.queue"));
@@ -151,7 +155,7 @@ TEST_CASE("shell: the shutdown verb ends the supervisor", "[supervisor][shell]")
         ControlClient client{running.run_dir()};
         CHECK(client.pid() == running.process().pid());
         CHECK(parse_answer(client.ask({"1", "shutdown"}))->ok);
-        CHECK(client.await_end(10s));
+        CHECK(client.await_end(Running::patience));
         CHECK(running.end().success());
         CHECK_FALSE(lives(pid));
     });
@@ -161,7 +165,7 @@ TEST_CASE("shell: a supervisor that is killed leaves nothing that a new start ca
           "[supervisor][shell]") {
     tests::run_green_for_real([] {
         Running running(
-            pipeline + role("hub_worker", {"put=9", "linger=300"}) +
+            pipeline + role("hub_worker", {"put=9", "linger=5000"}) +
             "[workers.plain]\ncommand = [\"/bin/sleep\", \"1000\"]\nready.delay = \"10ms\"\n"
             "[sockets.s]\nlisten = \"unix:s.sock\"\n[workers.sink]\nkind = \"hub\"\n"
             "after = [\"source\"]\nsockets = [\"s\"]\nstop.drain = \"500ms\"\n" +

@@ -46,9 +46,10 @@ TEST_CASE("shell: a second start is refused with the pid of the first", "[superv
         auto second = green::Process::start([&] {
             green::Command command{{tests::self(), "--role=supervisor", running.file()}};
             command.null_stdin = true;
+            command.parent_death_signal = SIGKILL;
             return command;
         }());
-        const auto ended = second.join(10s);
+        const auto ended = second.join(Running::patience);
         REQUIRE(ended);
         CHECK(ended->code == 75);
         CHECK(running.transitions().size() >= before);
@@ -101,10 +102,8 @@ TEST_CASE("shell: programs find their sockets by number", "[supervisor][shell]")
             "/proc/self/fd/4 | "
             "grep -c socket >> told.new; mv told.new told; exec sleep 1000\"]\nready.delay = "
             "\"200ms\"\n");
-        running.await([&](const Status& now) {
-            return ready_count(*find(now, "a")) == 1 &&
-                   std::filesystem::exists(running.directory() / "told");
-        });
+        running.await_settled();
+        running.until([&] { return std::filesystem::exists(running.directory() / "told"); });
         std::ifstream file(running.directory() / "told");
         std::string line;
         std::getline(file, line);

@@ -57,6 +57,7 @@ void Running::start() {
     REQUIRE(::inotify_add_watch(watch_.number(), path.c_str(), IN_MODIFY) >= 0);
     green::Command command{{tests::self(), "--role=supervisor", file()}};
     command.descriptors = {{log.number(), STDERR_FILENO}};
+    command.parent_death_signal = SIGTERM;  // a test that is killed leaves nothing behind
     if (descriptors_ != 0) command.limits.push_back({RLIMIT_NOFILE, {descriptors_, descriptors_}});
     process_ = green::Process::start(command);
 }
@@ -112,6 +113,14 @@ void Running::await_log(const std::string& text, std::size_t times) {
             ++count;
         if (count >= times) return;
         await_growth(deadline);
+    }
+}
+
+void Running::until(const std::function<bool()>& holds) {
+    const green::Deadline deadline{patience};
+    while (!holds()) {
+        REQUIRE_FALSE(deadline.has_passed());
+        green::sleep(5ms);
     }
 }
 

@@ -36,7 +36,7 @@ struct Line {
 /// is what waiting calls wait for.
 class Running {
  public:
-    static constexpr auto patience = 20s;
+    static constexpr auto patience = 90s;
 
     /// `toml`: without version and [supervisor]; `supervisor`: more keys of that section;
     /// `descriptors`: how many it may have, 0 for as many as we.
@@ -61,6 +61,8 @@ class Running {
     /// The first status for which `wanted` holds. Fails the test when none comes.
     Status await(const std::function<bool(const Status&)>& wanted);
     void await_log(const std::string& text, std::size_t times = 1);
+    /// For what the log does not tell of: looks now and then. Fails the test when it does not come.
+    static void until(const std::function<bool()>& holds);
     /// Everybody ready in this generation or a later one, and no roll going on.
     Status await_settled(std::uint64_t generation = 1);
     Answer ask(const Request& request) const;
