@@ -8,6 +8,7 @@
 #include <string>
 #include <sys/eventfd.h>
 #include <system_error>
+#include <unistd.h>
 
 #include <catch2/catch.hpp>
 
@@ -221,8 +222,9 @@ TEST_CASE("kernel: writing to a TCP peer that has closed fails the second time",
 TEST_CASE("kernel: closing a listener breaks those that were not accepted", "[core][sim]") {
     const bool tcp = GENERATE(true, false);
     in_quiet_worlds([&] {
-        Listener listener =
-            Listener::bind(tcp ? loopback : Endpoint::parse("unix:@greensup-short-lived"));
+        Listener listener = Listener::bind(
+            tcp ? loopback
+                : Endpoint::parse("unix:@greensup-short-lived-" + std::to_string(::getpid())));
         Stream client = Stream::connect(listener.local(), 5s);
         CHECK(send(client.fd(), "is anybody there?").ok());
         listener.close();

@@ -159,17 +159,18 @@ class Load {
         while (!finishing_) {
             std::optional<HttpClient> client = connect();
             if (!client) return;
+            bool served = false;
             for (bool open = true; open && !finishing_;) {
                 try {
                     client->send(request(true));
                     const Answer answer = client->read();
                     check(answer);
                     open = !answer.closes();
-                    served_ = true;
+                    served = true;
                 } catch (const std::exception& error) {
                     // A connection that was never served may have been left in the backlog when
                     // everything ended.
-                    if (!(end_expected_ && !served_))
+                    if (!(end_expected_ && !served))
                         failures.push_back(std::string("kept alive: ") + error.what());
                     if (end_expected_) return;
                     open = false;
@@ -192,7 +193,6 @@ class Load {
         }
     }
     std::optional<HttpClient> connect() {
-        served_ = false;
         try {
             return HttpClient{at_};
         } catch (const std::system_error& error) {
@@ -204,7 +204,6 @@ class Load {
     green::Endpoint at_;
     bool finishing_ = false;
     bool end_expected_ = false;
-    bool served_ = false;
     std::uint64_t number_ = 0;
     green::Group group_;
 };

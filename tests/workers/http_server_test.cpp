@@ -1,6 +1,7 @@
 #include <functional>
 #include <stdexcept>
 #include <string>
+#include <unistd.h>
 
 #include <catch2/catch.hpp>
 
@@ -343,7 +344,9 @@ TEST_CASE("http server: who is too slow is told so, who is silent is closed", "[
 TEST_CASE("http server: it binds what is asked for", "[workers][http]") {
     CHECK_THROWS_AS((HttpServer{"nonsense", hello}), std::invalid_argument);
     tests::run_green_for_real([] {
-        HttpServer server{Listener::bind(Endpoint::parse("unix:@greensup-http-test")), hello};
+        HttpServer server{Listener::bind(Endpoint::parse("unix:@greensup-http-test-" +
+                                                         std::to_string(::getpid()))),
+                          hello};
         auto serving = spawn([&] { server.serve_forever(); });
         HttpClient client{server.endpoint()};
         CHECK(client.get("/unix").body == "hello /unix");
