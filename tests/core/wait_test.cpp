@@ -14,6 +14,7 @@
 #include <green/thread_event.hpp>
 #include <green/timeout.hpp>
 #include <green/wait.hpp>
+#include <green/watcher.hpp>
 
 #include "support/run_green.hpp"
 
@@ -89,6 +90,42 @@ TEST_CASE("wait: a kill in a set loses nothing and leaves nothing", "[core][wait
         CHECK(set->next() == 0U);
         set.reset();
         CHECK(other.waiting() == 0);
+    });
+}
+
+TEST_CASE("wait: a set that goes leaves no trace in the hub and in what it watched",
+          "[core][wait]") {
+    run_green([](tests::VirtualReactor& world) {
+        const auto before = green::hub_figures();
+        const auto watched = world.watched();
+        green::Event event;
+        green::ThreadEvent shared;
+        const green::After late = green::after(1h);
+        green::TimerWatcher timer{1h};
+        green::IoWatcher io{0, green::IoEvents::read};
+        auto greenlet = green::spawn([&] { event.wait(); });
+        green::yield();
+        {
+            green::WaitSet set{event, shared, late, timer, io, greenlet};
+            CHECK_FALSE(set.next(1ms));
+            CHECK(green::hub_figures().timers > before.timers);
+            CHECK(green::hub_figures().watchers == before.watchers + 2);
+            CHECK(world.watched() > watched);
+        }
+        const auto after = green::hub_figures();
+        CHECK(event.waiting() == 1);
+        CHECK(after.timers == before.timers);
+        CHECK(after.outside == before.outside);
+        CHECK(after.watchers == before.watchers);
+        CHECK_FALSE(timer.active());
+        CHECK_FALSE(io.active());
+        CHECK(world.watched() == watched);
+        shared.set();
+        event.set();
+        CHECK(greenlet.join());
+        const auto start = green::now();
+        CHECK(green::hub_join(2h));
+        CHECK(green::now() == start);  // nothing is left that would fire
     });
 }
 
