@@ -244,6 +244,19 @@ TEST_CASE("wait: a link and a set may outlive the hub in which they watch a desc
     CHECK_FALSE(called);
 }
 
+TEST_CASE("wait: a link and a limit may outlive the hub in which they wait for a time",
+          "[core][wait][link]") {
+    const auto limit = GENERATE(as<green::Duration>{}, 1us, 50ms, 1h);
+    std::optional<green::Link> link;
+    green::WaitSet set;
+    std::thread{[&] {
+        link = green::link(green::after(limit), [] {});
+        set.add(green::after(limit));
+    }}.join();
+    link.reset();
+    CHECK(set.remaining() == 1);
+}
+
 TEST_CASE("wait: whoever waits for the end of a greenlet that is dropped is told", "[core][wait]") {
     run_green([] {
         auto fresh = std::make_optional(green::deferred([] {}));

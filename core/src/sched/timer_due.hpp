@@ -31,6 +31,12 @@ class DueTimers {
         timer.room = Timer::Room::none;
     }
 
+    template <class Visit>
+    void for_each(Visit visit) const {
+        for (std::size_t i = first_; i < entries_.size(); ++i) {
+            if (entries_[i].timer != nullptr) visit(entries_[i]);
+        }
+    }
     /// Adds what add(append) appends, by append(entry) for each. All of it comes after what is
     /// there.
     template <class Add>

@@ -17,6 +17,10 @@ class TimerHeap {
     [[nodiscard]] const TimerEntry* front() const noexcept {
         return heap_.empty() ? nullptr : &heap_[0];
     }
+    template <class Visit>
+    void for_each(Visit visit) const {
+        for (const TimerEntry& entry : heap_) visit(entry);
+    }
     void insert(const TimerEntry& entry) noexcept;
     void remove(Timer& timer) noexcept;
 

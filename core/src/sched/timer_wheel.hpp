@@ -52,6 +52,12 @@ class TimerWheel {
         timer.room = Timer::Room::none;
     }
 
+    template <class Visit>
+    void for_each(Visit visit) const {
+        for (const Wheel& wheel : wheels_) {
+            for (const TimerSlot& slot : wheel.slots) TimerChunks::for_each(slot, visit);
+        }
+    }
     /// Moves the horizon past `now`, and all timers before it to `due`.
     void advance(TimePoint now, DueTimers& due) noexcept;
     /// When the first slot in use begins; TimePoint::max() when there is none. If it is one of the

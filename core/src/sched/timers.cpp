@@ -4,6 +4,13 @@
 
 namespace green::detail {
 
+Timers::~Timers() {
+    const auto forget = [](const TimerEntry& entry) { entry.timer->room = Timer::Room::none; };
+    wheel_.for_each(forget);
+    due_.for_each(forget);
+    heap_.for_each(forget);
+}
+
 void Timers::make_room() {
     const std::size_t room = std::max<std::size_t>(2 * room_, 16);
     wheel_.reserve(room);

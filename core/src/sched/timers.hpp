@@ -16,6 +16,10 @@ namespace green::detail {
 class Timers {
  public:
     explicit Timers(TimePoint now = TimePoint{}) noexcept : wheel_{now} {}
+    Timers(const Timers&) = delete;
+    Timers& operator=(const Timers&) = delete;
+    /// Those that outlive it are not pending any more.
+    ~Timers();
 
     /// Throws std::bad_alloc, and then it is not pending.
     void start(Timer& timer, TimePoint when, Timer::Fire fire) {
