@@ -7,10 +7,27 @@
 #include <dlfcn.h>
 #include <memory>
 
+#include "sched/hub.hpp"
+
 namespace green::detail {
 namespace {
 
+/// Of the stack that this runs on, about.
+std::size_t stack_left() noexcept {
+    constexpr std::size_t of_threads = 1024UL * 1024;
+    constexpr std::size_t of_signals = 32UL * 1024;
+    Hub* hub = Hub::current_or_null();
+    const Stack* stack = hub != nullptr ? hub->running().stack : nullptr;
+    if (stack == nullptr) return of_threads;
+    const auto* here = static_cast<const char*>(__builtin_frame_address(0));
+    const bool elsewhere = here < stack->low || here >= stack->high;
+    return elsewhere ? of_signals : static_cast<std::size_t>(here - stack->low);
+}
+
+/// As it is where there is no room to demangle it.
 std::string demangled(const char* name) {
+    constexpr std::size_t for_each_character = 80;  // of alloca() in __cxa_demangle
+    if (std::strlen(name) * for_each_character > stack_left() / 2) return name;
     int status = 0;
     const std::unique_ptr<char, decltype(&std::free)> text{
         abi::__cxa_demangle(name, nullptr, nullptr, &status), &std::free};
