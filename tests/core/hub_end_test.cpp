@@ -13,6 +13,7 @@
 #include <green/hub.hpp>
 #include <green/wait.hpp>
 
+#include "loop/ev_reactor.hpp"
 #include "sched/sanitizer.hpp"
 #include "support/run_green.hpp"
 
@@ -147,6 +148,51 @@ TEST_CASE("hub: those that run on for ever are left behind when it goes", "[core
 }
 
 #endif
+
+TEST_CASE("hub: one that would run on for ever takes no time from the others when it goes",
+          "[core][hub]") {
+    static std::vector<green::AnyGreenlet> left;
+    bool awake = false;
+    {
+        gd::Hub hub{gd::make_ev_reactor()};
+        left.push_back(green::spawn([] {
+            for (;;) {
+                try {
+                    green::yield();
+                } catch (const green::GreenletExit&) {  // not for me
+                }
+            }
+        }));
+        green::spawn([&awake] {
+            const SleepsAtItsEnd sleeps{20ms, awake};
+            green::Event{}.wait();
+        });
+        green::yield();
+    }
+    CHECK(awake);
+    // What is left of it is an ended one to whoever has a handle.
+    green::AnyGreenlet& survivor = left.back();
+    CHECK(survivor.ready());
+    CHECK(survivor.join());
+    survivor.kill_soon();
+    survivor.start();
+    CHECK(survivor.minimal_ident() == 0);
+    CHECK(survivor.outcome() == green::Outcome::exited);
+}
+
+TEST_CASE("hub: what stands behind a fence when it goes is unwound all the same", "[core][hub]") {
+    bool awake = false;
+    {
+        gd::Hub hub{std::make_unique<tests::VirtualReactor>()};
+        green::spawn([&awake] {
+            const SleepsAtItsEnd sleeps{20ms, awake};
+            green::Event{}.wait();
+        });
+        green::yield();
+        (void)hub.set_fence("a test, which exit() might be called in");
+    }
+    CHECK(awake);
+}
 
 TEST_CASE("hub: a FatalError while it goes is told, and the others are unwound all the same",
           "[core][hub]") {

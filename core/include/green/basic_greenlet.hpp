@@ -2,9 +2,11 @@
 // A greenlet that is an object, for bodies with state that others look at.
 
 #include <concepts>
+#include <optional>
 #include <typeinfo>
 #include <utility>
 
+#include <green/detail/local.hpp>
 #include <green/detail/task.hpp>
 #include <green/greenlet.hpp>
 
@@ -50,7 +52,7 @@ class GreenletObject : public AnyGreenlet {
  public:
     using AnyGreenlet::AnyGreenlet;
     [[nodiscard]] T& operator*() const noexcept {
-        return static_cast<detail::ObjectTask<T>&>(*task_).object;
+        return *static_cast<detail::ObjectTask<T>&>(*task_).object;
     }
     [[nodiscard]] T* operator->() const noexcept { return &**this; }
 };
@@ -61,10 +63,16 @@ template <class T>
 struct ObjectTask final : Task {
     template <class... Arguments>
     explicit ObjectTask(Arguments&&... arguments)
-        : Task{types}, object(std::forward<Arguments>(arguments)...) {}
+        : Task{types}, object{std::in_place, std::forward<Arguments>(arguments)...} {}
 
-    void run() override { static_cast<BasicGreenlet&>(object).run(); }
+    void run() override {
+        static_cast<BasicGreenlet&>(*object).run();
+        // None of it must be interrupted.
+        ++this->shields;
+        free_locals(*this);
+    }
     void drop_callable() noexcept override {}  // the object stays for those who hold it
+    void drop_object() noexcept override { object.reset(); }
     void destroy() noexcept override {
         this->~ObjectTask();
         free_block(this, sizeof(*this));
@@ -72,7 +80,7 @@ struct ObjectTask final : Task {
 
     static inline const CallableTypes types{&typeid(T), &typeid(void())};
 
-    T object;
+    std::optional<T> object;
 };
 
 }  // namespace detail

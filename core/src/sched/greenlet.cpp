@@ -59,7 +59,12 @@ std::exception_ptr AnyGreenlet::exception() const noexcept {
     return task_->failure;
 }
 
-std::size_t AnyGreenlet::minimal_ident() const { return task_->hub->minimal_ident(*task_); }
+std::size_t AnyGreenlet::minimal_ident() const {
+    if (task_->done() && task_->hub != detail::Hub::current_or_null()) {  // its hub may have gone
+        return task_->minimal_ident == detail::Task::no_ident ? 0 : task_->minimal_ident;
+    }
+    return task_->hub->minimal_ident(*task_);
+}
 
 void AnyGreenlet::rethrow_failure() const {
     if (task_->outcome == Outcome::failed) std::rethrow_exception(exception());

@@ -116,6 +116,7 @@ Hub::~Hub() {
         this_threads = outer_;
         return;
     }
+    fence_ = nullptr;  // exit() may have been called behind one
     const Deadline limit = last_time;
     std::size_t survivors = end_all(limit);
     const std::uint64_t started = next_id_;
@@ -133,7 +134,19 @@ Hub::~Hub() {
     fds_.end();
     while (next_task() != nullptr) {  // those that were killed before they ran
     }
+    disown_survivors();
     this_threads = outer_;
+}
+
+/// Whoever still has a handle finds it ended.
+void Hub::disown_survivors() noexcept {
+    while (!tasks_.empty()) {
+        Task& task = tasks_.front();
+        task.unlink();
+        if (&task == main_.get()) continue;
+        task.state = TaskState::done;
+        task.outcome = Outcome::exited;
+    }
 }
 
 void Hub::drop_all() noexcept {
@@ -230,9 +243,14 @@ bool Hub::give_stack(Task& task) noexcept {
         return true;
     } catch (...) {
         scout_.stop();
-        task.state = TaskState::fresh;  // it has left the ring
-        finish_unborn(task, Outcome::failed, std::current_exception());
-        return false;
+        task.stack = stacks_->take_last();
+        if (task.stack == nullptr) {  // another one is ending on it
+            ring_.push(task);
+            return false;
+        }
+        task.outcome = Outcome::failed;
+        task.failure = std::current_exception();
+        return true;
     }
 }
 
@@ -293,6 +311,8 @@ Task& Hub::run_greenlets(Stack& stack) noexcept {
 }
 
 void Hub::run_one(Task& task) noexcept {
+    if (task.outcome != Outcome::pending) [[unlikely]]
+        return end_without_stack(task);
     Outcome outcome = Outcome::returned;
     std::exception_ptr failure;
     try {
@@ -311,9 +331,17 @@ void Hub::run_one(Task& task) noexcept {
     finish(task, outcome, std::move(failure));
 }
 
+/// It ends on one that was kept for that: what it captured may wait when it is destroyed, and the
+/// error handler may be called.
+void Hub::end_without_stack(Task& task) noexcept {
+    ++task.shields;
+    task.drop_callable();
+    finish(task, Outcome::failed, std::exchange(task.failure, nullptr));
+}
+
 void Hub::finish_unborn(Task& task, Outcome outcome, std::exception_ptr failure) noexcept {
     // Out of play before the callable goes: its destructors may wait, and others run meanwhile.
-    if (task.state == TaskState::ready) task.retain();  // whoever pops it releases it
+    task.buried = task.state == TaskState::ready;
     task.state = TaskState::done;
     task.outcome = outcome;
     if (outcome == Outcome::failed) task.failure = failure;
@@ -344,6 +372,10 @@ void Hub::finish(Task& task, Outcome outcome, std::exception_ptr failure) noexce
     }
     while (!task.joiners.empty()) static_cast<WaitNode&>(task.joiners.front()).fire();
     if (!task.linked()) return;  // was never started
+    if (task.references == 1) {  // the hub alone holds it: what waits in its destructors is known
+        task.drop_object();
+        task.state = TaskState::done;
+    }
     let_go(task);
 }
 

@@ -119,6 +119,18 @@ class Hub final : private ReactorSink {
             throw BlockingInHub(fence_);
     }
     const char* set_fence(const char* why) noexcept { return std::exchange(fence_, why); }
+    /// Nobody may switch while it lives.
+    class Fence {
+     public:
+        Fence(Hub& hub, const char* why) noexcept : hub_{&hub}, outer_{hub.set_fence(why)} {}
+        Fence(const Fence&) = delete;
+        Fence& operator=(const Fence&) = delete;
+        ~Fence() { (void)hub_->set_fence(outer_); }
+
+     private:
+        Hub* hub_;
+        const char* outer_;
+    };
     /// Counts a call that was served without waiting; now and then gives way, so that a busy socket
     /// starves nobody.
     void served_at_once() {
@@ -190,6 +202,7 @@ class Hub final : private ReactorSink {
     static void* hub_entry() noexcept;
     Task& run_greenlets(Stack& stack) noexcept;
     void run_one(Task& task) noexcept;
+    void end_without_stack(Task& task) noexcept;
     static void run_plainly(void* task) { static_cast<Task*>(task)->run(); }
     static void run_in_context(void* task);
     void hold(Task& task) noexcept;
@@ -218,6 +231,7 @@ class Hub final : private ReactorSink {
     /// The same, and then frees what main and the hub have in locals.
     std::size_t end_all(Deadline limit) noexcept;
     [[nodiscard]] bool wait_for_turn(Deadline deadline);
+    void disown_survivors() noexcept;
     /// Drops what others have left with it, and takes nothing in any more.
     void drop_all() noexcept;
 

@@ -69,11 +69,9 @@ void Hub::kill(Task& task, std::exception_ptr reason) {
         outcome = Outcome::exited;
     } catch (...) {  // any other reason is a failure with that reason
     }
-    task.retain();  // the hooks may drop the last handle
-    {
-        const Shield shield;  // the destructors of what it captured may wait
-        finish_unborn(task, outcome, std::move(reason));
-    }
+    const Shield shield;  // the destructors of what is left of it may wait
+    task.retain();        // the hooks may drop the last handle
+    finish_unborn(task, outcome, std::move(reason));
     task.release();
 }
 
@@ -92,8 +90,14 @@ std::size_t Hub::kill_all(Deadline limit) noexcept {
             });
             seen = last;
             for (const auto& task : doomed) kill(*task, exit);
-            // Who catches it may run on for ever; all others are done after a few rounds.
-            for (int round = 0; round < last_rounds && task_count_ > 0; ++round) {
+            // Who catches it may run on for ever; all others are done after a few rounds, or when
+            // what they wait for has come, if any time passes.
+            TimePoint then = now();
+            for (int round = 1; task_count_ > 0; ++round) {
+                if (round % last_rounds == 0) {
+                    if (nothing_keeps_alive() || limit.has_passed() || now() == then) break;
+                    then = now();
+                }
                 if (!ring_.empty()) {
                     yield();
                 } else if (!wait_for_turn(limit)) {

@@ -32,7 +32,7 @@ void* Hub::hub_entry() noexcept {
 void Hub::turn() noexcept {
     refuse_in_forked_child();  // of a greenlet that went on there
     ++turns_;
-    if (ring_.holds_only(probe_)) ring_.pop()->release();
+    if (ring_.holds_only(probe_)) ring_.pop()->leave_ring();
     watchers_->before_looking_outside();
     TimePoint until = TimePoint::min();
     if (nobody_has_work()) {
@@ -68,7 +68,10 @@ bool Hub::woke_a_crowd(const Task* last) const noexcept {
     return false;
 }
 
-Hub::Probe::Probe() : Task{PlainTask::types} { state = TaskState::done; }
+Hub::Probe::Probe() : Task{PlainTask::types} {
+    state = TaskState::done;
+    references = 0;
+}
 
 void Hub::send_probe() noexcept {
     if (probe_.in_ring || ring_.empty()) return;
@@ -79,7 +82,6 @@ void Hub::send_probe() noexcept {
 
 /// Called in place of that: its turn has come.
 void Hub::Probe::destroy() noexcept {
-    references = 1;
     in_ring = false;
     hub->lag_ = hub->soon() - since;
     hub->longest_lag_ = std::max(hub->longest_lag_, hub->lag_);

@@ -85,7 +85,13 @@ bool StackPool::protect(char* guard) noexcept {
 }
 
 Stack& StackPool::take() {
-    if (free_.empty()) add_slab();
+    if (free_.size() <= 1) add_slab();
+    return pop_free();
+}
+
+Stack* StackPool::take_last() noexcept { return free_.empty() ? nullptr : &pop_free(); }
+
+Stack& StackPool::pop_free() noexcept {
     Stack& stack = *free_.back();
     free_.pop_back();
     sanitizer::fresh_stack(stack.low, stack.size());

@@ -35,8 +35,11 @@ class StackPool {
     StackPool& operator=(const StackPool&) = delete;
     ~StackPool();
 
-    /// A stack; the caller gives it back. Throws std::system_error when there is no memory for one.
+    /// A stack; the caller gives it back. One always stays behind for take_last().
+    /// Throws std::system_error when there is no memory for one.
     [[nodiscard]] Stack& take();
+    /// The one that has stayed behind, or nullptr while somebody has it.
+    [[nodiscard]] Stack* take_last() noexcept;
     void give_back(Stack& stack) noexcept;
 
     /// The stack in whose guard the address lies, or nullptr. Safe in a signal handler.
@@ -53,6 +56,7 @@ class StackPool {
     };
 
     void add_slab();
+    [[nodiscard]] Stack& pop_free() noexcept;
     /// Returns false when only a canary could be put there.
     bool protect(char* guard) noexcept;
 

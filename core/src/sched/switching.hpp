@@ -19,15 +19,14 @@ inline Task* Hub::next_task() noexcept {
         if (!task->done()) [[likely]]
             return task;
         if (scout_.on_the_way()) scout_.step();
-        task->release();  // killed before it ran
+        task->leave_ring();  // killed before it ran
     }
     return nullptr;
 }
 
 inline Task* Hub::next_with_stack() noexcept {
     Task* task = next_task();
-    while (task != nullptr && !task->began && !give_stack(*task)) task = next_task();
-    return task;
+    return task == nullptr || task->began || give_stack(*task) ? task : nullptr;
 }
 
 inline void Hub::became_running(Task& task) noexcept {

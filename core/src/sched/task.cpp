@@ -86,9 +86,18 @@ std::string Task::name() const {
     return given_name ? *given_name : type_name(*callable->function) + "#" + std::to_string(id);
 }
 
-void Task::tell_unobserved() noexcept {
-    if (Hub* its_hub = Hub::current_or_null(); its_hub == hub && its_hub != nullptr)
-        its_hub->report_error(*this);
+bool Task::can_go() noexcept {
+    if (unobserved) {
+        if (Hub* its_hub = Hub::current_or_null(); its_hub == hub && its_hub != nullptr)
+            its_hub->report_error(*this);
+    }
+    if (!buried) return true;
+    // Not by the switch that finds it in the ring: destructors may wait.
+    drop_object();
+    failure = nullptr;
+    if (!buried) return true;  // it has left the ring meanwhile
+    references = 0;
+    return false;
 }
 
 void Task::never_ran() noexcept {

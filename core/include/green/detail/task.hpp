@@ -93,6 +93,8 @@ struct Task : ListHook, WaitLimit {  // the hook: every living task of the hub
     /// Destroys the callable and all it captured: as soon as it has ended, or when it will never
     /// run.
     virtual void drop_callable() noexcept = 0;
+    /// Destroys what has stayed of the users' when it ended, before the task itself goes.
+    virtual void drop_object() noexcept {}
     /// Destroys the task and gives its block back.
     virtual void destroy() noexcept = 0;
 
@@ -100,13 +102,20 @@ struct Task : ListHook, WaitLimit {  // the hook: every living task of the hub
     void release() noexcept {
         if (--references > 0) return;
         references = going;  // its destructors may hold it for a while, as the greenlet that runs
-        if (unobserved) [[unlikely]]
-            tell_unobserved();
+        if (unobserved || buried) [[unlikely]] {
+            if (!can_go()) return;
+        }
         destroy();
+    }
+    /// Of one that had ended when its turn came.
+    void leave_ring() noexcept {
+        buried = false;
+        if (references == 0) destroy();
     }
     [[nodiscard]] bool done() const noexcept { return state == TaskState::done; }
     [[nodiscard]] std::string name() const;
-    void tell_unobserved() noexcept;
+    /// All that users may notice of its going. Returns false when the ring still has its block.
+    [[nodiscard]] bool can_go() noexcept;
     /// Nobody holds it any more, so it cannot be started: whoever waits for its end is told.
     void never_ran() noexcept;
 
@@ -119,6 +128,7 @@ struct Task : ListHook, WaitLimit {  // the hook: every living task of the hub
     Outcome outcome = Outcome::pending;
     std::uint16_t shields = 0;
     bool unobserved = false;    // its failure was told to nobody yet
+    bool buried = false;        // it ended in the ring, which does not hold it, but has its block
     bool limit_passed = false;  // that is what has woken it
 
     std::uint32_t epoch = 0;  // counts wake-ups: a waker made for an earlier wait is harmless
