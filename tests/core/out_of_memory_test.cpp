@@ -173,3 +173,18 @@ TEST_CASE("out of memory: a failure is told without words when its last handle g
         CHECK(told.words.empty());
     });
 }
+
+TEST_CASE("out of memory: a handler that fails for it loses nothing and ends nothing",
+          "[core][report]") {
+    tests::run_green([] {
+        green::set_error_handler([](const green::ErrorReport&) {
+            none_left = true;
+            throw std::bad_alloc();
+        });
+        auto failed = green::spawn([] { throw std::runtime_error("a failure"); });
+        failed.join();
+        none_left = false;
+        green::set_error_handler({});
+        CHECK(failed.outcome() == green::Outcome::failed);
+    });
+}

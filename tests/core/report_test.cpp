@@ -220,6 +220,26 @@ struct Captured {
 
 }  // namespace
 
+TEST_CASE("report: a handler that waits is refused, and its greenlet ends", "[core][report]") {
+    run_green([] {
+        bool refused = false;
+        green::set_error_handler([&](const green::ErrorReport&) {
+            try {
+                green::yield();
+            } catch (const green::BlockingInHub&) {
+                refused = true;
+            }
+        });
+        auto fails = green::spawn([] { throw std::runtime_error("it fails"); });
+        CHECK(fails.join());
+        green::set_error_handler({});
+        CHECK(refused);
+        CHECK(fails.ready());
+        CHECK(fails.join());
+        green::yield();  // the fence has gone with it
+    });
+}
+
 TEST_CASE("report: a hook or a handler that removes itself lives until it returns",
           "[core][report][trace]") {
     run_green([] {

@@ -94,9 +94,9 @@ struct ErrorReport {
     [[nodiscard]] std::string text() const;  // several lines, addresses by name
 };
 
-/// Told of each such error, at once and where it happened; must not wait. The default writes the
-/// text to stderr. An empty function restores the default. A handler may replace itself. What a
-/// handler throws goes to stderr, together with what it was told.
+/// Told of each such error, at once and where it happened; a wait in it throws BlockingInHub. The
+/// default writes the text to stderr. An empty function restores the default. A handler may replace
+/// itself. What a handler throws goes to stderr, together with what it was told.
 using ErrorHandler = std::function<void(const ErrorReport& report)>;
 void set_error_handler(ErrorHandler handler);
 

@@ -65,11 +65,13 @@ void Hub::report_error(const ErrorReport& report) noexcept {
         return;
     }
     if (const auto handler = on_error_) {
+        const Fence fence{*this, "an error handler must not wait"};
         try {
             (*handler)(report);
             return;
         } catch (...) {  // a handler that fails loses nothing: both errors are told the plain way
-            write_to_stderr({"the error handler", std::current_exception(), {}, nullptr});
+            constexpr const char* short_name = "error handler";  // which needs no memory
+            write_to_stderr({short_name, std::current_exception(), {}, nullptr});
         }
     }
     write_to_stderr(report);
@@ -111,6 +113,7 @@ void Hub::keep_from_main() noexcept {
 
 void Hub::trace(TraceEvent event, Task& task) noexcept {
     const auto hook = trace_;
+    const Fence fence{*this, "a trace hook must not wait"};
     task.retain();
     (*hook)(event, AnyGreenlet{TaskPtr<Task>{&task}});
 }
