@@ -312,6 +312,31 @@ TEST_CASE("log: the hub writes the rest as soon as there is room", "[core][os]")
     });
 }
 
+TEST_CASE("log: a deadline of who logged does not stop the hub's writing", "[core][os]") {
+    const Ends pipe = make_pipe();
+    run_green_for_real([&] {
+        const tests::Errors errors;
+        const Redirected redirected{pipe.writer};
+        {
+            const DeadlineScope limit{1ms};
+            (void)fill();
+        }
+        sleep(5ms);
+        CHECK(hub_figures().greenlets == 1);
+        Fd reader{sys::dup(pipe.reader.number()).as_int()};
+        {
+            const TimeoutScope hang{10s};
+            while (log::figures().waiting > 0) {
+                reader.wait_readable();
+                (void)take(reader);
+                yield();
+            }
+        }
+        while (hub_figures().greenlets > 0) yield();
+        CHECK(errors.all.empty());
+    });
+}
+
 TEST_CASE("log: lines that wait neither keep a hub alive nor outlast it", "[core][os]") {
     const Ends pipe = make_pipe();
     const Redirected redirected{pipe.writer};

@@ -216,6 +216,26 @@ TEST_CASE("process: a detached one runs on and is reaped in the background", "[c
     });
 }
 
+TEST_CASE("process: a deadline of who let it go does not stop its reaper", "[core][os]") {
+    run_and_reap([] {
+        const tests::Errors errors;
+        Pipe in;
+        {
+            const DeadlineScope limit{1ms};
+            Process cat = Process::start(
+                {.argv = {"/bin/cat"}, .descriptors = {{in.reader.number(), STDIN_FILENO}}});
+            cat.detach();
+        }
+        in.reader.close();
+        sleep(5ms);
+        CHECK(hub_figures().greenlets == 1);
+        in.writer.close();
+        until_reaped();
+        CHECK(no_children());
+        CHECK(errors.all.empty());
+    });
+}
+
 TEST_CASE("process: what waits for a dead child's group can still be reached until it is reaped",
           "[core][os]") {
     run_and_reap([] {

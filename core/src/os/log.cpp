@@ -16,6 +16,7 @@
 #include <unistd.h>
 #include <utility>
 
+#include <green/context.hpp>
 #include <green/fd.hpp>
 #include <green/greenlet.hpp>
 #include <green/log.hpp>
@@ -187,6 +188,7 @@ void drain_when_there_is_room(const Seat& seat) {
 
 void start_drainer(Seat seat) noexcept {
     try {
+        const Context::Scope nobodys{Context{}};  // it works for all, not until a caller's deadline
         auto drainer = deferred(&drain_when_there_is_room, std::move(seat));
         drainer.set_name("log");
         drainer.start();

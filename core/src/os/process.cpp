@@ -4,6 +4,7 @@
 #include <unistd.h>
 #include <utility>
 
+#include <green/context.hpp>
 #include <green/errors.hpp>
 #include <green/greenlet.hpp>
 #include <green/process.hpp>
@@ -119,6 +120,8 @@ void Child::hand_over(std::shared_ptr<Child> child) noexcept {
     try {
         if (child->reap() || Hub::current_or_null() == nullptr) return;
         const std::string name = "reaper of pid " + std::to_string(child->pid_);
+        const Context::Scope nobodys{
+            Context{}};  // a deadline of who lets it go is not the reaper's
         auto reaper = deferred([child = std::move(child)] {
             child->await_end(Deadline::never(), Reach::background);
             child->reap();
