@@ -473,6 +473,36 @@ TEST_CASE("group: members that kill it while they clean up wait for the others o
     });
 }
 
+TEST_CASE("group: members that kill it are back when the last of the others has ended",
+          "[core][group]") {
+    run_green([] {
+        green::Group group;
+        const green::TimePoint begin = green::now();
+        std::vector<green::Duration> back;
+        const auto kill_after = [&](green::Duration when) {
+            const green::Shield shield;
+            green::sleep(when);
+            CHECK(group.kill().size() == 2);  // the two of them
+            back.push_back(green::now() - begin);
+            green::sleep(1h);  // the first one back goes on, and is not waited for
+        };
+        SECTION("it ends while they wait") {
+            group.spawn(kill_after, 0ms);
+            group.spawn(kill_after, 0ms);
+            group.spawn([] {
+                const green::Shield shield;
+                green::sleep(10ms);
+            });
+        }
+        SECTION("it has ended when the last of them begins to wait") {
+            group.spawn(kill_after, 1ms);
+            group.spawn(kill_after, 10ms);
+        }
+        green::sleep(20ms);
+        CHECK(back == std::vector<green::Duration>{10ms, 10ms});
+    });
+}
+
 TEST_CASE("group: a member under a shield does not wait for its own end", "[core][group]") {
     run_green([] {
         const bool all = GENERATE(true, false);

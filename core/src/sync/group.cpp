@@ -97,7 +97,9 @@ class Group::MemberWaits {
     explicit MemberWaits(Member* caller) noexcept : member_{caller} {
         if (member_ == nullptr) return;
         member_->waits = this;
-        ++member_->group->waiting_members_;
+        Group& group = *member_->group;
+        ++group.waiting_members_;
+        if (group.only_waiting_members()) group.killers_.fire_all();  // for this one they waited
     }
     MemberWaits(const MemberWaits&) = delete;
     MemberWaits& operator=(const MemberWaits&) = delete;
@@ -260,14 +262,13 @@ bool Group::join_or_raise(Deadline deadline) {
 }
 
 bool Group::wait_until_gone(const Visit& visit, const MemberWaits* caller, Deadline deadline) {
-    const auto over = [&] {
-        return caller != nullptr && caller->is_member() ? only_waiting_members() : gone();
-    };
-    while (!over()) {
+    const auto by_member = [&] { return caller != nullptr && caller->is_member(); };
+    while (!(by_member() ? only_waiting_members() : gone())) {
         detail::ListNode node{killers_, "the end of a killed group"};
         const bool woken = detail::park(node, deadline);
         if (visit.group_has_gone()) return true;
         if (!woken && !node.missed()) return false;
+        if (by_member()) break;  // it was over: those who were woken first wait no more
     }
     return gone();
 }
