@@ -503,6 +503,51 @@ TEST_CASE("group: members that kill it are back when the last of the others has 
     });
 }
 
+TEST_CASE("group: a member that destroys it runs on, and the others are waited for",
+          "[core][group]") {
+    run_green([] {
+        const tests::Errors errors;
+        auto group = std::make_shared<green::Group>();
+        std::vector<std::string> events;
+        std::optional<green::AnyGreenlet> other;
+        SECTION("with others") {
+            other = group->spawn([&] {
+                try {
+                    green::sleep(1h);
+                } catch (const green::Interrupt&) {
+                    const green::Shield shield;
+                    green::sleep(5ms);
+                    events.emplace_back("another has ended");
+                }
+            });
+        }
+        SECTION("alone") { events.emplace_back("another has ended"); }
+        SECTION("with its callable") {
+            auto last = group->spawn([group] { green::sleep(1ms); });
+            group.reset();
+            CHECK(last.join(1s));
+            CHECK(last.outcome() == green::Outcome::returned);
+            return;
+        }
+        auto member = group->spawn([&, mine = group]() mutable {
+            green::sleep(1ms);
+            mine.reset();
+            events.emplace_back("the group has gone");
+            green::sleep(1ms);
+            events.emplace_back("it runs on");
+        });
+        auto joiner = green::spawn([&, raw = group.get()] { CHECK(raw->join()); });
+        green::yield();
+        group.reset();
+        CHECK(member.join(1s));
+        CHECK(joiner.join(1s));
+        CHECK(member.outcome() == green::Outcome::returned);
+        CHECK(events ==
+              std::vector<std::string>{"another has ended", "the group has gone", "it runs on"});
+        CHECK(errors.all.empty());
+    });
+}
+
 TEST_CASE("group: a member under a shield does not wait for its own end", "[core][group]") {
     run_green([] {
         const bool all = GENERATE(true, false);

@@ -38,8 +38,9 @@ class Group {
     Group(const Group&) = delete;
     Group& operator=(const Group&) = delete;
     /// Switches while members run. Kills and timeouts of the caller wait until the last member has
-    /// ended. Others that wait for room get Closed, also when it has just come free; those that
-    /// wait for the group find it empty.
+    /// ended; a caller that is a member itself is let go first, and runs on. Others that wait for
+    /// room get Closed, also when it has just come free; those that wait for the group find it
+    /// empty.
     ~Group();
 
     /// As green::spawn, into this group. Switches while there is no room; nothing has been taken

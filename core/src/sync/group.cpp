@@ -127,6 +127,8 @@ void Group::Member::leave() noexcept {
 }
 
 Group::~Group() {
+    // Nobody waits for his own end: a member that destroys the group is let go, and runs on.
+    if (Member* caller = gone() ? nullptr : find(current())) caller->leave();
     if (gone()) {
         slots_.close_line();
     } else {
