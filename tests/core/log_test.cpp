@@ -14,6 +14,7 @@
 #include <green/green.hpp>
 #include <green/log.hpp>
 #include <green/process.hpp>
+#include <green/simulation.hpp>
 #include <green/sys.hpp>
 
 #include "loop/ev_reactor.hpp"
@@ -355,6 +356,58 @@ TEST_CASE("log: lines that wait neither keep a hub alive nor outlast it", "[core
         reader.wait_readable();
         (void)take(reader);
     }
+}
+
+TEST_CASE("log: a real reader that is late changes nothing in a simulation", "[core][os]") {
+    const Ends pipe = make_pipe();
+    const Redirected redirected{pipe.writer};
+    const auto run = [] {
+        Simulation world{7};
+        std::size_t errors = 0;
+        std::uint64_t id = 0;
+        world.run([&] {
+            set_error_handler([&](const ErrorReport&) {
+                if (++errors < 100) log::error("greenlet.failed");
+            });
+            log::info("hello");
+            yield();
+            auto next = spawn([] {});
+            id = next.id();
+            next.join();
+            sleep(1s);
+        });
+        CHECK(errors == 0);
+        return std::pair{id, world.fingerprint()};
+    };
+    const auto with_room = run();
+    (void)fill();
+    CHECK(run() == with_room);
+    CHECK(log::figures().waiting > 0);
+    (void)take(pipe.reader);
+    log::info("room");
+    while (log::figures().waiting > 0) {
+        (void)take(pipe.reader);
+        (void)log::flush(Deadline::passed());
+    }
+}
+
+TEST_CASE("log: a hub that cannot wait for room leaves it to the next line", "[core][os]") {
+    struct Full final : detail::VirtualReactor {
+        int watch(int, std::uint32_t) noexcept override { return ENOSPC; }
+    };
+    const Ends pipe = make_pipe();
+    const Redirected redirected{pipe.writer};
+    detail::Hub hub{std::make_unique<Full>()};
+    const tests::Errors errors;
+    (void)fill();
+    while (hub_figures().greenlets > 0) yield();
+    CHECK(errors.all.empty());
+    const std::size_t waiting = log::figures().waiting;
+    CHECK(waiting > 0);
+    (void)take(pipe.reader);
+    log::info("room");
+    CHECK(log::figures().waiting < waiting);
+    while (hub_figures().greenlets > 0) yield();
 }
 
 TEST_CASE("log: a file takes everything, and another sink what waits", "[core][os]") {

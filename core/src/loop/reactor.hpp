@@ -68,6 +68,9 @@ class Reactor {
     /// now(), or up to 10 us later, where that is cheaper.
     [[nodiscard]] virtual TimePoint soon() noexcept { return now(); }
 
+    /// Whether it can watch such a descriptor at all: one of the real world is none of a simulated
+    /// one's.
+    [[nodiscard]] virtual bool knows(int /*fd*/) const noexcept { return true; }
     /// Reports from now on each *change* of the descriptor's readiness (edges), the first report
     /// being its present state; the generation comes back with each report. Returns an errno: EPERM
     /// means always ready (a file).

@@ -24,6 +24,7 @@ class SimulatedReactor final : public detail::VirtualReactor {
     SimulatedReactor(std::uint64_t seed, const Simulation::Conditions& conditions)
         : kernel_{*this, seed, conditions} {}
 
+    [[nodiscard]] bool knows(int fd) const noexcept override { return kernel_.owns(fd); }
     int watch(int fd, std::uint32_t generation) noexcept override {
         if (const int error = kernel_.watch(fd)) return error;
         return VirtualReactor::watch(fd, generation);
