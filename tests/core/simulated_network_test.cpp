@@ -1,8 +1,11 @@
 // The TCP network of a simulation, and what a test may do to it.
 
 #include <cerrno>
+#include <optional>
 #include <string>
 #include <system_error>
+#include <utility>
+#include <vector>
 
 #include <catch2/catch.hpp>
 
@@ -124,6 +127,45 @@ TEST_CASE("network: a reset breaks both ends, and what was on the way is lost", 
         CHECK(error_of([&, &a = a] { (void)a.read_some(std::span{buffer}); }) == ECONNRESET);
         CHECK(a.read_some(std::span{buffer}) == 0);  // it says so once
         CHECK_THROWS_AS(a.write_all("x"), WriteError);
+    });
+}
+
+TEST_CASE("network: a connection that breaks before its listener knows of it leaves the backlog",
+          "[core][sim]") {
+    Simulation world{26, calm()};
+    world.run([&] {
+        Listener listener = Listener::bind(Endpoint::parse("10.0.0.1:80"), 1);
+        const Endpoint at = listener.local();
+        world.network().delay(at, 10ms, 10ms);
+        std::vector<Stream> kept;
+        const int how = GENERATE(0, 1, 2, 3);
+        for (int i = 0; i < 3; ++i) {
+            if (how < 2) {
+                Stream client = Stream::connect(at);  // the listener learns of it in 10 ms
+                world.network().reset(at);
+                if (how == 0) kept.push_back(std::move(client));
+            } else if (how == 2) {
+                Stream client = Stream::connect(at);
+                world.network().cut(at);
+                kept.push_back(std::move(client));
+                CHECK(error_of([&] { kept.back().write_all("on its way"); }) == 0);
+                sleep(1h);
+                world.network().heal(at);
+            } else {
+                auto client = spawn([&] { (void)Stream::connect(at); });
+                sleep(15ms);  // the answer is on its way
+                world.network().cut(at);
+                sleep(1s);
+                client.kill();
+                world.network().heal(at);
+            }
+        }
+        Stream last = Stream::connect(at, 1s);
+        last.write_all("x");
+        std::optional<Stream> served = listener.accept_for(1s);
+        REQUIRE(served);
+        char byte = 0;
+        CHECK(served->read_some(std::span{&byte, 1}) == 1);
     });
 }
 

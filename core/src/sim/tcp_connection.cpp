@@ -276,7 +276,7 @@ void TcpConnection::ack_arrived() {
     if (end.phase != Phase::opening) return;
     const std::shared_ptr<TcpSocket> listener = listener_.lock();
     if (listener == nullptr || !listener->listens()) {
-        end.phase = Phase::dead;
+        leave_backlog();
         transmit(server, {Kind::reset});
         return;
     }
@@ -304,9 +304,7 @@ void TcpConnection::reset_arrived(Side at) {
     End& end = ends_[at];
     if (end.phase == Phase::dead) return;
     const bool opening = end.phase == Phase::opening;
-    if (opening && at == server) {
-        if (const auto listener = listener_.lock()) listener->unexpect();
-    }
+    leave_backlog();
     const bool after_its_end = end.got_fin && !end.sent_fin;
     die(at, opening ? ECONNREFUSED : after_its_end ? EPIPE : ECONNRESET);
     tell(end);
@@ -316,11 +314,18 @@ void TcpConnection::end_if_finished(End& end) {
     if (end.got_fin && end.fin_acked) end.phase = Phase::dead;
 }
 
+void TcpConnection::leave_backlog() noexcept {
+    if (!opening(server)) return;
+    ends_[server].phase = Phase::dead;
+    if (const auto listener = listener_.lock()) listener->unexpect();
+}
+
 void TcpConnection::die(Side side, int error) {
     End& end = ends_[side];
     end.phase = Phase::dead;
     end.error = error;
     end.flying.clear();
+    if (side == client) leave_backlog();  // with the answer that it waited for
 }
 
 void TcpConnection::tear() {

@@ -36,6 +36,9 @@ class TcpConnection final : public std::enable_shared_from_this<TcpConnection> {
     enum Side : std::size_t { client, server };
 
     TcpConnection(Kernel& kernel, const Endpoint& from, const Endpoint& to);
+    TcpConnection(const TcpConnection&) = delete;
+    TcpConnection& operator=(const TcpConnection&) = delete;
+    ~TcpConnection() { leave_backlog(); }
 
     /// Begins the handshake; `socket` is told when it is over.
     void open(File& socket);
@@ -109,6 +112,9 @@ class TcpConnection final : public std::enable_shared_from_this<TcpConnection> {
     void reset_arrived(Side at);
     /// Both have said that they send no more, and know it of each other.
     void end_if_finished(End& end);
+    /// Nothing can come of the server's end any more, if it is not open yet: its listener has the
+    /// place for another one.
+    void leave_backlog() noexcept;
     /// The end is no more; the peer learns nothing.
     void die(Side side, int error);
     void ask_again(int times);
