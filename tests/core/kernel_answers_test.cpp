@@ -233,6 +233,49 @@ TEST_CASE("kernel: closing a listener breaks those that were not accepted", "[co
     });
 }
 
+TEST_CASE("kernel: a TCP listener that is shut down listens no more", "[core][sim]") {
+    in_quiet_worlds([] {
+        Endpoint at = loopback;
+        {
+            Listener listener = Listener::bind(loopback);
+            at = listener.local();
+        }
+        const Fd fd = fresh(AF_INET);
+        CHECK(sys::bind(fd.number(), at.address(), at.size()).ok());
+        CHECK(sys::listen(fd.number(), 1).ok());
+        CHECK(sys::shutdown(fd.number(), SHUT_WR).ok());  // changes nothing
+        CHECK(events_of(fd) == 0);
+        Stream client = Stream::connect(at, 5s);
+        CHECK(sys::shutdown(fd.number(), SHUT_RDWR).ok());
+        CHECK(received(client.fd()) == std::to_string(ECONNRESET));
+        CHECK(sys::accept4(fd.number(), nullptr, nullptr).error == EINVAL);
+        CHECK(events_of(fd) == (POLLOUT | POLLHUP));
+        CHECK(option(fd, SOL_SOCKET, SO_ACCEPTCONN) == 0);
+        CHECK(sys::shutdown(fd.number(), SHUT_RDWR).error == ENOTCONN);
+        // It still has its address.
+        CHECK_THROWS_AS(Listener::bind(at), std::system_error);
+        CHECK(sys::listen(fd.number(), 0).ok());
+        Stream second = Stream::connect(at, 5s);
+        const Fd served{sys::accept4(fd.number(), nullptr, nullptr).as_int()};
+        CHECK(served.is_open());
+    });
+}
+
+TEST_CASE("kernel: who says so does not wait on a socket that blocks", "[core][sim]") {
+    const bool tcp = GENERATE(true, false);
+    in_quiet_worlds([&] {
+        const Pair pair = connected(tcp);
+        CHECK(sys::fcntl(pair.a.number(), F_SETFL, 0).ok());
+        std::string block(65'536, 'f');
+        CHECK(sys::recv(pair.a.number(), block.data(), 1, MSG_DONTWAIT).error == EAGAIN);
+        sys::Outcome last;
+        do {
+            last = sys::send(pair.a.number(), block.data(), block.size(), MSG_DONTWAIT);
+        } while (last.ok());
+        CHECK(last.error == EAGAIN);
+    });
+}
+
 TEST_CASE("kernel: a TCP backlog that is full lets the next one wait", "[core][sim]") {
     in_quiet_worlds([] {
         Listener listener = Listener::bind(loopback, 0);

@@ -77,22 +77,24 @@ Outcome Kernel::noted(Call call, int fd, Outcome outcome) noexcept {
 }
 
 template <class Function>
-Outcome Kernel::on_file(Call call, int fd, Function function) {
+Outcome Kernel::on_file(Call call, int fd, Function function, int flags) {
     Descriptor* const found = descriptor(fd);
     if (found == nullptr) return noted(call, fd, failed(EBADF));
     File& file = *found->file;
     Outcome outcome = function(file);
     // The thread that would be blocked is the only one that could end it.
-    if (outcome.would_block() && file.blocking) outcome.error = EDEADLK;
+    const bool blocks = file.blocking && (flags & MSG_DONTWAIT) == 0;
+    if (outcome.would_block() && blocks) outcome.error = EDEADLK;
     return noted(call, fd, outcome);
 }
 
 template <class Function>
-Outcome Kernel::on_socket(Call call, int fd, Function function) {
-    return on_file(call, fd, [&](File& file) {
+Outcome Kernel::on_socket(Call call, int fd, Function function, int flags) {
+    const auto of_socket = [&](File& file) {
         Socket* const socket = file.as_socket();
         return socket == nullptr ? failed(ENOTSOCK) : function(*socket);
-    });
+    };
+    return on_file(call, fd, of_socket, flags);
 }
 
 std::string Kernel::describe_descriptors() const {
@@ -213,18 +215,20 @@ Outcome Kernel::write(int fd, std::span<const iovec> parts) noexcept {
 }
 
 Outcome Kernel::recvmsg(int fd, msghdr& message, int flags) noexcept {
-    return on_socket(Call::recvmsg, fd, [&](Socket& socket) {
+    const auto receive = [&](Socket& socket) {
         message.msg_controllen = 0;
         message.msg_flags = 0;
         return socket.receive({message.msg_iov, message.msg_iovlen}, (flags & MSG_PEEK) != 0);
-    });
+    };
+    return on_socket(Call::recvmsg, fd, receive, flags);
 }
 
 Outcome Kernel::sendmsg(int fd, const msghdr& message, int flags) noexcept {
-    return on_socket(Call::sendmsg, fd, [&](Socket& socket) {
+    const auto send = [&](Socket& socket) {
         if (message.msg_controllen != 0 || (flags & MSG_OOB) != 0) return failed(EOPNOTSUPP);
         return socket.send({message.msg_iov, message.msg_iovlen});
-    });
+    };
+    return on_socket(Call::sendmsg, fd, send, flags);
 }
 
 Outcome Kernel::fcntl(int fd, int command, long argument) noexcept {

@@ -118,11 +118,12 @@ class Kernel final : public sys::World {
     sys::Outcome install_one(sys::Call call, std::shared_ptr<File> file);
     sys::Outcome install_two(sys::Call call, std::shared_ptr<File> first,
                              std::shared_ptr<File> second, int (&numbers)[2]);
-    /// Makes a call on the file behind a number, and notes what came of it.
+    /// Makes a call on the file behind a number, and notes what came of it. One with MSG_DONTWAIT
+    /// among its flags may find nothing on a descriptor that blocks.
     template <class Function>
-    sys::Outcome on_file(sys::Call call, int fd, Function function);
+    sys::Outcome on_file(sys::Call call, int fd, Function function, int flags = 0);
     template <class Function>
-    sys::Outcome on_socket(sys::Call call, int fd, Function function);
+    sys::Outcome on_socket(sys::Call call, int fd, Function function, int flags = 0);
     sys::Outcome noted(sys::Call call, int fd, sys::Outcome outcome) noexcept;
     void note(std::uint64_t bits) noexcept {
         fingerprint_ = Random::scrambled(fingerprint_ ^ bits) + 1;

@@ -78,6 +78,13 @@ sys::Outcome TcpSocket::connect(const Endpoint& to) {
 }
 
 sys::Outcome TcpSocket::shutdown(int how) {
+    if (listens()) {
+        if (how != SHUT_WR) {
+            stop_listening();
+            changed();
+        }
+        return done();
+    }
     return connection_ == nullptr ? failed(ENOTCONN) : connection_->shutdown(side_, how);
 }
 
@@ -104,15 +111,19 @@ std::uint32_t TcpSocket::events() {
 
 void TcpSocket::closed() {
     if (holds_) kernel_.tcp().let_go(*this, local_);
-    backlog_.reset();
-    for (const auto& connection : waiting_) connection->close(TcpConnection::server, true);
-    waiting_.clear();
+    stop_listening();
     if (connection_ != nullptr) connection_->close(side_, closes_hard());
 }
 
 int TcpSocket::take_error() { return connection_ == nullptr ? 0 : connection_->take_error(side_); }
 
 // --- listening ---
+
+void TcpSocket::stop_listening() {
+    backlog_.reset();
+    for (const auto& connection : waiting_) connection->close(TcpConnection::server, true);
+    waiting_.clear();
+}
 
 bool TcpSocket::expect() noexcept {
     if (waiting_.size() + expected_ > *backlog_) return false;

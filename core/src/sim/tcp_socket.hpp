@@ -36,6 +36,8 @@ class TcpSocket final : public Socket, public std::enable_shared_from_this<TcpSo
  private:
     int take_error() override;
     [[nodiscard]] bool hold(const Endpoint& at);
+    /// Who waits to be accepted is broken. The address is kept.
+    void stop_listening();
 
     Endpoint local_;
     bool holds_ = false;  // local_, in the network
