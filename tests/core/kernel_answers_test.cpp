@@ -261,6 +261,76 @@ TEST_CASE("kernel: a TCP listener that is shut down listens no more", "[core][si
     });
 }
 
+TEST_CASE("kernel: a TCP listener on all of IPv6 has all of IPv4 too, unless it is told not to",
+          "[core][sim]") {
+    in_quiet_worlds([] {
+        const sys::Outcome made = sys::socket(AF_INET6, SOCK_STREAM);
+        if (made.error == EAFNOSUPPORT) return;  // a machine without IPv6
+        const Fd only{made.as_int()};
+        const auto bound = [](const Fd& fd, const Endpoint& at) {
+            return sys::bind(fd.number(), at.address(), at.size()).error;
+        };
+        const auto at_port = [](const char* address, const Listener& of) {
+            return Endpoint::parse(address + std::to_string(of.local().port()));
+        };
+        {
+            Listener listener = Listener::bind(Endpoint::parse("[::]:0"));
+            CHECK(bound(fresh(AF_INET), at_port(":", listener)) == EADDRINUSE);
+            CHECK(bound(fresh(AF_INET), at_port("127.0.0.1:", listener)) == EADDRINUSE);
+            Stream client = Stream::connect(at_port("127.0.0.1:", listener), 5s);
+            Stream server = listener.accept();
+            const auto v6 = [](const Endpoint& it) {
+                return Endpoint::parse("[::ffff:127.0.0.1]:" + std::to_string(it.port()));
+            };
+            CHECK(server.peer() == v6(client.local()));
+            CHECK(server.local() == v6(client.peer()));
+        }
+        const int yes = 1;
+        CHECK(sys::setsockopt(only.number(), IPPROTO_IPV6, IPV6_V6ONLY, &yes, sizeof yes).ok());
+        Listener listener = Listener::bind(loopback);
+        CHECK(bound(only, at_port("[::]:", listener)) == 0);
+    });
+}
+
+TEST_CASE("kernel: those who share an address may listen on it together", "[core][sim]") {
+    in_quiet_worlds([] {
+        const auto sharing = [](bool shares) {
+            Fd fd = fresh(AF_INET);
+            const int value = shares ? 1 : 0;
+            sys::must(sys::setsockopt(fd.number(), SOL_SOCKET, SO_REUSEPORT, &value, sizeof value),
+                      "SO_REUSEPORT");
+            return fd;
+        };
+        const auto bound = [](const Fd& fd, const Endpoint& at) {
+            return sys::bind(fd.number(), at.address(), at.size()).error;
+        };
+        const Fd first = sharing(true);
+        CHECK(bound(first, loopback) == 0);
+        CHECK(sys::listen(first.number(), 64).ok());
+        sockaddr_storage name;
+        socklen_t size = sizeof name;
+        auto* const any = reinterpret_cast<sockaddr*>(&name);
+        CHECK(sys::getsockname(first.number(), any, size).ok());
+        const Endpoint at = Endpoint::from(any, size);
+        CHECK(bound(sharing(false), at) == EADDRINUSE);
+        const Fd second = sharing(true);
+        CHECK(bound(second, at) == 0);
+        CHECK(sys::listen(second.number(), 64).ok());
+        std::vector<Stream> clients;
+        for (int i = 0; i < 64; ++i) clients.push_back(Stream::connect(at, 5s));
+        int taken[2] = {0, 0};
+        for (const Fd* fd : {&first, &second}) {
+            for (sys::Outcome it; (it = sys::accept4(fd->number(), nullptr, nullptr)).ok();) {
+                ++taken[fd == &second];
+                (void)sys::close(it.as_int());
+            }
+        }
+        CHECK(taken[0] + taken[1] == 64);
+        CHECK(taken[0] > 0);
+        CHECK(taken[1] > 0);
+    });
+}
+
 TEST_CASE("kernel: who says so does not wait on a socket that blocks", "[core][sim]") {
     const bool tcp = GENERATE(true, false);
     in_quiet_worlds([&] {

@@ -169,6 +169,22 @@ TEST_CASE("network: a connection that breaks before its listener knows of it lea
     });
 }
 
+TEST_CASE("network: an end of IPv4 may be meant as one of IPv6 names it", "[core][sim]") {
+    Simulation world{27, calm()};
+    world.run([&] {
+        Listener all = Listener::bind(Endpoint::parse("[::]:80"));
+        Stream client = Stream::connect(Endpoint::parse("10.0.0.1:80"));
+        Stream server = all.accept();
+        CHECK(server.local().text() == "tcp://[::ffff:10.0.0.1]:80");
+        const int which = GENERATE(0, 1, 2);
+        world.network().reset(which == 0   ? server.local()
+                              : which == 1 ? server.peer()
+                                           : all.local());
+        char byte;
+        CHECK(error_of([&] { (void)client.read_some(std::span{&byte, 1}); }) == ECONNRESET);
+    });
+}
+
 TEST_CASE("network: every address is there, ports are held and given back", "[core][sim]") {
     Simulation world{25, calm()};
     world.run([] {

@@ -335,7 +335,8 @@ void TcpConnection::tear() {
 }
 
 bool TcpConnection::concerned(const Endpoint& where) const {
-    return where == addresses_[client] || where == addresses_[server] || where == listening_at_;
+    const Endpoint plain = as_v4(where);  // as a socket of IPv6 names its end of one of IPv4
+    return plain == addresses_[client] || plain == addresses_[server] || where == listening_at_;
 }
 
 }  // namespace green::sim

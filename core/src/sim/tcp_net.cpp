@@ -30,6 +30,14 @@ Endpoint changed_v6(const Endpoint& endpoint, Change change) {
     return Endpoint::from(reinterpret_cast<const sockaddr*>(&address), sizeof address);
 }
 
+/// How well a socket at `held` suits `address`, whose port is the same; 0: not at all.
+int fit(const TcpSocket& socket, const Endpoint& held, const Endpoint& address) {
+    if (held == address) return 3;
+    if (!is_wildcard(held)) return 0;
+    if (held.family() == address.family()) return 2;
+    return address.family() == AF_INET && socket.covers_v4() ? 1 : 0;
+}
+
 }  // namespace
 
 bool is_wildcard(const Endpoint& endpoint) noexcept {
@@ -59,6 +67,30 @@ Endpoint destination(const Endpoint& endpoint) {
     return changed_v6(endpoint, [](sockaddr_in6& to) { to.sin6_addr = in6addr_loopback; });
 }
 
+Endpoint as_v6(const Endpoint& endpoint) {
+    if (endpoint.family() != AF_INET) return endpoint;
+    sockaddr_in from{};
+    std::memcpy(&from, endpoint.address(), sizeof from);
+    sockaddr_in6 to{};
+    to.sin6_family = AF_INET6;
+    to.sin6_port = from.sin_port;
+    std::memset(&to.sin6_addr.s6_addr[10], 0xFF, 2);
+    std::memcpy(&to.sin6_addr.s6_addr[12], &from.sin_addr, sizeof from.sin_addr);
+    return Endpoint::from(reinterpret_cast<const sockaddr*>(&to), sizeof to);
+}
+
+Endpoint as_v4(const Endpoint& endpoint) {
+    if (endpoint.family() != AF_INET6) return endpoint;
+    sockaddr_in6 from{};
+    std::memcpy(&from, endpoint.address(), sizeof from);
+    if (!IN6_IS_ADDR_V4MAPPED(&from.sin6_addr)) return endpoint;
+    sockaddr_in to{};
+    to.sin_family = AF_INET;
+    to.sin_port = from.sin6_port;
+    std::memcpy(&to.sin_addr, &from.sin6_addr.s6_addr[12], sizeof to.sin_addr);
+    return Endpoint::from(reinterpret_cast<const sockaddr*>(&to), sizeof to);
+}
+
 // --- addresses ---
 
 std::uint16_t TcpNet::free_port() {
@@ -80,7 +112,8 @@ std::optional<Endpoint> TcpNet::hold(TcpSocket& socket, const Endpoint& wanted) 
     std::vector<TcpSocket*>& holders = ports_[at.port()];
     const bool taken = std::any_of(holders.begin(), holders.end(), [&](const TcpSocket* other) {
         const Endpoint held = other->local();
-        return held.family() == at.family() && (held == at || is_wildcard(held) || is_wildcard(at));
+        const bool meet = fit(*other, held, at) > 0 || fit(socket, at, held) > 0;
+        return meet && !(socket.shares_address() && other->shares_address());
     });
     if (taken) return std::nullopt;
     holders.push_back(&socket);
@@ -97,13 +130,18 @@ void TcpNet::let_go(const TcpSocket& socket, const Endpoint& held) noexcept {
 std::shared_ptr<TcpSocket> TcpNet::listener_at(const Endpoint& address) const {
     const auto found = ports_.find(address.port());
     if (found == ports_.end()) return nullptr;
+    std::vector<TcpSocket*> best;
+    int best_fit = 1;
     for (TcpSocket* socket : found->second) {
-        const Endpoint held = socket->local();
-        const bool meant =
-            held == address || (held.family() == address.family() && is_wildcard(held));
-        if (meant && socket->listens()) return socket->shared_from_this();
+        const int its_fit = socket->listens() ? fit(*socket, socket->local(), address) : 0;
+        if (its_fit < best_fit) continue;
+        if (its_fit > best_fit) best.clear();
+        best_fit = its_fit;
+        best.push_back(socket);
     }
-    return nullptr;
+    if (best.empty()) return nullptr;
+    const std::size_t chosen = best.size() == 1 ? 0 : kernel_.random().below(best.size());
+    return best[chosen]->shared_from_this();
 }
 
 // --- connections ---

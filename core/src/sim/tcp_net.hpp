@@ -26,7 +26,8 @@ class TcpNet {
     /// address is in use.
     [[nodiscard]] std::optional<Endpoint> hold(TcpSocket& socket, const Endpoint& wanted);
     void let_go(const TcpSocket& socket, const Endpoint& held) noexcept;
-    /// Who listens there, on the address itself or on all addresses.
+    /// Who listens there, on the address itself or on all addresses. Of several that share it
+    /// chance takes one.
     [[nodiscard]] std::shared_ptr<TcpSocket> listener_at(const Endpoint& address) const;
 
     // For connections.
@@ -64,5 +65,8 @@ class TcpNet {
 [[nodiscard]] Endpoint with_port(const Endpoint& endpoint, std::uint16_t port);
 /// The address that a connection to `endpoint` really goes to: a wildcard means this machine.
 [[nodiscard]] Endpoint destination(const Endpoint& endpoint);
+/// How IPv6 writes an address of IPv4 (::ffff:127.0.0.1), and the other way round. Any other stays.
+[[nodiscard]] Endpoint as_v6(const Endpoint& endpoint);
+[[nodiscard]] Endpoint as_v4(const Endpoint& endpoint);
 
 }  // namespace green::sim

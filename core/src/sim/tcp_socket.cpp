@@ -26,6 +26,16 @@ bool TcpSocket::hold(const Endpoint& at) {
     return true;
 }
 
+bool TcpSocket::covers_v4() const {
+    return family() == AF_INET6 && !option_set(IPPROTO_IPV6, IPV6_V6ONLY);
+}
+
+bool TcpSocket::shares_address() const { return option_set(SOL_SOCKET, SO_REUSEPORT); }
+
+Endpoint TcpSocket::named(const Endpoint& address) const {
+    return family() == AF_INET6 ? as_v6(address) : address;
+}
+
 sys::Outcome TcpSocket::bind(const Endpoint& at) {
     if (holds_ || connection_ != nullptr) return failed(EINVAL);
     return hold(at) ? done() : failed(EADDRINUSE);
@@ -50,10 +60,10 @@ Socket::Accepted TcpSocket::accept() {
     socket->connection_ = std::move(waiting_.front());
     waiting_.pop_front();
     socket->side_ = TcpConnection::server;
-    socket->local_ = socket->connection_->address(TcpConnection::server);
+    socket->local_ = named(socket->connection_->address(TcpConnection::server));
     socket->inherit_options(*this);
     socket->connection_->accepted(*socket);
-    const Endpoint& from = socket->connection_->address(TcpConnection::client);
+    const Endpoint from = named(socket->connection_->address(TcpConnection::client));
     return {std::move(socket), 0, from};
 }
 
@@ -100,8 +110,8 @@ std::optional<Endpoint> TcpSocket::peer() const {
     if (connection_ == nullptr || connection_->opening(side_) || connection_->dead(side_)) {
         return std::nullopt;
     }
-    return connection_->address(side_ == TcpConnection::client ? TcpConnection::server
-                                                               : TcpConnection::client);
+    return named(connection_->address(side_ == TcpConnection::client ? TcpConnection::server
+                                                                     : TcpConnection::client));
 }
 
 std::uint32_t TcpSocket::events() {

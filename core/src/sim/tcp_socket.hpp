@@ -25,6 +25,11 @@ class TcpSocket final : public Socket, public std::enable_shared_from_this<TcpSo
     [[nodiscard]] std::uint32_t events() override;
     void closed() override;
 
+    /// As [::] it stands for the addresses of IPv4 too.
+    [[nodiscard]] bool covers_v4() const;
+    /// With others that say so too (SO_REUSEPORT).
+    [[nodiscard]] bool shares_address() const;
+
     // For connections.
     [[nodiscard]] bool listens() const noexcept override { return backlog_.has_value(); }
     /// Keeps a place for a connection that begins; false when the backlog is full.
@@ -36,6 +41,8 @@ class TcpSocket final : public Socket, public std::enable_shared_from_this<TcpSo
  private:
     int take_error() override;
     [[nodiscard]] bool hold(const Endpoint& at);
+    /// As a socket of this family names it.
+    [[nodiscard]] Endpoint named(const Endpoint& address) const;
     /// Who waits to be accepted is broken. The address is kept.
     void stop_listening();
 
