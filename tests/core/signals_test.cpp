@@ -1,6 +1,8 @@
+#include <cerrno>
 #include <csignal>
 #include <initializer_list>
 #include <memory>
+#include <optional>
 #include <vector>
 
 #include <catch2/catch.hpp>
@@ -10,8 +12,10 @@
 #include <green/hub.hpp>
 #include <green/select.hpp>
 #include <green/signals.hpp>
+#include <green/sys.hpp>
 #include <green/wait.hpp>
 
+#include "support/faults.hpp"
 #include "support/run_green.hpp"
 
 using namespace std::chrono_literals;
@@ -190,5 +194,55 @@ TEST_CASE("signals: a loop takes one after the other", "[core][signals]") {
         }
         loop.kill();
         CHECK(seen == std::vector{SIGTERM, SIGHUP});
+    });
+}
+
+namespace {
+
+using Handler = void (*)(int);
+
+/// What the process does with the signal now.
+Handler disposition(int signal) {
+    struct sigaction now {};
+    REQUIRE(::sigaction(signal, nullptr, &now) == 0);
+    return now.sa_handler;
+}
+
+void own_handler(int) {}
+
+}  // namespace
+
+TEST_CASE("signals: one that is watched no more is treated as before", "[core][signals]") {
+    const Handler before = GENERATE(as<Handler>{}, SIG_IGN, own_handler, SIG_DFL);
+    std::signal(SIGUSR2, before);
+    std::optional<green::SignalSet> outlives;
+    tests::run_green_for_real([&] {
+        {
+            green::SignalSet first{SIGUSR2};
+            const green::SignalSet second{SIGUSR2};
+            REQUIRE(disposition(SIGUSR2) != before);
+            REQUIRE(::raise(SIGUSR2) == 0);
+            CHECK(first.next(10s) == SIGUSR2);
+        }
+        CHECK(disposition(SIGUSR2) == before);
+        outlives.emplace({SIGUSR2});
+        REQUIRE(disposition(SIGUSR2) != before);
+    });
+    CHECK(disposition(SIGUSR2) == before);
+    outlives.reset();
+    CHECK(disposition(SIGUSR2) == before);
+    std::signal(SIGUSR2, SIG_DFL);
+}
+
+TEST_CASE("signals: one that cannot be watched can be later", "[core][signals]") {
+    tests::run_green_for_real([] {
+        {
+            const tests::FailNth failure{0, EINVAL, green::sys::Call::sigaction};
+            CHECK_THROWS_AS(green::SignalSet{SIGUSR2}, std::system_error);
+            CHECK(failure.fired());
+        }
+        green::SignalSet signals{SIGUSR2};
+        REQUIRE(::raise(SIGUSR2) == 0);
+        CHECK(signals.next(10s) == SIGUSR2);
     });
 }

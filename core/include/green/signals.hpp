@@ -19,7 +19,8 @@
 namespace green {
 
 /// Collects signals from its construction on. Waiting for them does not keep the hub alive: a
-/// process in which nothing but a signal could happen is deadlocked, unless it has ref().
+/// process in which nothing but a signal could happen is deadlocked, unless it has ref(). When
+/// nobody in the hub watches a signal any more, the process treats it as before.
 class SignalSet final : private detail::SignalSubscriber {
  public:
     class Ready;

@@ -17,6 +17,7 @@
 #include "loop/ev_watches.hpp"
 #include "loop/level_set.hpp"
 #include "loop/quick_clock.hpp"
+#include "os/signals_blocked.hpp"
 
 namespace green::detail {
 namespace {
@@ -45,10 +46,7 @@ class EvReactor final : public Reactor {
     EvReactor(const EvReactor&) = delete;
     EvReactor& operator=(const EvReactor&) = delete;
     ~EvReactor() override {
-        for (auto& [number, watcher] : signals_) {
-            ev_signal_stop(loop_, &watcher);
-            owner_of(number) = nullptr;
-        }
+        for (auto& [number, signal] : signals_) give_up(number, signal);
         ev_loop_destroy(loop_);
         (void)sys::close(epoll_);
     }
@@ -77,16 +75,22 @@ class EvReactor final : public Reactor {
             signals_.erase(place);
             sys::fail(EBUSY, "another hub of the process watches signal " + std::to_string(signal));
         }
-        ev_signal_init(&place->second, on_signal_event, signal);
-        place->second.data = this;
-        ev_signal_start(loop_, &place->second);
+        WatchedSignal& it = place->second;
+        const sys::Outcome saved = sys::sigaction(signal, nullptr, &it.before);
+        if (!saved.ok()) {
+            owner_of(signal) = nullptr;
+            signals_.erase(place);
+            sys::fail(saved.error, "watching signal " + std::to_string(signal));
+        }
+        ev_signal_init(&it.watcher, on_signal_event, signal);
+        it.watcher.data = this;
+        ev_signal_start(loop_, &it.watcher);
     }
     void unwatch_signal(int signal) noexcept override {
         const auto place = signals_.find(signal);
         if (place == signals_.end()) return;
-        ev_signal_stop(loop_, &place->second);
+        give_up(signal, place->second);
         signals_.erase(place);
-        owner_of(signal) = nullptr;
     }
 
     std::unique_ptr<Watch> watch_level(int fd, Readiness wanted,
@@ -126,9 +130,23 @@ class EvReactor final : public Reactor {
     void notify() noexcept override { ev_async_send(loop_, &notify_); }
 
  private:
+    struct WatchedSignal {
+        ev_signal watcher{};
+        struct sigaction before {};  // what the process did with it
+    };
+
     static EvReactor& self(void* data) noexcept { return *static_cast<EvReactor*>(data); }
     static std::atomic<const void*>& owner_of(int signal) noexcept {
         return signal_owners[static_cast<std::size_t>(signal)];
+    }
+
+    // libev leaves the default behind, which ends a process that had the signal ignored (nohup). It
+    // must not come in between.
+    void give_up(int number, WatchedSignal& signal) noexcept {
+        const SignalsBlocked blocked;
+        ev_signal_stop(loop_, &signal.watcher);
+        (void)sys::sigaction(number, &signal.before, nullptr);
+        owner_of(number) = nullptr;
     }
 
     static void on_timer(struct ev_loop*, ev_timer*, int) noexcept {}
@@ -178,7 +196,7 @@ class EvReactor final : public Reactor {
     ev_io levels_io_{};
     ev_async notify_{};
     ev_timer timer_{};
-    std::map<int, ev_signal> signals_;  // a map: a started watcher must not move
+    std::map<int, WatchedSignal> signals_;  // a map: a started watcher must not move
     std::array<epoll_event, 256> batch_;
 };
 
