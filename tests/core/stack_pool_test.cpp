@@ -1,5 +1,6 @@
 #include "sched/stack_pool.hpp"
 
+#include <cerrno>
 #include <csignal>
 #include <cstring>
 #include <set>
@@ -12,6 +13,7 @@
 
 #include "support/faults.hpp"
 #include "support/run_green.hpp"
+#include "support/streams.hpp"
 
 namespace gd = green::detail;
 
@@ -112,4 +114,34 @@ TEST_CASE("stack pool: a stack overflow names the greenlet and where it was spaw
     CHECK(death.text.find("stack overflow in greenlet") != std::string::npos);
     CHECK(death.text.find("the deep one") != std::string::npos);
     CHECK(death.text.find("spawned at") != std::string::npos);
+}
+
+TEST_CASE("stack pool: where there is no room for many stacks there is one", "[core][stack]") {
+    // The first mappings of a slab are refused, down to that of a single stack.
+    const int room_for = GENERATE(8, 1, 0);
+    struct NoRoom : green::sys::Injector {
+        NoRoom() : outer{green::sys::set_injector(this)} {}
+        ~NoRoom() override { (void)green::sys::set_injector(outer); }
+        int before(green::sys::Call call, int) noexcept override {
+            return call == green::sys::Call::mmap && refused-- > 0 ? ENOMEM : 0;
+        }
+        Injector* outer;
+        int refused = 0;
+    } no_room;
+    for (int count = 16; count > room_for; count /= 2) ++no_room.refused;
+    gd::StackPool pool{64 * 1024};
+    if (room_for == 0) {
+        CHECK(tests::error_of([&] { (void)pool.take(); }) == ENOMEM);
+        CHECK(pool.taken() == 0);
+    }
+    std::set<gd::Stack*> taken;
+    for (int i = 0; i < 100; ++i) {
+        gd::Stack& stack = pool.take();
+        std::memset(stack.low, 1, stack.size());
+        CHECK(taken.insert(&stack).second);
+        CHECK(pool.overflowed(stack.low - 1) == &stack);
+    }
+    CHECK(pool.taken() == 100);
+    for (gd::Stack* stack : taken) pool.give_back(*stack);
+    CHECK(pool.taken() == 0);
 }

@@ -41,15 +41,24 @@ StackPool::~StackPool() {
 }
 
 void StackPool::add_slab() {
-    const std::size_t count = std::clamp(made_, first_slab, largest_slab);
+    std::size_t count = std::clamp(made_, first_slab, largest_slab);
     slabs_.reserve(slabs_.size() + 1);
     free_.reserve(made_ + count);  // give_back must not fail
+    const auto map = [&] {
+        return sys::mmap(nullptr, count * stride_, PROT_READ | PROT_WRITE,
+                         MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE | MAP_STACK, -1, 0);
+    };
     Slab slab{nullptr, count, std::make_unique<Stack[]>(count)};
+    sys::Outcome mapped = map();
+    // Where there is no room for as many, a single one will do.
+    while (!mapped.ok() && count > 1) {
+        count /= 2;
+        slab.stacks = std::make_unique<Stack[]>(count);
+        mapped = map();
+    }
     // NOLINTNEXTLINE(performance-no-int-to-ptr): mmap's value is the address
-    slab.base = reinterpret_cast<char*>(
-        sys::must(sys::mmap(nullptr, count * stride_, PROT_READ | PROT_WRITE,
-                            MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE | MAP_STACK, -1, 0),
-                  "mmap of greenlet stacks"));
+    slab.base = reinterpret_cast<char*>(sys::must(mapped, "mmap of greenlet stacks"));
+    slab.count = count;
     // One touched byte must cost one page, not two MiB.
     (void)sys::madvise(slab.base, count * stride_, MADV_NOHUGEPAGE);
 
