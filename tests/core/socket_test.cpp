@@ -1,6 +1,7 @@
 #include <algorithm>
 #include <cerrno>
 #include <functional>
+#include <memory>
 #include <netinet/tcp.h>
 #include <string>
 #include <system_error>
@@ -258,6 +259,44 @@ TEST_CASE("stream: a chatty peer does not starve other greenlets", "[core][net]"
         stop = true;
         other.join();
         CHECK(others >= 100);
+    });
+}
+
+TEST_CASE("stream: one that never waited may be destroyed while its user gives way",
+          "[core][net]") {
+    const bool reads = GENERATE(true, false);
+    in_quiet_worlds([&] {
+        auto ends = std::make_unique<std::pair<Stream, Stream>>(Stream::pair());
+        auto spare = std::make_unique<Stream>(std::move(ends->first));
+        Stream& other = ends->second;
+        int calls = 0;
+        if (reads) {
+            spare->write_all(std::string(2000, 'r'));
+            char byte[1];
+            auto reader = spawn([&] {
+                return error_of([&] {
+                    for (; calls < 1000; ++calls) (void)other.read_some(std::span{byte});
+                });
+            });
+            auto destroyer = spawn([&] { ends.reset(); });
+            CHECK(reader.get() == EBADF);
+        } else {
+            int error = 0;
+            std::size_t written = 1;
+            auto writer = spawn([&] {
+                try {
+                    for (; calls < 1000; ++calls) other.write_all("w");
+                } catch (const WriteError& failure) {
+                    error = failure.code().value();
+                    written = failure.written();
+                }
+            });
+            auto destroyer = spawn([&] { ends.reset(); });
+            writer.join();
+            CHECK(error == EBADF);
+            CHECK(written == 0);
+        }
+        CHECK(calls < 1000);
     });
 }
 

@@ -89,17 +89,13 @@ namespace detail {
 
 FdOperation::FdOperation(Fd& fd, Direction direction, Deadline deadline, Reach reach)
     : fd_{&fd}, direction_{direction}, reach_{reach}, deadline_{deadline}, number_{fd.number()} {
-    if (fd.entered(false)) node_.emplace(number_, direction, reach);
-    if (deadline == Deadline::passed()) return;
-    if (Hub* hub = Hub::current_or_null()) {
-        hub->served_at_once();
-        if (node_) {
-            node_->check_open();
-        } else {
-            number_ = fd.number();
-            if (fd.entered(false)) node_.emplace(number_, direction, reach);
-        }
-    }
+    Hub* const hub = deadline == Deadline::passed() ? nullptr : Hub::current_or_null();
+    // Entered before it gives way: after that only the node can tell whether the descriptor is
+    // still there.
+    if (fd.entered(hub != nullptr)) node_.emplace(number_, direction, reach);
+    if (hub == nullptr) return;
+    hub->served_at_once();
+    if (node_) node_->check_open();
 }
 
 bool FdOperation::go() {

@@ -142,25 +142,22 @@ class Remainder {
 void Stream::write_parts(std::span<const std::string_view> parts, Deadline deadline) {
     Remainder rest{parts};
     std::size_t written = 0;
-    FdOperation operation{fd_, Direction::write, deadline};
-    const auto may_write = [&] {
-        try {
-            return operation.go();
-        } catch (const std::system_error& error) {  // closed by another greenlet
-            throw WriteError{error.code().value(), written, "writing"};
+    try {
+        FdOperation operation{fd_, Direction::write, deadline};
+        while (!rest.empty()) {
+            if (!operation.go()) sys::fail(ETIMEDOUT, "writing");
+            const sys::Outcome sent = rest.send_some(operation.number());
+            if (sent.ok()) {
+                written += sent.as_size();
+                rest.skip(sent.as_size());
+            } else if (sent.would_block()) {
+                operation.blocked();
+            } else {
+                sys::fail(sent.error, "writing");
+            }
         }
-    };
-    while (!rest.empty()) {
-        if (!may_write()) throw WriteError{ETIMEDOUT, written, "writing"};
-        const sys::Outcome sent = rest.send_some(operation.number());
-        if (sent.ok()) {
-            written += sent.as_size();
-            rest.skip(sent.as_size());
-        } else if (sent.would_block()) {
-            operation.blocked();
-        } else {
-            throw WriteError{sent.error, written, "writing"};
-        }
+    } catch (const std::system_error& error) {  // also of the waiting: closed by another greenlet
+        throw WriteError{error.code().value(), written, "writing"};
     }
 }
 
