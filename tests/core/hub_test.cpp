@@ -1,5 +1,6 @@
 #include <algorithm>
 #include <atomic>
+#include <cerrno>
 #include <exception>
 #include <memory>
 #include <mutex>
@@ -7,7 +8,11 @@
 #include <random>
 #include <stdexcept>
 #include <string>
+#include <sys/resource.h>
+#include <sys/wait.h>
+#include <system_error>
 #include <thread>
+#include <unistd.h>
 #include <vector>
 
 #include <catch2/catch.hpp>
@@ -22,6 +27,7 @@
 #include <green/watcher.hpp>
 
 #include "loop/ev_reactor.hpp"
+#include "sched/sanitizer.hpp"
 #include "support/run_green.hpp"
 
 using namespace std::chrono_literals;
@@ -511,3 +517,44 @@ TEST_CASE("hub: of a sleep and a limit that pass in one turn, the one that was d
         });
     }
 }
+
+#if !GREEN_ADDRESS_SANITIZER  // its companion for types needs descriptors itself
+namespace {
+
+/// Makes a hub in a child that may open so many descriptors more. Returns 0 when it works, the
+/// errno with which it is refused, and -1 when the child dies.
+int hub_with_descriptors(unsigned left) {
+    const pid_t child = ::fork();
+    if (child == 0) {
+        const int top = ::dup(STDERR_FILENO);
+        ::close(top);
+        const rlimit limit{static_cast<rlim_t>(top) + left, static_cast<rlim_t>(top) + left};
+        if (::setrlimit(RLIMIT_NOFILE, &limit) != 0) ::_exit(99);
+        try {
+            const gd::Hub hub{gd::make_ev_reactor()};
+            green::sleep(1ms);
+            ::_exit(0);
+        } catch (const std::system_error& error) {
+            ::_exit(error.code().value());
+        }
+    }
+    int status = 0;
+    REQUIRE(::waitpid(child, &status, 0) == child);
+    return WIFEXITED(status) ? WEXITSTATUS(status) : -1;
+}
+
+}  // namespace
+
+TEST_CASE("hub: one for which there are too few descriptors is not made, and the process lives",
+          "[core][hub]") {
+    const unsigned enough = 10;
+    for (unsigned left = 0; left <= enough; ++left) {
+        INFO(left << " descriptors are left");
+        int ended = -1;
+        // A thread that has no hub yet.
+        std::thread([&] { ended = hub_with_descriptors(left); }).join();
+        CHECK((ended == EMFILE || (left > 2 && ended == 0)));
+        if (left == enough) CHECK(ended == 0);
+    }
+}
+#endif

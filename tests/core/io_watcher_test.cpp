@@ -197,6 +197,57 @@ TEST_CASE("io watcher: closing tells greenlets that wait for the descriptor itse
     });
 }
 
+TEST_CASE("io watcher: the first one takes nothing away from who waits", "[core][watcher]") {
+    run_green_for_real([] {
+        Pipe pipe;
+        const Pipe silent;
+        auto reader = spawn([&] { return pipe.reader.wait_readable(10s); });
+        settle();
+        pipe.put();
+        IoWatcher watcher{silent.reader.number(), IoEvents::read};
+        watcher.start([] {});  // looks at what there is, and lets nobody run
+        const TimePoint start = now();
+        CHECK(reader.get());
+        CHECK(now() - start < 5s);
+    });
+}
+
+TEST_CASE("io watcher: one that lives is heard when the kernel has no room for a new set",
+          "[core][watcher]") {
+    const int error = GENERATE(ENOSPC, ENOMEM);
+    run_green_for_real([&] {
+        Pipe closed;
+        const Fd elsewhere{sys::dup(closed.reader.number()).as_int()};
+        const Pipe pipe;
+        int runs = 0;
+        IoWatcher watcher{pipe.reader.number(), IoEvents::read};
+        watcher.start([&] {
+            ++runs;
+            pipe.take();
+        });
+        {
+            IoWatcher gone{closed.reader.number(), IoEvents::read};
+            gone.start([] {});
+            sys::must(sys::close(closed.reader.release()), "close");
+            gone.stop();  // too late: the open file lives on elsewhere
+        }
+        closed.put();
+        {
+            const tests::FailNth failure{0, error, sys::Call::epoll_ctl, true};
+            for (int i = 0; i < 10 && !failure.fired(); ++i) sleep(1ms);
+            REQUIRE(failure.fired());
+            pipe.put();
+            sleep(1ms);
+            CHECK(runs == 1);
+        }
+        sleep(1ms);
+        CHECK_FALSE(hub_is_spinning());
+        pipe.put();
+        sleep(1ms);
+        CHECK(runs == 2);
+    });
+}
+
 TEST_CASE("io watcher: a descriptor closed behind its back harms nobody", "[core][watcher]") {
     run_green_for_real([] {
         Pipe pipe;

@@ -29,26 +29,18 @@ class EvReactor final : public Reactor {
  public:
     EvReactor() : loop_{ev_loop_new(unsigned{EVFLAG_NOENV} | unsigned{EVBACKEND_EPOLL})} {
         if (loop_ == nullptr) throw std::system_error(errno, std::system_category(), "ev_loop_new");
-        const sys::Outcome epoll = sys::epoll_create1();
-        if (!epoll.ok()) {
-            ev_loop_destroy(loop_);
-            sys::fail(epoll.error, "epoll_create1");
+        try {
+            start();
+        } catch (...) {
+            end();
+            throw;
         }
-        epoll_ = epoll.as_int();
-        ev_io_init(&edges_, on_edges, epoll_, EV_READ);
-        edges_.data = this;
-        ev_io_start(loop_, &edges_);
-        ev_async_init(&notify_, on_async);
-        notify_.data = this;
-        ev_async_start(loop_, &notify_);
-        ev_timer_init(&timer_, on_timer, 0., 0.);
     }
     EvReactor(const EvReactor&) = delete;
     EvReactor& operator=(const EvReactor&) = delete;
     ~EvReactor() override {
         for (auto& [number, signal] : signals_) give_up(number, signal);
-        ev_loop_destroy(loop_);
-        (void)sys::close(epoll_);
+        end();
     }
 
     void attach(ReactorSink& sink) noexcept override { sink_ = &sink; }
@@ -97,7 +89,13 @@ class EvReactor final : public Reactor {
                                        std::function<void(Readiness)> report) override {
         const int set = levels_.descriptor();
         auto watch = levels_.add(fd, wanted, std::move(report));
-        listen_to_levels(set);
+        if (listen_to_levels(set)) {
+            register_now();
+            if (!ev_is_active(&levels_io_)) {
+                ev_io_stop(loop_, &levels_io_);  // takes back what it would be told
+                fail_refused();
+            }
+        }
         return watch;
     }
     std::unique_ptr<Watch> watch_wall_clock(std::chrono::system_clock::time_point at,
@@ -112,7 +110,7 @@ class EvReactor final : public Reactor {
 
     void wait(TimePoint until) noexcept override {
         const TimePoint start = until == TimePoint::min() ? until : now();
-        if (until <= start) {
+        if (until <= start || ev_pending_count(loop_) > 0) {
             ev_run(loop_, EVRUN_NOWAIT);
             return;
         }
@@ -134,6 +132,50 @@ class EvReactor final : public Reactor {
         ev_signal watcher{};
         struct sigaction before {};  // what the process did with it
     };
+
+    void start() {
+        epoll_ = static_cast<int>(sys::must(sys::epoll_create1(), "epoll_create1"));
+        ev_io_init(&edges_, on_edges, epoll_, EV_READ);
+        edges_.data = this;
+        ev_io_start(loop_, &edges_);
+        look_for_two_descriptors();
+        ev_async_init(&notify_, on_async);
+        notify_.data = this;
+        ev_async_start(loop_, &notify_);
+        ev_timer_init(&timer_, on_timer, 0., 0.);
+        // What a new loop has to tell can only be a refusal: perhaps one of its own wake-up, by
+        // which it would hear of no notification and no signal.
+        register_now();
+        if (ev_pending_count(loop_) == 0) return;
+        look_for_two_descriptors();
+        ev_async_stop(loop_, &notify_);  // libev closes its wake-up only where it is registered
+        ev_async_start(loop_, &notify_);
+        fail_refused();
+    }
+    void end() noexcept {
+        ev_loop_destroy(loop_);
+        if (epoll_ >= 0) (void)sys::close(epoll_);
+    }
+
+    // libev wakes itself through an eventfd or a pipe, and ends the process when it gets neither.
+    void look_for_two_descriptors() const {
+        const sys::Outcome one = sys::dup(epoll_);
+        const sys::Outcome two = one.ok() ? sys::dup(epoll_) : one;
+        if (one.ok()) (void)sys::close(one.as_int());
+        (void)sys::close(static_cast<int>(sys::must(two, "a hub's descriptors")));
+    }
+
+    // libev registers a descriptor only when it runs. A watcher of one that the kernel refuses it
+    // stops, and tells it so. Here nobody is told anything yet: that is left to the next wait().
+    void register_now() noexcept {
+        ev_set_invoke_pending_cb(loop_, [](struct ev_loop*) noexcept {});
+        ev_run(loop_, EVRUN_NOWAIT);
+        ev_set_invoke_pending_cb(loop_, ev_invoke_pending);
+    }
+    // libev does not keep the reason. It is fs.epoll.max_user_watches, or memory.
+    [[noreturn]] static void fail_refused() {
+        sys::fail(ENOSPC, "the kernel refuses libev to watch another descriptor");
+    }
 
     static EvReactor& self(void* data) noexcept { return *static_cast<EvReactor*>(data); }
     static std::atomic<const void*>& owner_of(int signal) noexcept {
@@ -162,17 +204,21 @@ class EvReactor final : public Reactor {
 
     static void on_levels(struct ev_loop*, ev_io* watcher, int) noexcept {
         EvReactor& reactor = self(watcher->data);
+        // Has the kernel refused it: again, from the next turn on.
+        (void)reactor.listen_to_levels(reactor.levels_.descriptor());
         if (!reactor.levels_.collect()) return;
         // Stopped first: what libev watches must not be closed before.
         ev_io_stop(reactor.loop_, &reactor.levels_io_);
         (void)reactor.levels_.renew();
-        reactor.listen_to_levels(reactor.levels_.descriptor());
+        (void)reactor.listen_to_levels(reactor.levels_.descriptor());
     }
-    void listen_to_levels(int set) noexcept {
-        if (ev_is_active(&levels_io_)) return;
+    // Returns false when it does so already.
+    bool listen_to_levels(int set) noexcept {
+        if (ev_is_active(&levels_io_)) return false;
         ev_io_init(&levels_io_, on_levels, set, EV_READ);
         levels_io_.data = this;
         ev_io_start(loop_, &levels_io_);
+        return true;
     }
 
     void collect() noexcept {

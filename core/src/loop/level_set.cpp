@@ -8,6 +8,16 @@
 #include <green/sys.hpp>
 
 namespace green::detail {
+namespace {
+
+epoll_event event_for(int fd, std::uint32_t generation, std::uint32_t mask) noexcept {
+    epoll_event event{};
+    event.events = mask;
+    event.data.u64 = static_cast<std::uint64_t>(generation) << 32 | static_cast<std::uint32_t>(fd);
+    return event;
+}
+
+}  // namespace
 
 LevelSet::Item::~Item() {
     if (linked()) set->remove(*this);
@@ -50,16 +60,13 @@ std::unique_ptr<Watch> LevelSet::add(int fd, Readiness wanted,
 // The number may have been closed, and even given out again, since it was registered: the kernel
 // forgets a descriptor by itself when nothing refers to the open file any more.
 int LevelSet::apply(int fd, Entry& entry, std::uint32_t mask) noexcept {
-    epoll_event event{};
-    event.events = mask;
     if (mask == 0) {
-        (void)sys::epoll_ctl(epoll_, EPOLL_CTL_DEL, fd, &event);
+        (void)sys::epoll_ctl(epoll_, EPOLL_CTL_DEL, fd, nullptr);
         entry.mask = 0;
         return 0;
     }
     const auto attempt = [&](int operation, std::uint32_t generation) {
-        event.data.u64 =
-            static_cast<std::uint64_t>(generation) << 32 | static_cast<std::uint32_t>(fd);
+        epoll_event event = event_for(fd, generation, mask);
         const int error = sys::epoll_ctl(epoll_, operation, fd, &event).error;
         if (error == 0) {
             entry.mask = mask;
@@ -108,12 +115,16 @@ bool LevelSet::collect() noexcept {
 bool LevelSet::renew() noexcept {
     const sys::Outcome fresh = sys::epoll_create1();
     if (!fresh.ok()) return false;
-    (void)sys::close(std::exchange(epoll_, fresh.as_int()));
-    for (auto& [fd, entry] : entries_) {
-        const std::uint32_t mask = std::exchange(entry.mask, 0);
-        // What cannot be registered any more was closed behind our back, and stays silent.
-        if (apply(fd, entry, mask) != 0) entry.mask = mask;
+    for (const auto& [fd, entry] : entries_) {
+        epoll_event event = event_for(fd, entry.generation, entry.mask);
+        const int error = sys::epoll_ctl(fresh.as_int(), EPOLL_CTL_ADD, fd, &event).error;
+        // Any other error: it was closed behind our back, and stays silent.
+        if (error == ENOSPC || error == ENOMEM) {
+            (void)sys::close(fresh.as_int());
+            return false;
+        }
     }
+    (void)sys::close(std::exchange(epoll_, fresh.as_int()));
     return true;
 }
 
