@@ -99,7 +99,9 @@ using UnixStream = Stream;
 class Listener {
  public:
     /// Binds and listens. The file of a Unix socket that nobody listens on any more is replaced; it
-    /// stays when this is closed. Throws std::system_error.
+    /// stays when this is closed. Of several that bind a file at the same time, also in different
+    /// processes, one succeeds: for that its directory is locked (flock) in between, and who is not
+    /// the first blocks his thread meanwhile, without switching. Throws std::system_error.
     [[nodiscard]] static Listener bind(const Endpoint& at, int backlog = 4096);
     /// Takes an inherited socket over and leaves its options as they are. Throws UsageError when it
     /// does not listen.

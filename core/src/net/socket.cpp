@@ -3,6 +3,7 @@
 #include <cerrno>
 #include <netinet/tcp.h>
 #include <string>
+#include <sys/file.h>
 
 #include <green/greenlet.hpp>
 #include <green/socket.hpp>
@@ -172,6 +173,36 @@ Endpoint Stream::local() const { return name_of(fd_, sys::getsockname, "name of"
 
 namespace {
 
+/// Keeps all others out who bind a file in the same directory, while it lives. In between a file is
+/// looked at and then removed, and one that is bound does not listen yet: it cannot be told from
+/// that of a dead one. Where the directory cannot be read there is no lock.
+class BindingAlone {
+ public:
+    explicit BindingAlone(const Endpoint& at) {
+        const std::string path = at.path();
+        if (path.empty()) return;
+        const std::size_t slash = path.rfind('/');
+        const std::string directory = slash == std::string::npos ? "." : path.substr(0, slash + 1);
+        const sys::Outcome opened = sys::open(directory.c_str(), O_RDONLY | O_DIRECTORY);
+        if (!opened.ok()) return;
+        directory_ = Fd{opened.as_int()};
+        // The others have it for microseconds. Who keeps it does so for a purpose of his own.
+        for (int i = 0; i < 1000; ++i) {
+            if (!sys::flock(directory_.number(), LOCK_EX).would_block()) return;
+            (void)sys::poll(nullptr, 0, 1);
+        }
+    }
+    BindingAlone(const BindingAlone&) = delete;
+    BindingAlone& operator=(const BindingAlone&) = delete;
+    ~BindingAlone() {
+        // A child that was forked meanwhile has the descriptor too: closing it is not enough.
+        if (directory_.is_open()) (void)sys::flock(directory_.number(), LOCK_UN);
+    }
+
+ private:
+    Fd directory_;
+};
+
 /// The file is a socket, and nobody listens on it.
 bool is_stale(const Endpoint& at) {
     const std::string path = at.path();
@@ -214,6 +245,7 @@ Listener Listener::bind(const Endpoint& at, int backlog) {
                   "SO_REUSEADDR");
         set_nodelay(fd);  // Linux hands it down to each connection
     }
+    const BindingAlone alone{at};
     sys::Outcome bound = sys::bind(fd.number(), at.address(), at.size());
     if (bound.error == EADDRINUSE && is_stale(at)) {
         (void)sys::unlink(at.path().c_str());
