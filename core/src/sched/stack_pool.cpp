@@ -94,7 +94,7 @@ bool StackPool::protect(char* guard) noexcept {
 }
 
 Stack& StackPool::take() {
-    if (free_.size() <= 1) add_slab();
+    while (free_.size() <= 1) add_slab();
     return pop_free();
 }
 
