@@ -521,9 +521,9 @@ TEST_CASE("hub: of a sleep and a limit that pass in one turn, the one that was d
 #if !GREEN_ADDRESS_SANITIZER  // its companion for types needs descriptors itself
 namespace {
 
-/// Makes a hub in a child that may open so many descriptors more. Returns 0 when it works, the
-/// errno with which it is refused, and -1 when the child dies.
-int hub_with_descriptors(unsigned left) {
+/// Makes a hub, by what needs one first, in a child that may open so many descriptors more. Returns
+/// 0 when it works, the errno with which it is refused, and -1 when the child dies.
+int hub_with_descriptors(unsigned left, bool spawns) {
     const pid_t child = ::fork();
     if (child == 0) {
         const int top = ::dup(STDERR_FILENO);
@@ -531,8 +531,7 @@ int hub_with_descriptors(unsigned left) {
         const rlimit limit{static_cast<rlim_t>(top) + left, static_cast<rlim_t>(top) + left};
         if (::setrlimit(RLIMIT_NOFILE, &limit) != 0) ::_exit(99);
         try {
-            const gd::Hub hub{gd::make_ev_reactor()};
-            green::sleep(1ms);
+            spawns ? (void)green::spawn([] {}).join() : green::sleep(1ms);
             ::_exit(0);
         } catch (const std::system_error& error) {
             ::_exit(error.code().value());
@@ -547,12 +546,14 @@ int hub_with_descriptors(unsigned left) {
 
 TEST_CASE("hub: one for which there are too few descriptors is not made, and the process lives",
           "[core][hub]") {
+    const bool spawns = GENERATE(false, true);
+    CAPTURE(spawns);
     const unsigned enough = 10;
     for (unsigned left = 0; left <= enough; ++left) {
         INFO(left << " descriptors are left");
         int ended = -1;
         // A thread that has no hub yet.
-        std::thread([&] { ended = hub_with_descriptors(left); }).join();
+        std::thread([&] { ended = hub_with_descriptors(left, spawns); }).join();
         CHECK((ended == EMFILE || (left > 2 && ended == 0)));
         if (left == enough) CHECK(ended == 0);
     }
