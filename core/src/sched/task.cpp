@@ -110,10 +110,15 @@ void Task::never_ran() noexcept {
 void enroll(Task& task, const void* spawned_from) noexcept {
     Hub::current().enroll(task, spawned_from);
 }
-void start(Task& task) noexcept { task.hub->start(task); }
-void start_later(Task& task, TimePoint when) { task.hub->start_later(task, when); }
+// The hub of one that has ended may have gone.
+void start(Task& task) noexcept {
+    if (!task.done()) task.hub->start(task);
+}
+void start_later(Task& task, TimePoint when) {
+    if (!task.done()) task.hub->start_later(task, when);
+}
 void kill(Task& task, std::exception_ptr reason) {
-    if (!task.done()) task.hub->kill(task, std::move(reason));  // else its hub may have gone
+    if (!task.done()) task.hub->kill(task, std::move(reason));
 }
 Task& current_task() { return Hub::current().running(); }
 
