@@ -132,6 +132,7 @@ Hub::~Hub() {
             survivors);
     }
     fds_.end();
+    end_shortage();
     while (next_task() != nullptr) {  // those that were killed before they ran
     }
     disown_survivors();
@@ -245,13 +246,18 @@ bool Hub::give_stack(Task& task) noexcept {
         scout_.stop();
         task.stack = stacks_->take_last();
         if (task.stack == nullptr) {  // another one is ending on it
-            ring_.push(task);
+            without_stack_.push(task);
             return false;
         }
         task.outcome = Outcome::failed;
         task.failure = std::current_exception();
         return true;
     }
+}
+
+/// A stack has come back.
+void Hub::end_shortage() noexcept {
+    while (Task* task = without_stack_.pop()) ring_.push(*task);
 }
 
 bool Hub::renew_budget() noexcept {

@@ -215,6 +215,7 @@ class Hub final : private ReactorSink {
     [[nodiscard]] bool renew_budget() noexcept;
     [[nodiscard]] Task* next_task() noexcept;
     [[nodiscard]] bool give_stack(Task& task) noexcept;
+    void end_shortage() noexcept;
     [[nodiscard]] Task* next_with_stack() noexcept;
     void switch_away() noexcept;
     void suspend_for(Task& next) noexcept;
@@ -273,6 +274,7 @@ class Hub final : private ReactorSink {
     std::unique_ptr<WatcherBoard> watchers_;
 
     ReadyRing ring_;
+    ReadyRing without_stack_;  // ready, until a stack comes back
     Scout scout_;
     // Handles of them may live on when the hub has gone.
     const TaskPtr<PlainTask> main_{new PlainTask{"main"}};

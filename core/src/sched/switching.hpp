@@ -26,7 +26,8 @@ inline Task* Hub::next_task() noexcept {
 
 inline Task* Hub::next_with_stack() noexcept {
     Task* task = next_task();
-    return task == nullptr || task->began || give_stack(*task) ? task : nullptr;
+    while (task != nullptr && !task->began && !give_stack(*task)) task = next_task();
+    return task;
 }
 
 inline void Hub::became_running(Task& task) noexcept {
@@ -76,7 +77,10 @@ inline void Hub::arrived(void* fake_stack) noexcept {
         main_stack_low_ = low;
         main_stack_size_ = size;
     }
-    if (left_ != nullptr) stacks_->give_back(*std::exchange(left_, nullptr));
+    if (left_ == nullptr) return;
+    stacks_->give_back(*std::exchange(left_, nullptr));
+    if (!without_stack_.empty()) [[unlikely]]
+        end_shortage();
 }
 
 }  // namespace green::detail
