@@ -15,9 +15,9 @@ namespace detail {
 class FdOperation;
 }
 
-/// Owns a descriptor number. A call that may wait enters the descriptor in the hub of its thread,
-/// once, and waiting makes a hub where there is none; everything else does not. It belongs to the
-/// hub it was entered in: to hand it to another thread, release() it there.
+/// Owns a descriptor number. Waiting needs a hub and enters the descriptor there, once, and so may
+/// a call that gives way to others; everything else does not. It belongs to the hub it was entered
+/// in: to hand it to another thread, release() it there.
 ///
 /// Closing is safe while greenlets wait for it: they get EBADF, also when the number is given out
 /// again at once.
@@ -98,7 +98,7 @@ class FdOperation {
     int number_;
     bool blocked_ = false;
     bool tried_ = false;
-    std::optional<FdNode> node_;  // once it is entered: before the first switch, if it is open
+    std::optional<FdNode> node_;  // once it is entered: before the first switch
 };
 
 }  // namespace detail

@@ -90,11 +90,12 @@ namespace detail {
 FdOperation::FdOperation(Fd& fd, Direction direction, Deadline deadline, Reach reach)
     : fd_{&fd}, direction_{direction}, reach_{reach}, deadline_{deadline}, number_{fd.number()} {
     Hub* const hub = deadline == Deadline::passed() ? nullptr : Hub::current_or_null();
+    const bool gives_way = hub != nullptr && hub->served_enough();
     // Entered before it gives way: after that only the node can tell whether the descriptor is
     // still there.
-    if (fd.entered(hub != nullptr)) node_.emplace(number_, direction, reach);
-    if (hub == nullptr) return;
-    hub->served_at_once();
+    if (fd.entered(gives_way)) node_.emplace(number_, direction, reach);
+    if (!gives_way) return;
+    hub->yield();
     if (node_) node_->check_open();
 }
 

@@ -14,10 +14,6 @@
 #include "sched/switching.hpp"
 
 namespace green::detail {
-void Hub::check_allowed() {
-    if (why_none != nullptr) throw UsageError(why_none);
-}
-
 Hub& Hub::make_for_thread() {
     // Goes with the thread; in a forked child it stays, untouched, for ever.
     struct Keeper {
@@ -26,7 +22,7 @@ Hub& Hub::make_for_thread() {
             if (hub != nullptr && !hub->abandoned_) delete hub;
         }
     };
-    check_allowed();
+    if (why_none != nullptr) throw UsageError(why_none);
     refuse_in_forked_child();
     thread_local Keeper keeper;
     keeper.hub = new Hub(make_ev_reactor(), config_for_thread);

@@ -73,8 +73,6 @@ class Hub final : private ReactorSink {
     /// This thread gets no hub from now on: whoever would need one is told `why`, which is
     /// borrowed.
     static void forbid_for_thread(const char* why) noexcept { why_none = why; }
-    /// Throws UsageError where that is so.
-    static void check_allowed();
     /// Of a thread that had a hub, by a bare fork().
     [[nodiscard]] static bool is_forked_child() noexcept { return forked_child; }
     /// Ends the process, with a message, in the child of a bare fork().
@@ -119,24 +117,12 @@ class Hub final : private ReactorSink {
             throw BlockingInHub(fence_);
     }
     const char* set_fence(const char* why) noexcept { return std::exchange(fence_, why); }
-    /// Nobody may switch while it lives.
-    class Fence {
-     public:
-        Fence(Hub& hub, const char* why) noexcept : hub_{&hub}, outer_{hub.set_fence(why)} {}
-        Fence(const Fence&) = delete;
-        Fence& operator=(const Fence&) = delete;
-        ~Fence() { (void)hub_->set_fence(outer_); }
-
-     private:
-        Hub* hub_;
-        const char* outer_;
-    };
-    /// Counts a call that was served without waiting; now and then gives way, so that a busy socket
-    /// starves nobody.
-    void served_at_once() {
-        if (++served_ < budget_served || fence_ != nullptr) return;
+    /// Counts a call that was served without waiting. Returns whether it is time to give way, so
+    /// that a busy socket starves nobody.
+    [[nodiscard]] bool served_enough() noexcept {
+        if (++served_ < budget_served || fence_ != nullptr) return false;
         served_ = 0;  // also when nobody else is ready and no switch resets it
-        yield();
+        return true;
     }
 
     void adopt(Orphan& orphan) noexcept { orphans_.push_back(orphan); }

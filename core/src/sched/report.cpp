@@ -65,7 +65,7 @@ void Hub::report_error(const ErrorReport& report) noexcept {
         return;
     }
     if (const auto handler = on_error_) {
-        const Fence fence{*this, "an error handler must not wait"};
+        const NoSwitch fence{"an error handler must not wait"};
         try {
             (*handler)(report);
             return;
@@ -113,7 +113,7 @@ void Hub::keep_from_main() noexcept {
 
 void Hub::trace(TraceEvent event, Task& task) noexcept {
     const auto hook = trace_;
-    const Fence fence{*this, "a trace hook must not wait"};
+    const NoSwitch fence{"a trace hook must not wait"};
     task.retain();
     (*hook)(event, AnyGreenlet{TaskPtr<Task>{&task}});
 }
