@@ -21,6 +21,7 @@
 #include "loop/ev_reactor.hpp"
 #include "sched/hub.hpp"
 #include "support/faults.hpp"
+#include "support/left_behind.hpp"
 #include "support/pipe.hpp"
 #include "support/run_green.hpp"
 #include "support/streams.hpp"
@@ -28,6 +29,7 @@
 using namespace green;
 using namespace std::chrono_literals;
 using tests::error_of;
+using tests::LeftBehind;
 using tests::Pipe;
 using tests::run_green_for_real;
 using tests::settle;
@@ -102,7 +104,7 @@ TEST_CASE("epoll refused: an io watcher that would hear nothing is not started",
         }
         CHECK_FALSE(watcher.active());
         pipe.put();
-        sleep(1ms);
+        settle();
         CHECK(runs == 0);
         watcher.start(once);
         CHECK(hub_join(10s));
@@ -113,8 +115,6 @@ TEST_CASE("epoll refused: an io watcher that would hear nothing is not started",
 TEST_CASE("epoll refused: a set of watchers that was made anew is registered later",
           "[core][watcher]") {
     run_green_for_real([] {
-        Pipe closed;
-        const Fd elsewhere{sys::dup(closed.reader.number()).as_int()};
         const Pipe pipe;
         int runs = 0;
         IoWatcher watcher{pipe.reader.number(), IoEvents::read};
@@ -122,21 +122,16 @@ TEST_CASE("epoll refused: a set of watchers that was made anew is registered lat
             ++runs;
             pipe.take();
         });
-        {
-            IoWatcher gone{closed.reader.number(), IoEvents::read};
-            gone.start([] {});
-            sys::must(sys::close(closed.reader.release()), "close");
-            gone.stop();  // too late: the open file lives on elsewhere
-        }
-        sleep(1ms);  // all that there is so far is registered
-        closed.put();
+        const LeftBehind left;
+        settle();  // all that there is so far is registered
+        left.become_readable();
         {
             const Refusal refusal{1};  // the watcher's is the first, and the set's comes then
-            for (int i = 0; i < 10 && !Refusal::happened(); ++i) sleep(1ms);
-            REQUIRE(Refusal::happened());
+            while (!Refusal::happened()) settle();
         }
         pipe.put();
-        for (int i = 0; i < 10 && runs == 0; ++i) sleep(1ms);
+        CHECK(runs == 0);
+        while (runs == 0) settle();
         CHECK(runs == 1);
         watcher.stop();
     });

@@ -70,6 +70,27 @@ bool throws_closed(Function function) {
     return false;
 }
 
+/// Waits in a greenlet whose limit wakes it and is taken back, after `meanwhile`, before it runs.
+/// Returns what `waits` does.
+template <class Meanwhile, class Waits>
+bool with_limit_taken_back(Meanwhile meanwhile, Waits waits) {
+    std::optional<TimeoutScope> scope;
+    auto other = spawn([&] {
+        sleep(10ms);
+        REQUIRE(scope->expired());
+        meanwhile();
+        scope->restart(1h);
+    });
+    auto waiter = spawn([&] {
+        scope.emplace(10ms);
+        const bool result = waits();
+        scope.reset();
+        return result;
+    });
+    other.join();
+    return waiter.get();
+}
+
 }  // namespace
 
 TEST_CASE("thread gate: as many pass as there are permits, and a debt is paid first",
@@ -300,22 +321,8 @@ TEST_CASE("thread gate: one that goes ends a wait that a limit had ended which w
     tests::run_green([] {
         const tests::Errors errors;
         auto owner = std::make_unique<Owner>();
-        std::optional<TimeoutScope> scope;
-        // Runs when the limit has woken its greenlet, and before that one.
-        auto other = spawn([&] {
-            sleep(10ms);
-            REQUIRE(scope->expired());
-            owner.reset();
-            scope->restart(1h);
-        });
-        auto waiter = spawn([&] {
-            scope.emplace(10ms);
-            const bool closed = throws_closed([&] { (void)owner->pass(); });
-            scope.reset();
-            return closed;
-        });
-        other.join();
-        CHECK(waiter.get());
+        CHECK(with_limit_taken_back([&] { owner.reset(); },
+                                    [&] { return throws_closed([&] { (void)owner->pass(); }); }));
     });
 }
 
@@ -350,27 +357,19 @@ TEST_CASE("thread gate: one that goes while a greenlet is about to come again is
     tests::run_green([&] {
         const tests::Errors errors;
         auto owner = std::make_unique<Owner>();
-        std::optional<TimeoutScope> scope;
-        auto other = spawn([&] {
-            sleep(10ms);
-            REQUIRE(scope->expired());
+        int armed = 0;
+        const auto grant = [&] {
             if (wants == ThreadGate::Node::Wants::permit) owner->admit(granted);
-            scope->restart(1h);  // taken back: its greenlet waits on
-        });
-        auto waiter = spawn([&] {
-            scope.emplace(10ms);
-            int armed = 0;
+        };
+        CHECK(with_limit_taken_back(grant, [&] {
             OnArm goes{[&] {
                 if (++armed == 2) owner.reset();
             }};
             ThreadGate::Node node{owner->gate, wants};
             const std::array<WaitNode*, 2> nodes{&goes, &node};
-            const bool closed = throws_closed([&] { detail::park(nodes, Deadline::never()); });
-            scope.reset();
-            return closed && armed == 2;
-        });
-        other.join();
-        CHECK(waiter.get());
+            return throws_closed([&] { detail::park(nodes, Deadline::never()); });
+        }));
+        CHECK(armed == 2);
     });
 }
 
