@@ -1,14 +1,8 @@
-#include <algorithm>
-#include <atomic>
 #include <cerrno>
-#include <functional>
-#include <future>
 #include <memory>
 #include <netinet/tcp.h>
-#include <optional>
 #include <string>
 #include <system_error>
-#include <thread>
 #include <unistd.h>
 #include <vector>
 
@@ -20,7 +14,6 @@
 #include "support/faults.hpp"
 #include "support/run_green.hpp"
 #include "support/streams.hpp"
-#include "support/temp_dir.hpp"
 #include "support/worlds.hpp"
 
 using namespace green;
@@ -28,7 +21,6 @@ using namespace std::chrono_literals;
 using tests::error_of;
 using tests::in_every_world;
 using tests::in_quiet_worlds;
-using tests::open_descriptors;
 using tests::read_all;
 using tests::read_exactly;
 using tests::settle;
@@ -37,25 +29,6 @@ using tests::tcp_pair;
 namespace {
 
 const Endpoint loopback = Endpoint::parse("127.0.0.1:0");
-
-/// Fails the calls of one kind with an error, from the nth on, `times` times; counts how often it
-/// is asked.
-struct Fault final : sys::Injector {
-    Fault(sys::Call which, int with, int from, int how_often)
-        : call{which}, error{with}, skip{from}, times{how_often} {
-        (void)sys::set_injector(this);
-    }
-    ~Fault() override { (void)sys::set_injector(nullptr); }
-    int before(sys::Call asked, int) noexcept override {
-        if (asked != call) return 0;
-        ++seen;
-        if (seen <= skip || seen > skip + times) return 0;
-        return error;
-    }
-    sys::Call call;
-    int error, skip, times;
-    int seen = 0;
-};
 
 }  // namespace
 
@@ -333,269 +306,5 @@ TEST_CASE("stream: connecting waits for a full Unix backlog and ends with its li
         CHECK_FALSE(second.ready());
         (void)listener.accept();
         CHECK(second.get());
-    });
-}
-
-TEST_CASE("listener: accepting waits for a connection, up to its limit", "[core][net]") {
-    in_quiet_worlds([&] {
-        Listener listener = Listener::bind(loopback);
-        CHECK_FALSE(listener.try_accept());
-        CHECK_FALSE(listener.accept_for(1ms));
-        auto acceptor = spawn([&] { return listener.accept().is_open(); });
-        settle();
-        CHECK_FALSE(acceptor.ready());
-        Stream client = Stream::connect(listener.local(), 5s);
-        CHECK(acceptor.get());
-        // What the hub has not seen yet is taken all the same: a draining worker relies on it.
-        Stream another = Stream::connect(listener.local(), 5s);
-        CHECK(listener.try_accept());
-    });
-}
-
-TEST_CASE("listener: closing ends an accept with EBADF", "[core][net]") {
-    in_every_world([&] {
-        Listener listener = Listener::bind(loopback);
-        auto acceptor = spawn([&] { return error_of([&] { (void)listener.accept(); }); });
-        settle();
-        listener.close();
-        CHECK(acceptor.get() == EBADF);
-    });
-}
-
-TEST_CASE("listener: two that share a socket share its connections", "[core][net]") {
-    in_quiet_worlds([&] {
-        Listener one = Listener::bind(loopback);
-        Listener two =
-            Listener::adopt(Fd{static_cast<int>(sys::must(sys::dup(one.fd().number()), "dup"))});
-        std::vector<Stream> taken;
-        auto take = [&taken](Listener& from) { taken.push_back(from.accept()); };
-        auto first = spawn(take, std::ref(one));
-        auto second = spawn(take, std::ref(two));
-        settle();
-        Stream client = Stream::connect(one.local(), 5s);
-        for (int i = 0; i < 1000 && taken.empty(); ++i) settle();
-        CHECK(taken.size() == 1);  // both were woken, one got it, the other waits on
-        Stream next = Stream::connect(one.local(), 5s);
-        joinall({first, second}, 5s);
-        CHECK(taken.size() == 2);
-    });
-}
-
-TEST_CASE("listener: only a socket that listens is adopted", "[core][net]") {
-    in_every_world([&] {
-        auto [a, b] = Stream::pair();
-        CHECK_THROWS_AS(Listener::adopt(Fd{a.fd().release()}), UsageError);
-        CHECK(error_of([] { (void)Listener::adopt(Fd{}); }) == EBADF);
-    });
-}
-
-TEST_CASE("listener: the file of a dead Unix listener is replaced, that of a living one is not",
-          "[core][net]") {
-    const tests::TempDir directory;
-    const Endpoint at = Endpoint::parse("unix:" + directory / "it.sock");
-    in_every_world([&] {
-        {
-            Listener dead = Listener::bind(at);
-            CHECK(dead.local().path() == at.path());
-        }
-        Listener living = Listener::bind(at);
-        CHECK(error_of([&] { (void)Listener::bind(at); }) == EADDRINUSE);
-        Stream client = Stream::connect(at, 1s);
-        CHECK(living.accept().is_open());
-        living.close();
-        CHECK(error_of([&] { (void)Stream::connect(at, 1s); }) == ECONNREFUSED);
-        CHECK(sys::unlink(at.path().c_str()).ok());
-        CHECK(error_of([&] { (void)Stream::connect(at, 1s); }) == ENOENT);
-    });
-}
-
-TEST_CASE("listener: of two that replace the file of a dead one, one does", "[core][net]") {
-    // The second one comes when the first is about to make this call.
-    const sys::Call amid = GENERATE(sys::Call::unlink, sys::Call::listen);
-    const tests::TempDir directory;
-    const Endpoint at = Endpoint::parse("unix:" + directory / "it.sock");
-    if (amid == sys::Call::unlink) (void)Listener::bind(at);  // dead
-
-    struct Second final : sys::Injector {
-        Second(sys::Call when, const Endpoint& where) : amid{when}, at{where} {
-            outer = sys::set_injector(this);
-        }
-        ~Second() override {
-            if (thread.joinable()) thread.join();
-            (void)sys::set_injector(outer);
-        }
-        int before(sys::Call call, int) noexcept override {
-            if (call != amid || begun.exchange(true)) return 0;
-            thread = std::thread{[this] {
-                error = error_of([&] { listener = Listener::bind(at); });
-                done.set_value();
-            }};
-            // It waits for the first one, or else has ended long before that.
-            (void)done.get_future().wait_for(50ms);
-            return 0;
-        }
-        sys::Call amid;
-        Endpoint at;
-        Injector* outer;
-        std::atomic<bool> begun = false;
-        std::thread thread;
-        std::promise<void> done;
-        std::optional<Listener> listener;
-        int error = 0;
-    } second{amid, at};
-
-    Listener first = Listener::bind(at);
-    second.thread.join();
-    CHECK(second.error == EADDRINUSE);
-    CHECK_FALSE(second.listener);
-    const Stream client = Stream::connect(at, 1s);
-    CHECK(first.accept_for(1s));
-}
-
-TEST_CASE("listener: a file is bound although its directory cannot be locked at once or at all",
-          "[core][net]") {
-    struct Case {
-        sys::Call call;
-        int error;
-        int seen;
-    };
-    const auto [call, error, seen] =
-        GENERATE(Case{sys::Call::open, EACCES, 1}, Case{sys::Call::flock, ENOLCK, 1},
-                 Case{sys::Call::flock, EWOULDBLOCK, 3});
-    const tests::TempDir directory;
-    const Endpoint at = Endpoint::parse("unix:" + directory / "it.sock");
-    const std::size_t descriptors = open_descriptors();
-    {
-        const Fault failure{call, error, 0, seen};
-        const Listener listener = Listener::bind(at);
-        CHECK(failure.seen >= seen);
-        CHECK(open_descriptors() == descriptors + 1);
-    }
-    CHECK(open_descriptors() == descriptors);
-}
-
-TEST_CASE("listener: a file that is no socket is left alone", "[core][net]") {
-    const tests::TempDir directory;
-    const Endpoint file = Endpoint::parse("unix:" + directory / "file");
-    Fd plain{static_cast<int>(
-        sys::must(sys::open(file.path().c_str(), O_CREAT | O_WRONLY, 0600), "open"))};
-    CHECK(error_of([&] { (void)Listener::bind(file); }) == EADDRINUSE);
-    CHECK(sys::unlink(file.path().c_str()).ok());
-}
-
-TEST_CASE("listener: connections that were given up are skipped, a lack of descriptors is reported",
-          "[core][net]") {
-    const int error = GENERATE(EMFILE, ENFILE, ENOBUFS, ENOMEM);
-    in_quiet_worlds([&] {
-        Listener listener = Listener::bind(loopback);
-        Stream client = Stream::connect(listener.local(), 5s);
-        {
-            Fault aborted{sys::Call::accept4, ECONNABORTED, 0, 3};
-            CHECK(listener.accept().is_open());
-            CHECK(aborted.seen == 4);
-        }
-        Stream next = Stream::connect(listener.local(), 5s);
-        {
-            Fault full{sys::Call::accept4, error, 0, 1};
-            CHECK(error_of([&] { (void)listener.accept(); }) == error);
-        }
-        CHECK(listener.accept().is_open());
-    });
-}
-
-TEST_CASE("listener: one that fails for ever does not hang", "[core][net]") {
-    in_quiet_worlds([&] {
-        Listener listener = Listener::bind(loopback);
-        Fault aborted{sys::Call::accept4, ECONNABORTED, 0, 1'000'000};
-        CHECK(error_of([&] { (void)listener.accept(); }) == ECONNABORTED);
-    });
-}
-
-TEST_CASE(
-    "sockets: each system call of a conversation failing in turn gives an error and leaves nothing "
-    "open",
-    "[core][net]") {
-    using sys::Call;
-    const auto talk = [] {
-        Listener listener = Listener::bind(loopback);
-        Stream client = Stream::connect(listener.local(), 5s);
-        Stream server = listener.accept();
-        auto echo = spawn([mine = std::move(server)]() mutable {
-            char buffer[64];
-            while (const std::size_t got = mine.read_some(std::span{buffer}, 5s)) {
-                mine.write_all(std::string_view{buffer, got}, 5s);
-            }
-        });
-        try {
-            client.write_all("ping", 5s);
-            client.shutdown_write();
-            char buffer[64];
-            std::string answer;
-            while (const std::size_t got = client.read_some(std::span{buffer}, 5s)) {
-                answer.append(buffer, got);
-                if (answer.size() == 4) break;
-            }
-            echo.get();
-        } catch (...) {
-            client.close();
-            echo.get();  // the cause, if it was there
-            throw;
-        }
-    };
-    talk();
-    const tests::Errors reported;
-    const std::size_t before = open_descriptors();
-    const HubFigures calm = hub_figures();
-    const Call call =
-        GENERATE(Call::socket, Call::bind, Call::listen, Call::connect, Call::accept4, Call::recv,
-                 Call::send, Call::getsockname, Call::epoll_ctl, Call::shutdown);
-    int asked = 0;
-    {
-        Fault none{call, EIO, 1000, 0};
-        talk();
-        asked = none.seen;
-    }
-    REQUIRE(asked > 0);
-    for (int nth = 0; nth < asked; ++nth) {
-        for (const int times : {1, 1'000'000}) {
-            const Fault fault{call, EIO, nth, times};
-            INFO(sys::name(call) << " number " << nth << ", " << times << " times");
-            const int error = error_of(talk);
-            CHECK((error == EIO || (call == Call::epoll_ctl && error == 0)));
-        }
-    }
-    CHECK(open_descriptors() == before);
-    settle();
-    CHECK(hub_figures().greenlets == calm.greenlets);
-    CHECK(hub_figures().outside == calm.outside);
-    CHECK(hub_figures().timers == calm.timers);
-}
-
-TEST_CASE("sockets: a kill at each wait leaves no trace", "[core][net]") {
-    in_every_world([&] {
-        auto [a, b] = tcp_pair();
-        Listener listener = Listener::bind(loopback);
-        settle();
-        const HubFigures calm = hub_figures();
-        const std::size_t before = open_descriptors();
-        const std::vector<std::function<void()>> waits = {
-            [&b = b] {
-                char c[8];
-                (void)b.read_some(std::span{c}, 1h);
-            },
-            [&a = a] { a.write_all(std::string(64 << 20, 'w'), 1h); },
-            [&] { (void)listener.accept_for(1h); },
-        };
-        for (const auto& wait : waits) {
-            auto greenlet = spawn(wait);
-            settle();
-            REQUIRE_FALSE(greenlet.ready());
-            greenlet.kill();
-            CHECK(greenlet.successful());
-            CHECK(hub_figures().greenlets == calm.greenlets);
-            CHECK(hub_figures().outside == calm.outside);
-            CHECK(hub_figures().timers == calm.timers);
-        }
-        CHECK(open_descriptors() == before);
     });
 }
