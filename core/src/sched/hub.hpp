@@ -2,7 +2,7 @@
 // One hub per thread: the ready ring, the switch, the loop that is entered when nobody is ready.
 // Longer than most headers: waiting, waking, switching and ending work on the same few members.
 //
-//  H1  The thread's own stack is the main greenlet; the hub is a task with a roomy stack of its
+//  H1  The thread's own stack is the main greenlet; the hub is a task with a stack of its
 //      own. Both appear when the thread first needs them.
 //  H2  What is ready stands in one first-in-first-out ring. Nothing overtakes.
 //  H3  A greenlet that waits switches straight to the next ready one. The hub's stack is entered
