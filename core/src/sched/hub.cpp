@@ -234,6 +234,21 @@ void Hub::free_ident(const Task& task) noexcept {
     if (ident < idents_.size() && idents_[ident] == &task) idents_[ident] = nullptr;
 }
 
+Task* Hub::first_alive(Task* task) noexcept {
+    while (task != nullptr && task->done()) {  // killed before it ran
+        if (scout_.on_the_way()) scout_.step();
+        task->leave_ring();
+        task = ring_.pop();
+    }
+    return task;
+}
+
+Task* Hub::first_with_stack(Task* task) noexcept {
+    task = first_alive(task);
+    while (task != nullptr && !task->began && !give_stack(*task)) task = next_task();
+    return task;
+}
+
 bool Hub::give_stack(Task& task) noexcept {
     try {
         task.stack = &stacks_->take();

@@ -203,6 +203,9 @@ class Hub final : private ReactorSink {
     [[nodiscard]] bool give_stack(Task& task) noexcept;
     void end_shortage() noexcept;
     [[nodiscard]] Task* next_with_stack() noexcept;
+    /// The task, which has left the ring, or the next one there of which this is true.
+    [[nodiscard]] Task* first_alive(Task* task) noexcept;
+    [[nodiscard]] Task* first_with_stack(Task* task) noexcept;
     void switch_away() noexcept;
     void suspend_for(Task& next) noexcept;
     void begin(void*& from, Task& next) noexcept;

@@ -15,19 +15,18 @@ inline void Hub::make_ready(Task& task) noexcept {
 }
 
 inline Task* Hub::next_task() noexcept {
-    while (Task* task = ring_.pop()) {
-        if (!task->done()) [[likely]]
-            return task;
-        if (scout_.on_the_way()) scout_.step();
-        task->leave_ring();  // killed before it ran
-    }
-    return nullptr;
+    Task* task = ring_.pop();
+    if (task != nullptr && task->done()) [[unlikely]]
+        return first_alive(task);
+    return task;
 }
 
-inline Task* Hub::next_with_stack() noexcept {
-    Task* task = next_task();
-    while (task != nullptr && !task->began && !give_stack(*task)) task = next_task();
-    return task;
+[[gnu::always_inline]] inline Task* Hub::next_with_stack() noexcept {
+    Task* task = ring_.pop();
+    // One that began and has ended is in no ring.
+    if (task == nullptr || task->began) [[likely]]
+        return task;
+    return first_with_stack(task);
 }
 
 inline void Hub::became_running(Task& task) noexcept {
