@@ -1,9 +1,11 @@
 // Groups that are killed, by whom and when.
 
+#include <functional>
 #include <memory>
 #include <optional>
 #include <stdexcept>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include <catch2/catch.hpp>
@@ -14,6 +16,15 @@
 
 using namespace std::chrono_literals;
 using tests::run_green;
+
+namespace {
+
+/// Runs the function when the last copy of what it returns goes.
+std::shared_ptr<void> at_the_end(std::function<void()> function) {
+    return {nullptr, [function = std::move(function)](void*) { function(); }};
+}
+
+}  // namespace
 
 TEST_CASE("group: a reason to kill becomes the members' failure", "[core][group]") {
     run_green([] {
@@ -253,6 +264,34 @@ TEST_CASE("group: a member that destroys it runs on, and the others are waited f
         CHECK(events ==
               std::vector<std::string>{"another has ended", "the group has gone", "it runs on"});
         CHECK(errors.all.empty());
+    });
+}
+
+TEST_CASE("group: its last owner may be the callable of a member that never ran", "[core][group]") {
+    run_green([] {
+        auto group = std::make_shared<green::Group>();
+        std::vector<std::string> events;
+        auto running = group->spawn([&] {
+            const auto ended = at_the_end([&] { events.emplace_back("the other has ended"); });
+            green::sleep(1h);
+        });
+        green::yield();
+        SECTION("which is killed") {
+            auto unborn = group->spawn([group] {});
+            group.reset();
+            unborn.kill();
+            CHECK(unborn.outcome() == green::Outcome::exited);
+        }
+        SECTION("which is killed by what another one had captured, that never ran either") {
+            auto last = group->spawn([group] {});
+            auto first = group->spawn([kill = at_the_end([last] { last.kill(); })] {});
+            group.reset();
+            first.kill();
+            CHECK(last.outcome() == green::Outcome::exited);
+            CHECK(first.outcome() == green::Outcome::exited);
+        }
+        CHECK(running.ready());
+        CHECK(events == std::vector<std::string>{"the other has ended"});
     });
 }
 

@@ -48,7 +48,8 @@ class AnyGreenlet {
     /// and what a null one means.
     bool kill(Deadline deadline = Deadline::never()) const;
     bool kill(std::exception_ptr reason, Deadline deadline = Deadline::never()) const;
-    /// The same without waiting.
+    /// The same without waiting. What one that never ran has captured is destroyed in this call; in
+    /// a hub callback, where nobody may wait, its destructors must not.
     void kill_soon() const;
     void kill_soon(std::exception_ptr reason) const;
 

@@ -38,9 +38,9 @@ class Group {
     Group(const Group&) = delete;
     Group& operator=(const Group&) = delete;
     /// Switches while members run. Kills and timeouts of the caller wait until the last member has
-    /// ended; a caller that is a member itself is let go first, and runs on. Others that wait for
-    /// room get Closed, also when it has just come free; those that wait for the group find it
-    /// empty.
+    /// ended; a caller that is a member itself is let go first, and runs on. Likewise one that was
+    /// killed before it ran, if the group goes with what it had captured. Others that wait for room
+    /// get Closed, also when it has just come free; those that wait for the group find it empty.
     ~Group();
 
     /// As green::spawn, into this group. Switches while there is no room; nothing has been taken
@@ -188,6 +188,7 @@ class Group {
     void start_in_turn(const AnyGreenlet& greenlet);
     void insert(std::unique_ptr<Member> member);
     void left(Role role) noexcept;
+    void let_go_of_those_that_end_here();
     [[nodiscard]] std::vector<AnyGreenlet> list(bool with_feeders);
     void raise_failure();
     [[nodiscard]] Member* find(const AnyGreenlet& greenlet) const noexcept;

@@ -357,6 +357,8 @@ void Hub::end_without_stack(Task& task) noexcept {
 }
 
 void Hub::finish_unborn(Task& task, Outcome outcome, std::exception_ptr failure) noexcept {
+    Burial burial{task, *running_};
+    burials_.push_back(burial);
     // Out of play before the callable goes: its destructors may wait, and others run meanwhile.
     task.buried = task.state == TaskState::ready;
     task.state = TaskState::done;
@@ -364,6 +366,14 @@ void Hub::finish_unborn(Task& task, Outcome outcome, std::exception_ptr failure)
     if (outcome == Outcome::failed) task.failure = failure;
     task.drop_callable();
     finish(task, outcome, std::move(failure));
+}
+
+bool Hub::ends_here(const Task& task) noexcept {
+    bool here = &task == running_;
+    burials_.for_each([&](const Burial& burial) {
+        here = here || (burial.task == &task && burial.by == running_);
+    });
+    return here;
 }
 
 void Hub::finish(Task& task, Outcome outcome, std::exception_ptr failure) noexcept {

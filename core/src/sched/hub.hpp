@@ -97,6 +97,7 @@ class Hub final : private ReactorSink {
     void start_later(Task& task, TimePoint when);
     [[nodiscard]] std::size_t minimal_ident(Task& task);
     void free_ident(const Task& task) noexcept;
+    [[nodiscard]] bool ends_here(const Task& task) noexcept;
     void kill(Task& task, std::exception_ptr reason);
     void make_ready(Task& task) noexcept;
     /// Wakes the task for an interrupt that is already noted in it.
@@ -151,6 +152,13 @@ class Hub final : private ReactorSink {
     // For greenlets that wait while their hub ends them.
     static constexpr int last_rounds = 1000;
     static constexpr Duration last_time = std::chrono::seconds(1);
+
+    /// Of one that never ran: its callable is destroyed, on the stack of whoever killed it.
+    struct Burial : ListHook {
+        Burial(const Task& dead, const Task& killer) noexcept : task{&dead}, by{&killer} {}
+        const Task* task;
+        const Task* by;
+    };
 
     struct PlainTask final : Task {  // main and hub
         explicit PlainTask(const char* name);
@@ -287,6 +295,7 @@ class Hub final : private ReactorSink {
 
     IntrusiveList<Orphan> orphans_;
     IntrusiveList<Task> tasks_;
+    IntrusiveList<Burial> burials_;
     std::size_t task_count_ = 0;  // without main
     std::uint64_t next_id_ = 1;
     std::uint64_t switches_ = 0;

@@ -121,6 +121,7 @@ void kill(Task& task, std::exception_ptr reason) {
     if (!task.done()) task.hub->kill(task, std::move(reason));
 }
 Task& current_task() { return Hub::current().running(); }
+bool ends_here(const Task& task) { return Hub::current().ends_here(task); }
 
 void Waker::wake() const noexcept {
     // The child of a bare fork has no hub any more; what ends there may wake what it likes.

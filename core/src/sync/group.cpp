@@ -127,8 +127,7 @@ void Group::Member::leave() noexcept {
 }
 
 Group::~Group() {
-    // Nobody waits for his own end: a member that destroys the group is let go, and runs on.
-    if (Member* caller = gone() ? nullptr : find(current())) caller->leave();
+    let_go_of_those_that_end_here();
     if (gone()) {
         slots_.close_line();
     } else {
@@ -139,6 +138,17 @@ Group::~Group() {
         wait_until_gone(killing.visit(), nullptr, Deadline::never());
     }
     visits_.for_each([this](detail::ListHook& hook) { static_cast<Visit&>(hook).end(failed_); });
+}
+
+/// Nobody waits for his own end: a member that destroys the group runs on. One that never ran may
+/// have held the last of its owners.
+void Group::let_go_of_those_that_end_here() {
+    for (auto* some : {&members_, &shot_}) {
+        some->for_each([](detail::ListHook& hook) {
+            auto& member = static_cast<Member&>(hook);
+            if (detail::ends_here(member.greenlet.task())) member.leave();
+        });
+    }
 }
 
 // --- coming and going ---

@@ -196,5 +196,8 @@ void kill(Task& task, std::exception_ptr reason);
 
 /// The task that runs now; makes the hub when there is none yet.
 [[nodiscard]] Task& current_task();
+/// Whether who runs now cannot wait for its end: for that of his own, and of one that never ran and
+/// whose callable he destroys just now.
+[[nodiscard]] bool ends_here(const Task& task);
 
 }  // namespace green::detail
