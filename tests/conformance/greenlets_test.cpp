@@ -7,6 +7,7 @@
 
 #include <green/event.hpp>
 #include <green/greenlet.hpp>
+#include <green/joinall.hpp>
 #include <green/queue.hpp>
 #include <green/trace.hpp>
 

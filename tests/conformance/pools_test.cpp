@@ -8,6 +8,7 @@
 
 #include <green/pool.hpp>
 #include <green/queue.hpp>
+#include <green/shield.hpp>
 #include <green/timeout.hpp>
 
 #include "support/run_green.hpp"

@@ -9,6 +9,7 @@
 #include <green/greenlet.hpp>
 #include <green/group.hpp>
 #include <green/hub.hpp>
+#include <green/shield.hpp>
 
 #include "support/run_green.hpp"
 #include "support/schedules.hpp"

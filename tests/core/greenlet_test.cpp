@@ -10,6 +10,8 @@
 
 #include <green/event.hpp>
 #include <green/greenlet.hpp>
+#include <green/joinall.hpp>
+#include <green/shield.hpp>
 #include <green/timeout.hpp>
 
 #include "support/run_green.hpp"

@@ -8,6 +8,7 @@
 #include <catch2/catch.hpp>
 
 #include <green/group.hpp>
+#include <green/shield.hpp>
 #include <green/timeout.hpp>
 
 #include "support/run_green.hpp"

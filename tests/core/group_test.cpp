@@ -6,6 +6,7 @@
 #include <catch2/catch.hpp>
 
 #include <green/group.hpp>
+#include <green/shield.hpp>
 
 #include "support/run_green.hpp"
 

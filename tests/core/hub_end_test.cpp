@@ -11,6 +11,7 @@
 #include <green/event.hpp>
 #include <green/greenlet.hpp>
 #include <green/hub.hpp>
+#include <green/shield.hpp>
 #include <green/wait.hpp>
 
 #include "loop/ev_reactor.hpp"

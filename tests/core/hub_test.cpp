@@ -21,7 +21,9 @@
 #include <green/event.hpp>
 #include <green/greenlet.hpp>
 #include <green/hub.hpp>
+#include <green/joinall.hpp>
 #include <green/select.hpp>
+#include <green/shield.hpp>
 #include <green/timeout.hpp>
 #include <green/wait.hpp>
 #include <green/watcher.hpp>

@@ -7,6 +7,7 @@
 #include <catch2/catch.hpp>
 
 #include <green/greenlet.hpp>
+#include <green/joinall.hpp>
 #include <green/mutex.hpp>
 #include <green/timeout.hpp>
 

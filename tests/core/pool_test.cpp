@@ -10,6 +10,7 @@
 #include <catch2/catch.hpp>
 
 #include <green/pool.hpp>
+#include <green/shield.hpp>
 #include <green/timeout.hpp>
 
 #include "support/run_green.hpp"

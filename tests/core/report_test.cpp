@@ -13,6 +13,7 @@
 #include <green/greenlet.hpp>
 #include <green/group.hpp>
 #include <green/hub.hpp>
+#include <green/joinall.hpp>
 #include <green/queue.hpp>
 #include <green/select.hpp>
 #include <green/trace.hpp>

@@ -8,6 +8,7 @@
 #include <green/channel.hpp>
 #include <green/event.hpp>
 #include <green/greenlet.hpp>
+#include <green/joinall.hpp>
 #include <green/lock.hpp>
 #include <green/operation.hpp>
 #include <green/queue.hpp>

@@ -13,6 +13,7 @@
 #include <green/event.hpp>
 #include <green/greenlet.hpp>
 #include <green/hub.hpp>
+#include <green/joinall.hpp>
 
 #include "sched/sanitizer.hpp"
 #include "support/faults.hpp"

@@ -7,6 +7,7 @@
 #include <green/context.hpp>
 #include <green/log.hpp>
 #include <green/server.hpp>
+#include <green/shield.hpp>
 
 namespace green {
 namespace {

@@ -18,6 +18,7 @@
 #include <green/errors.hpp>
 #include <green/greenlet.hpp>
 #include <green/operation.hpp>
+#include <green/shield.hpp>
 
 namespace green {
 

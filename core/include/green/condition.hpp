@@ -9,7 +9,7 @@
 #include <green/deadline.hpp>
 #include <green/detail/park.hpp>
 #include <green/errors.hpp>
-#include <green/greenlet.hpp>
+#include <green/shield.hpp>
 
 namespace green {
 

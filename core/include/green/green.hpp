@@ -12,6 +12,7 @@
 #include <green/group.hpp>
 #include <green/hub.hpp>
 #include <green/joinable_queue.hpp>
+#include <green/joinall.hpp>
 #include <green/latch.hpp>
 #include <green/link.hpp>
 #include <green/local.hpp>
@@ -25,6 +26,7 @@
 #include <green/result_stream.hpp>
 #include <green/select.hpp>
 #include <green/shared_mutex.hpp>
+#include <green/shield.hpp>
 #include <green/signals.hpp>
 #include <green/socket.hpp>
 #include <green/thread_event.hpp>

@@ -2,18 +2,16 @@
 // Greenlets: functions that run beside each other on one thread and switch only where they wait.
 
 #include <concepts>
+#include <cstddef>
+#include <cstdint>
 #include <exception>
 #include <functional>
-#include <initializer_list>
-#include <limits>
 #include <memory>
 #include <optional>
-#include <span>
 #include <stdexcept>
 #include <string>
 #include <type_traits>
 #include <utility>
-#include <vector>
 
 #include <green/deadline.hpp>
 #include <green/detail/call_task.hpp>
@@ -240,74 +238,5 @@ void idle();
 /// The greenlet that runs now. A handle of main may outlive its hub, and says then that main has
 /// ended.
 [[nodiscard]] AnyGreenlet current();
-
-/// How joinall() waits.
-struct JoinOptions {
-    Deadline deadline = Deadline::never();
-    std::size_t count = std::numeric_limits<std::size_t>::max();  // no more than so many
-    bool raise_error = false;  // rethrow the error of the first that fails, at once
-};
-
-/// Waits until all have ended, or as the options say; returns those that have, in the order in
-/// which they ended. Switches, unless enough have ended.
-std::vector<AnyGreenlet> joinall(std::span<const AnyGreenlet> greenlets, JoinOptions options);
-inline std::vector<AnyGreenlet> joinall(std::span<const AnyGreenlet> greenlets,
-                                        Deadline deadline = Deadline::never()) {
-    return joinall(greenlets, JoinOptions{.deadline = deadline});
-}
-inline std::vector<AnyGreenlet> joinall(std::initializer_list<AnyGreenlet> greenlets,
-                                        JoinOptions options) {
-    return joinall(std::span{greenlets.begin(), greenlets.size()}, options);
-}
-inline std::vector<AnyGreenlet> joinall(std::initializer_list<AnyGreenlet> greenlets,
-                                        Deadline deadline = Deadline::never()) {
-    return joinall(greenlets, JoinOptions{.deadline = deadline});
-}
-
-/// Kills all, then waits for them. Returns the survivors once `deadline` has passed. Switches.
-/// The current greenlet, if it is among them, is killed last. `reason` is as that of kill().
-std::vector<AnyGreenlet> killall(std::span<const AnyGreenlet> greenlets, std::exception_ptr reason,
-                                 Deadline deadline = Deadline::never());
-inline std::vector<AnyGreenlet> killall(std::span<const AnyGreenlet> greenlets,
-                                        Deadline deadline = Deadline::never()) {
-    return killall(greenlets, nullptr, deadline);
-}
-inline std::vector<AnyGreenlet> killall(std::initializer_list<AnyGreenlet> greenlets,
-                                        std::exception_ptr reason,
-                                        Deadline deadline = Deadline::never()) {
-    return killall(std::span{greenlets.begin(), greenlets.size()}, std::move(reason), deadline);
-}
-inline std::vector<AnyGreenlet> killall(std::initializer_list<AnyGreenlet> greenlets,
-                                        Deadline deadline = Deadline::never()) {
-    return killall(greenlets, nullptr, deadline);
-}
-
-/// A stretch in which nobody may switch: a waiting call inside throws BlockingInHub. Nests. In a
-/// thread that can have no hub nobody waits anyway, and it does nothing.
-class NoSwitch {
- public:
-    explicit NoSwitch(const char* why) noexcept;
-    NoSwitch(const NoSwitch&) = delete;
-    NoSwitch& operator=(const NoSwitch&) = delete;
-    ~NoSwitch();
-
- private:
-    detail::Hub* hub_;
-    const char* outer_ = nullptr;
-};
-
-/// Holds off kills and timeouts of the current greenlet until it is left: for clean-up that has to
-/// wait. They are delivered at the first suspension point after it. Give the waits inside a
-/// deadline of their own. Nests. In a thread that can have no hub there is nothing to hold off.
-class Shield {
- public:
-    Shield() noexcept;
-    Shield(const Shield&) = delete;
-    Shield& operator=(const Shield&) = delete;
-    ~Shield();
-
- private:
-    detail::Task* task_;
-};
 
 }  // namespace green

@@ -7,6 +7,7 @@
 #include <utility>
 
 #include <green/greenlet.hpp>
+#include <green/shield.hpp>
 
 namespace green {
 

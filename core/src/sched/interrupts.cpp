@@ -4,7 +4,7 @@
 
 #include <green/detail/identity.hpp>
 #include <green/detail/local.hpp>
-#include <green/greenlet.hpp>
+#include <green/shield.hpp>
 #include <green/timeout.hpp>
 
 #include "sched/switching.hpp"

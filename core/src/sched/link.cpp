@@ -2,6 +2,7 @@
 
 #include <green/greenlet.hpp>
 #include <green/link.hpp>
+#include <green/shield.hpp>
 
 #include "sched/hub.hpp"
 

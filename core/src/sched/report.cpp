@@ -7,6 +7,7 @@
 #include <vector>
 
 #include <green/hub.hpp>
+#include <green/shield.hpp>
 
 #include "loop/watcher_board.hpp"
 #include "sched/hub.hpp"

@@ -1,8 +1,8 @@
 #include <string>
 #include <utility>
 
-#include <green/greenlet.hpp>
 #include <green/latch.hpp>
+#include <green/shield.hpp>
 
 namespace green {
 

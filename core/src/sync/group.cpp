@@ -2,6 +2,7 @@
 #include <utility>
 
 #include <green/group.hpp>
+#include <green/shield.hpp>
 
 namespace green {
 

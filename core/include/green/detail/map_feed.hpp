@@ -24,6 +24,7 @@
 #include <green/detail/park.hpp>
 #include <green/errors.hpp>
 #include <green/greenlet.hpp>
+#include <green/shield.hpp>
 
 namespace green::detail {
 
