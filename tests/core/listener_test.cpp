@@ -1,13 +1,10 @@
 // Listeners, and what holds for all sockets: each call fails once, each wait is killed.
 
-#include <atomic>
 #include <cerrno>
 #include <functional>
-#include <future>
 #include <netinet/tcp.h>
 #include <optional>
 #include <string>
-#include <thread>
 #include <unistd.h>
 #include <vector>
 
@@ -19,7 +16,6 @@
 #include "support/faults.hpp"
 #include "support/run_green.hpp"
 #include "support/streams.hpp"
-#include "support/temp_dir.hpp"
 #include "support/worlds.hpp"
 
 using namespace green;
@@ -107,100 +103,6 @@ TEST_CASE("listener: only a socket that listens is adopted", "[core][net]") {
         CHECK_THROWS_AS(Listener::adopt(Fd{a.fd().release()}), UsageError);
         CHECK(error_of([] { (void)Listener::adopt(Fd{}); }) == EBADF);
     });
-}
-
-TEST_CASE("listener: the file of a dead Unix listener is replaced, that of a living one is not",
-          "[core][net]") {
-    const tests::TempDir directory;
-    const Endpoint at = Endpoint::parse("unix:" + directory / "it.sock");
-    in_every_world([&] {
-        {
-            Listener dead = Listener::bind(at);
-            CHECK(dead.local().path() == at.path());
-        }
-        Listener living = Listener::bind(at);
-        CHECK(error_of([&] { (void)Listener::bind(at); }) == EADDRINUSE);
-        Stream client = Stream::connect(at, 1s);
-        CHECK(living.accept().is_open());
-        living.close();
-        CHECK(error_of([&] { (void)Stream::connect(at, 1s); }) == ECONNREFUSED);
-        CHECK(sys::unlink(at.path().c_str()).ok());
-        CHECK(error_of([&] { (void)Stream::connect(at, 1s); }) == ENOENT);
-    });
-}
-
-TEST_CASE("listener: of two that replace the file of a dead one, one does", "[core][net]") {
-    // The second one comes when the first is about to make this call.
-    const sys::Call amid = GENERATE(sys::Call::unlink, sys::Call::listen);
-    const tests::TempDir directory;
-    const Endpoint at = Endpoint::parse("unix:" + directory / "it.sock");
-    if (amid == sys::Call::unlink) (void)Listener::bind(at);  // dead
-
-    struct Second final : sys::Injector {
-        Second(sys::Call when, const Endpoint& where) : amid{when}, at{where} {
-            outer = sys::set_injector(this);
-        }
-        ~Second() override {
-            if (thread.joinable()) thread.join();
-            (void)sys::set_injector(outer);
-        }
-        int before(sys::Call call, int) noexcept override {
-            if (call != amid || begun.exchange(true)) return 0;
-            thread = std::thread{[this] {
-                error = error_of([&] { listener = Listener::bind(at); });
-                done.set_value();
-            }};
-            // It waits for the first one, or else has ended long before that.
-            (void)done.get_future().wait_for(50ms);
-            return 0;
-        }
-        sys::Call amid;
-        Endpoint at;
-        Injector* outer;
-        std::atomic<bool> begun = false;
-        std::thread thread;
-        std::promise<void> done;
-        std::optional<Listener> listener;
-        int error = 0;
-    } second{amid, at};
-
-    Listener first = Listener::bind(at);
-    second.thread.join();
-    CHECK(second.error == EADDRINUSE);
-    CHECK_FALSE(second.listener);
-    const Stream client = Stream::connect(at, 1s);
-    CHECK(first.accept_for(1s));
-}
-
-TEST_CASE("listener: a file is bound although its directory cannot be locked at once or at all",
-          "[core][net]") {
-    struct Case {
-        sys::Call call;
-        int error;
-        int seen;
-    };
-    const auto [call, error, seen] =
-        GENERATE(Case{sys::Call::open, EACCES, 1}, Case{sys::Call::flock, ENOLCK, 1},
-                 Case{sys::Call::flock, EWOULDBLOCK, 3});
-    const tests::TempDir directory;
-    const Endpoint at = Endpoint::parse("unix:" + directory / "it.sock");
-    const std::size_t descriptors = open_descriptors();
-    {
-        const Fault failure{call, error, 0, seen};
-        const Listener listener = Listener::bind(at);
-        CHECK(failure.seen >= seen);
-        CHECK(open_descriptors() == descriptors + 1);
-    }
-    CHECK(open_descriptors() == descriptors);
-}
-
-TEST_CASE("listener: a file that is no socket is left alone", "[core][net]") {
-    const tests::TempDir directory;
-    const Endpoint file = Endpoint::parse("unix:" + directory / "file");
-    Fd plain{static_cast<int>(
-        sys::must(sys::open(file.path().c_str(), O_CREAT | O_WRONLY, 0600), "open"))};
-    CHECK(error_of([&] { (void)Listener::bind(file); }) == EADDRINUSE);
-    CHECK(sys::unlink(file.path().c_str()).ok());
 }
 
 TEST_CASE("listener: connections that were given up are skipped, a lack of descriptors is reported",

@@ -2,6 +2,7 @@
 #include <array>
 #include <cerrno>
 #include <netinet/tcp.h>
+#include <optional>
 #include <string>
 #include <sys/file.h>
 
@@ -173,45 +174,72 @@ Endpoint Stream::local() const { return name_of(fd_, sys::getsockname, "name of"
 
 namespace {
 
-/// Keeps all others out who bind a file in the same directory, while it lives. In between a file is
-/// looked at and then removed, and one that is bound does not listen yet: it cannot be told from
-/// that of a dead one. Where the directory cannot be read there is no lock.
+/// Of a simulation: its names are its own, and nobody else is there who could bind one.
+bool is_simulated(const Fd& fd) noexcept {
+    sys::World* const world = sys::set_world(nullptr);
+    (void)sys::set_world(world);
+    return world != nullptr && world->owns(fd.number());
+}
+
+/// What is there, good for fstat() only; closed when nothing is.
+Fd seen(const Endpoint& at) {
+    const std::string path = at.path();
+    if (path.empty()) return {};
+    const sys::Outcome file = sys::open(path.c_str(), O_PATH | O_NOFOLLOW);
+    return file.ok() ? Fd{file.as_int()} : Fd{};
+}
+
+/// Keeps all others out who bind the same file, while it lives. In between a file is looked at and
+/// then removed, and one that is bound does not listen yet: it cannot be told from that of a dead
+/// one.
+///
+/// What is locked is a file beside it, which nobody else has a reason to lock: who finds it taken
+/// is the second one, and has nothing to wait for. A directory is locked by those who bind other
+/// files in it, too, and by who keeps it from being tidied up, as long as he runs. Who is killed in
+/// between leaves the file behind without a lock, and the next one takes it.
 class BindingAlone {
  public:
-    explicit BindingAlone(const Endpoint& at) {
-        const std::string path = at.path();
-        if (path.empty()) return;
-        const std::size_t slash = path.rfind('/');
-        const std::string directory = slash == std::string::npos ? "." : path.substr(0, slash + 1);
-        const sys::Outcome opened = sys::open(directory.c_str(), O_RDONLY | O_DIRECTORY);
-        if (!opened.ok()) return;
-        directory_ = Fd{opened.as_int()};
-        // The others have it for microseconds. Who keeps it does so for a purpose of his own.
-        for (int i = 0; i < 1000; ++i) {
-            if (!sys::flock(directory_.number(), LOCK_EX).would_block()) return;
-            (void)sys::poll(nullptr, 0, 1);
+    /// Throws std::system_error: EADDRINUSE when another one is about to bind it. Where this file
+    /// cannot be made no socket can, and the error is the same.
+    explicit BindingAlone(const Endpoint& at) : name_{at.path() + ".greensup-binding"} {
+        constexpr int flags = O_RDWR | O_CREAT | O_NOFOLLOW;
+        const sys::Outcome opened = sys::open(name_.c_str(), flags, S_IRUSR | S_IWUSR);
+        if (!opened.ok()) {
+            const int error = seen(at).is_open() ? EADDRINUSE : opened.error;
+            sys::fail(error, "binding " + at.text() + ": making " + name_);
         }
+        file_ = Fd{opened.as_int()};
+        const sys::Outcome locked = sys::flock(file_.number(), LOCK_EX);
+        locked_ = locked.ok();
+        struct stat status {};
+        sys::must(sys::fstat(file_.number(), status), of("fstat of", file_.number()));
+        const bool removed = status.st_nlink == 0;  // by one who has bound meanwhile
+        if (locked.would_block() || removed) sys::fail(EADDRINUSE, "binding " + at.text());
     }
     BindingAlone(const BindingAlone&) = delete;
     BindingAlone& operator=(const BindingAlone&) = delete;
     ~BindingAlone() {
+        // First the name: who has opened it before must find that it is gone.
+        (void)sys::unlink(name_.c_str());
         // A child that was forked meanwhile has the descriptor too: closing it is not enough.
-        if (directory_.is_open()) (void)sys::flock(directory_.number(), LOCK_UN);
+        (void)sys::flock(file_.number(), LOCK_UN);
     }
 
+    /// On a file system without locks nobody is kept out, and nothing may be removed.
+    [[nodiscard]] bool locked() const noexcept { return locked_; }
+
  private:
-    Fd directory_;
+    std::string name_;
+    Fd file_;
+    bool locked_ = false;
 };
 
 /// The file is a socket, and nobody listens on it.
 bool is_stale(const Endpoint& at) {
-    const std::string path = at.path();
-    if (path.empty()) return false;
-    const sys::Outcome file = sys::open(path.c_str(), O_PATH | O_NOFOLLOW);
-    if (!file.ok()) return false;
-    const Fd owned{file.as_int()};
+    const Fd file = seen(at);
     struct stat status {};
-    if (!sys::fstat(owned.number(), status).ok() || !S_ISSOCK(status.st_mode)) return false;
+    if (!file.is_open() || !sys::fstat(file.number(), status).ok()) return false;
+    if (!S_ISSOCK(status.st_mode)) return false;
     const Fd probe{static_cast<int>(sys::must(sys::socket(AF_UNIX, SOCK_STREAM), "socket"))};
     return sys::connect(probe.number(), at.address(), at.size()).error == ECONNREFUSED;
 }
@@ -245,9 +273,11 @@ Listener Listener::bind(const Endpoint& at, int backlog) {
                   "SO_REUSEADDR");
         set_nodelay(fd);  // Linux hands it down to each connection
     }
-    const BindingAlone alone{at};
+    std::optional<BindingAlone> alone;
+    if (!at.path().empty() && !is_simulated(fd)) alone.emplace(at);
+    const bool may_replace = !alone || alone->locked();
     sys::Outcome bound = sys::bind(fd.number(), at.address(), at.size());
-    if (bound.error == EADDRINUSE && is_stale(at)) {
+    if (bound.error == EADDRINUSE && may_replace && is_stale(at)) {
         (void)sys::unlink(at.path().c_str());
         bound = sys::bind(fd.number(), at.address(), at.size());
     }
