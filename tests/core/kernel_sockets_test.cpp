@@ -38,3 +38,58 @@ TEST_CASE("kernel: an abstract name is not the file that is written like it", "[
         CHECK(abstract.accept_for(1s));
     });
 }
+
+TEST_CASE("kernel: a Unix listener that is shut down takes those who came before", "[core][sim]") {
+    const int how = GENERATE(int{SHUT_RD}, int{SHUT_WR}, int{SHUT_RDWR});
+    in_quiet_worlds([&] {
+        const auto connect = [](const Fd& fd, const Endpoint& to) {
+            return sys::connect(fd.number(), to.address(), to.size()).error;
+        };
+        const auto accepted = [](Listener& listener) {
+            return Fd{sys::accept4(listener.fd().number(), nullptr, nullptr).as_int()};
+        };
+        const std::string name = "unix:@greensup-shut-" + std::to_string(::getpid());
+        Listener listener = Listener::bind(Endpoint::parse(name));
+        const int number = listener.fd().number();
+        const Fd first = fresh(AF_UNIX);
+        CHECK(connect(first, listener.local()) == 0);
+        CHECK(sys::shutdown(number, how).ok());
+        const Fd second = fresh(AF_UNIX);
+        const int at_its_end = POLLIN | POLLRDHUP | (how == SHUT_RDWR ? POLLHUP : 0);
+        if (how == SHUT_WR) {  // changes nothing
+            CHECK(events_of(listener.fd()) == POLLIN);
+            CHECK(connect(second, listener.local()) == 0);
+            CHECK(accepted(listener).is_open());
+            CHECK(accepted(listener).is_open());
+            return;
+        }
+        CHECK(events_of(listener.fd()) == at_its_end);
+        CHECK(connect(second, listener.local()) == ECONNREFUSED);
+        {
+            const Fd server = accepted(listener);
+            CHECK(send(server, "hello").ok());
+            CHECK(received(first) == "hello");
+        }
+        CHECK(sys::accept4(number, nullptr, nullptr).error == EAGAIN);
+        CHECK(events_of(listener.fd()) == at_its_end);
+        CHECK(option(listener.fd(), SOL_SOCKET, SO_ACCEPTCONN) == 1);
+        CHECK(sys::listen(number, 4).ok());  // too late
+        CHECK(connect(second, listener.local()) == ECONNREFUSED);
+    });
+}
+
+TEST_CASE("kernel: a Unix socket can be shut down before it is connected", "[core][sim]") {
+    in_quiet_worlds([] {
+        const std::string name = "unix:@greensup-early-" + std::to_string(::getpid());
+        const Listener listener = Listener::bind(Endpoint::parse(name));
+        const Endpoint at = listener.local();
+        const Fd fd = fresh(AF_UNIX);
+        CHECK(sys::shutdown(fd.number(), SHUT_RDWR).ok());
+        CHECK(events_of(fd) == (POLLIN | POLLOUT | POLLRDHUP | POLLHUP));
+        CHECK(recv_error(fd) == EINVAL);
+        CHECK(send(fd, "x").error == ENOTCONN);
+        CHECK(sys::connect(fd.number(), at.address(), at.size()).ok());
+        CHECK(received(fd) == "");
+        CHECK(send(fd, "x").error == EPIPE);
+    });
+}

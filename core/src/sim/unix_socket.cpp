@@ -59,7 +59,7 @@ sys::Outcome UnixSocket::connect(const Endpoint& to) {
     if (listens()) return failed(EINVAL);
     if (connected_) return failed(EISCONN);
     UnixSocket* const listener = kernel_.unix_names().find(to);
-    if (listener == nullptr || !listener->listens()) {
+    if (listener == nullptr || !listener->listens() || listener->read_shut_) {
         const bool no_file = !to.path().empty() && !kernel_.unix_names().has(to);
         return failed(no_file ? ENOENT : ECONNREFUSED);
     }
@@ -186,14 +186,13 @@ bool UnixSocket::drop(std::size_t count) {
 }
 
 std::uint32_t UnixSocket::events() {
-    if (listens()) return waiting_.empty() ? 0 : POLLIN;
-    if (!connected_) return POLLOUT | POLLHUP;
+    const bool neither = !connected_ && !listens();
     std::uint32_t events = 0;
     if (error_ != 0) events |= POLLERR;
-    if (read_shut_ && write_shut_) events |= POLLHUP;
+    if (neither || (read_shut_ && write_shut_)) events |= POLLHUP;
     if (read_shut_) events |= POLLIN | POLLRDHUP;
-    if (!inbox_.empty()) events |= POLLIN;
-    if (writable()) events |= POLLOUT;
+    if (!inbox_.empty() || !waiting_.empty()) events |= POLLIN;
+    if (!listens() && writable()) events |= POLLOUT;
     return events;
 }
 
