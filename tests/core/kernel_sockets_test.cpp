@@ -93,3 +93,26 @@ TEST_CASE("kernel: a Unix socket can be shut down before it is connected", "[cor
         CHECK(send(fd, "x").error == EPIPE);
     });
 }
+
+TEST_CASE("kernel: where there is no urgent data it says so", "[core][sim]") {
+    const bool tcp = GENERATE(true, false);
+    in_quiet_worlds([&] {
+        const auto urgent = [](const Fd& fd) {
+            char byte;
+            return sys::recv(fd.number(), &byte, 1, MSG_OOB).error;
+        };
+        CHECK(urgent(fresh(tcp ? AF_INET : AF_UNIX)) == EINVAL);
+        const std::string name = "unix:@greensup-urgent-" + std::to_string(::getpid());
+        Listener listener = Listener::bind(tcp ? loopback : Endpoint::parse(name));
+        const int number = listener.fd().number();
+        CHECK(urgent(listener.fd()) == (tcp ? ENOTCONN : EINVAL));
+        Stream client = Stream::connect(listener.local(), 5s);
+        CHECK(send(client.fd(), "plain").ok());
+        {
+            const Fd server{sys::accept4(number, nullptr, nullptr).as_int()};
+            CHECK(urgent(server) == EINVAL);
+            CHECK(received(server) == "plain");
+        }
+        CHECK(urgent(client.fd()) == EINVAL);  // at its end
+    });
+}

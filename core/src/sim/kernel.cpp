@@ -218,6 +218,10 @@ Outcome Kernel::recvmsg(int fd, msghdr& message, int flags) noexcept {
     const auto receive = [&](Socket& socket) {
         message.msg_controllen = 0;
         message.msg_flags = 0;
+        if ((flags & MSG_OOB) != 0) {  // of which there is none
+            const bool tcp_listener = socket.family() != AF_UNIX && socket.listens();
+            return failed(tcp_listener ? ENOTCONN : EINVAL);
+        }
         return socket.receive({message.msg_iov, message.msg_iovlen}, (flags & MSG_PEEK) != 0);
     };
     return on_socket(Call::recvmsg, fd, receive, flags);

@@ -36,6 +36,7 @@ class Socket : public File {
     virtual sys::Outcome shutdown(int how) = 0;
     virtual sys::Outcome receive(std::span<const iovec> into, bool peek) = 0;
     virtual sys::Outcome send(std::span<const iovec> from) = 0;
+    [[nodiscard]] virtual bool listens() const noexcept = 0;
     [[nodiscard]] virtual Endpoint local() const = 0;
     [[nodiscard]] virtual std::optional<Endpoint> peer() const = 0;
 
@@ -45,7 +46,6 @@ class Socket : public File {
  protected:
     /// SO_ERROR, which reading clears.
     virtual int take_error() = 0;
-    [[nodiscard]] virtual bool listens() const noexcept = 0;
     /// SO_LINGER with a time of 0: closing breaks the connection.
     [[nodiscard]] bool closes_hard() const noexcept {
         return linger_.l_onoff != 0 && linger_.l_linger == 0;

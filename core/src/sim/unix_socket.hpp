@@ -29,9 +29,9 @@ class UnixSocket final : public Socket {
     [[nodiscard]] std::optional<Endpoint> peer() const override;
     [[nodiscard]] std::uint32_t events() override;
     void closed() override;
+    [[nodiscard]] bool listens() const noexcept override { return backlog_.has_value(); }
 
  private:
-    [[nodiscard]] bool listens() const noexcept override { return backlog_.has_value(); }
     int take_error() override { return std::exchange(error_, 0); }
     /// What one write put there at a time: its memory is free again when all of it was read.
     struct Piece {
