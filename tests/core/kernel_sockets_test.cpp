@@ -116,3 +116,28 @@ TEST_CASE("kernel: where there is no urgent data it says so", "[core][sim]") {
         CHECK(urgent(client.fd()) == EINVAL);  // at its end
     });
 }
+
+TEST_CASE("kernel: a buffer that is asked for is given twice, within limits", "[core][sim]") {
+    const int family = GENERATE(AF_INET, AF_UNIX);
+    const int name = GENERATE(SO_RCVBUF, SO_SNDBUF);
+    in_quiet_worlds([&] {
+        const Fd fd = fresh(family);
+        CHECK(option(fd, SOL_SOCKET, name) > 4608);
+        const auto given = [&](const Fd& to, int size) {
+            CHECK(sys::setsockopt(to.number(), SOL_SOCKET, name, &size, sizeof size).ok());
+            return option(to, SOL_SOCKET, name);
+        };
+        CHECK(given(fd, 10'000) == 20'000);
+        const int least = name == SO_RCVBUF ? 2304 : 4608;
+        CHECK(given(fd, 1) == least);
+        CHECK(given(fd, 0) == least);
+        const int most = given(fd, 1 << 30);  // net.core.rmem_max or wmem_max
+        CHECK(most >= 2 * 10'000);
+        CHECK(given(fd, -1) == most);
+        if (family == AF_UNIX) return;
+        Listener listener = Listener::bind(loopback);
+        CHECK(given(listener.fd(), 20'000) == 40'000);
+        const Stream client = Stream::connect(listener.local(), 5s);
+        CHECK(option(listener.accept().fd(), SOL_SOCKET, name) == 40'000);
+    });
+}

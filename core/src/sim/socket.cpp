@@ -18,6 +18,26 @@ sys::Outcome give(const void* from, std::size_t size, void* into, socklen_t& roo
     return done();
 }
 
+// As most kernels have them (net.core.rmem_max and wmem_max, net.ipv4.tcp_rmem and tcp_wmem); the
+// least ones are what a packet needs.
+constexpr int most_asked_buffer = 212'992;
+constexpr int least_receive_buffer = 2304;
+constexpr int least_send_buffer = 4608;
+constexpr int unix_buffer = 212'992;
+constexpr int tcp_receive_buffer = 131'072;
+constexpr int tcp_send_buffer = 16'384;
+
+bool is_buffer_size(int level, int option) noexcept {
+    return level == SOL_SOCKET && (option == SO_RCVBUF || option == SO_SNDBUF);
+}
+
+/// What Linux makes of a size that was asked for: as much again for its own needs. Below 0 is much.
+int granted_buffer(int option, int asked) noexcept {
+    const int least = option == SO_RCVBUF ? least_receive_buffer : least_send_buffer;
+    const int most = asked < 0 ? most_asked_buffer : std::min(asked, most_asked_buffer);
+    return std::max(2 * most, least);
+}
+
 sys::Outcome give_int(int from, void* into, socklen_t& room) noexcept {
     return give(&from, sizeof from, into, room);
 }
@@ -52,6 +72,12 @@ sys::Outcome Socket::get_option(int level, int option, void* value, socklen_t& s
                 break;
         }
     }
+    if (is_buffer_size(level, option)) {
+        const int tcp = option == SO_RCVBUF ? tcp_receive_buffer : tcp_send_buffer;
+        const auto asked = options_.find({level, option});
+        const int otherwise = family_ == AF_UNIX ? unix_buffer : tcp;
+        return give_int(asked == options_.end() ? otherwise : asked->second, value, size);
+    }
     if (level == IPPROTO_TCP && family_ == AF_UNIX) return failed(EOPNOTSUPP);
     if (level == IPPROTO_TCP && option == TCP_NODELAY) {
         return give_int(option_set(level, option) ? 1 : 0, value, size);
@@ -70,6 +96,7 @@ sys::Outcome Socket::set_option(int level, int option, const void* value, sockle
     int number = 0;
     if (size < sizeof number) return failed(EINVAL);
     std::memcpy(&number, value, sizeof number);
+    if (is_buffer_size(level, option)) number = granted_buffer(option, number);
     options_[{level, option}] = number;
     return done();
 }
