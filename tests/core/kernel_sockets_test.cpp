@@ -11,6 +11,7 @@
 #include <catch2/catch.hpp>
 
 #include <green/green.hpp>
+#include <green/simulation.hpp>
 
 #include "core/kernel_calls.hpp"
 #include "support/worlds.hpp"
@@ -19,6 +20,44 @@ using namespace green;
 using namespace std::chrono_literals;
 using tests::in_quiet_worlds;
 using namespace tests::kernel;
+
+namespace {
+
+Fd fresh_tcp(bool reuses) {
+    Fd fd = fresh(AF_INET);
+    const int value = reuses ? 1 : 0;
+    sys::must(sys::setsockopt(fd.number(), SOL_SOCKET, SO_REUSEADDR, &value, sizeof value),
+              "SO_REUSEADDR");
+    return fd;
+}
+
+int bind_error(const Fd& fd, const Endpoint& at) {
+    return sys::bind(fd.number(), at.address(), at.size()).error;
+}
+
+/// What a new socket is told that wants the address.
+int told(const Endpoint& at, bool reuses) { return bind_error(fresh_tcp(reuses), at); }
+
+/// The same, in the real world once the other end's last packet has come.
+int told_soon(const Endpoint& at, bool reuses) {
+    int error = told(at, reuses);
+    for (int i = 0; i < 1000 && error != 0; ++i) {
+        sleep(1ms);
+        error = told(at, reuses);
+    }
+    return error;
+}
+
+Endpoint bound(const Fd& fd) {
+    sys::must(sys::bind(fd.number(), loopback.address(), loopback.size()), "bind");
+    sockaddr_storage name;
+    socklen_t size = sizeof name;
+    auto* const any = reinterpret_cast<sockaddr*>(&name);
+    sys::must(sys::getsockname(fd.number(), any, size), "getsockname");
+    return Endpoint::from(any, size);
+}
+
+}  // namespace
 
 TEST_CASE("kernel: an abstract name is not the file that is written like it", "[core][sim]") {
     in_quiet_worlds([] {
@@ -139,5 +178,105 @@ TEST_CASE("kernel: a buffer that is asked for is given twice, within limits", "[
         CHECK(given(listener.fd(), 20'000) == 40'000);
         const Stream client = Stream::connect(listener.local(), 5s);
         CHECK(option(listener.accept().fd(), SOL_SOCKET, name) == 40'000);
+    });
+}
+
+TEST_CASE("kernel: a TCP address is free when nobody is left who keeps it", "[core][sim]") {
+    const bool reuses = GENERATE(false, true);
+    const bool server_first = GENERATE(false, true);
+    in_quiet_worlds([&] {
+        // Who says SO_REUSEADDR comes beside those who say so too, and do not listen.
+        const int if_both = reuses ? 0 : EADDRINUSE;
+        Fd listening = fresh_tcp(reuses);
+        const Endpoint at = bound(listening);
+        CHECK(told(at, false) == EADDRINUSE);
+        CHECK(told(at, true) == if_both);
+        CHECK(sys::listen(listening.number(), 4).ok());
+        CHECK(told(at, true) == EADDRINUSE);
+        // Bound: of itself the system gives a client a port that an earlier one may still keep.
+        Fd client = fresh_tcp(false);
+        const Endpoint from = bound(client);
+        CHECK(sys::connect(client.number(), at.address(), at.size()).error == EINPROGRESS);
+        CHECK(client.wait_writable(5s));
+        Fd server{sys::accept4(listening.number(), nullptr, nullptr).as_int()};
+        listening.close();
+        CHECK(told(at, false) == EADDRINUSE);
+        CHECK(told(at, true) == if_both);
+        CHECK(told(from, true) == EADDRINUSE);
+
+        Fd& first = server_first ? server : client;
+        Fd& second = server_first ? client : server;
+        first.close();
+        CHECK(second.wait_readable(5s));
+        CHECK(received(second) == "");
+        CHECK(told(at, false) == EADDRINUSE);
+        CHECK(told(at, true) == if_both);
+        second.close();
+        // Who ended first keeps the address for a minute.
+        if (server_first) {
+            CHECK(told(at, false) == EADDRINUSE);
+            CHECK(told(at, true) == if_both);
+            CHECK(told_soon(from, false) == 0);
+        } else {
+            CHECK(told_soon(at, false) == 0);
+            CHECK(told(from, true) == EADDRINUSE);
+        }
+    });
+}
+
+TEST_CASE("kernel: a TCP connection that is closed hard keeps no address", "[core][sim]") {
+    in_quiet_worlds([] {
+        Fd listening = fresh_tcp(false);
+        const Endpoint at = bound(listening);
+        CHECK(sys::listen(listening.number(), 4).ok());
+        Stream client = Stream::connect(at, 5s);
+        Fd server{sys::accept4(listening.number(), nullptr, nullptr).as_int()};
+        listening.close();
+        CHECK(told(at, false) == EADDRINUSE);
+        const linger hard{1, 0};
+        CHECK(sys::setsockopt(server.number(), SOL_SOCKET, SO_LINGER, &hard, sizeof hard).ok());
+        server.close();
+        CHECK(told(at, false) == 0);
+    });
+}
+
+TEST_CASE("kernel: of two with one TCP address one listens", "[core][sim]") {
+    in_quiet_worlds([] {
+        Fd first = fresh_tcp(true);
+        const Endpoint at = bound(first);
+        const Fd second = fresh_tcp(true);
+        CHECK(bind_error(second, at) == 0);
+        CHECK(sys::listen(first.number(), 4).ok());
+        CHECK(sys::listen(first.number(), 8).ok());
+        CHECK(sys::listen(second.number(), 4).error == EADDRINUSE);
+        first.close();
+        CHECK(sys::listen(second.number(), 4).ok());
+        // After a shutdown it may do so again, although it has a connection.
+        const Stream client = Stream::connect(at, 5s);
+        const Fd server{sys::accept4(second.number(), nullptr, nullptr).as_int()};
+        CHECK(server.is_open());
+        CHECK(sys::shutdown(second.number(), SHUT_RDWR).ok());
+        CHECK(sys::listen(second.number(), 4).ok());
+    });
+}
+
+TEST_CASE("network: the end of a connection that ended first keeps its address for a minute",
+          "[core][sim]") {
+    Simulation world{28, Simulation::Conditions::calm()};
+    world.run([] {
+        Fd listening = fresh_tcp(false);
+        const Endpoint at = bound(listening);
+        CHECK(sys::listen(listening.number(), 4).ok());
+        for (int i = 0; i < 2; ++i) {  // the last one counts
+            Stream client = Stream::connect(at, 5s);
+            Fd{sys::accept4(listening.number(), nullptr, nullptr).as_int()}.close();
+            client.close();
+            sleep(30s);
+        }
+        listening.close();
+        sleep(29s);
+        CHECK(told(at, false) == EADDRINUSE);
+        sleep(1s);
+        CHECK(told(at, false) == 0);
     });
 }

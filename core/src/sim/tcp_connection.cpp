@@ -28,8 +28,9 @@ TcpConnection::TcpConnection(Kernel& kernel, const Endpoint& from, const Endpoin
 
 // --- what the sockets ask ---
 
-void TcpConnection::open(File& socket) {
+void TcpConnection::open(TcpSocket& socket) {
     ends_[client].socket = &socket;
+    ends_[client].sharing = socket.sharing();
     held_ = kernel_.tcp().is_cut(*this);
     transmit(client, {Kind::syn});
     ask_again(1);
@@ -242,14 +243,15 @@ void TcpConnection::arrive(Side at, Packet& packet) {
                 transmit(at, {Kind::reset});
             } else {
                 end.got_fin = true;
-                end_if_finished(end);
+                end.ended_first = end.sent_fin;
+                end_if_finished(at);
                 tell(end);
                 transmit(at, {Kind::fin_ack});
             }
             break;
         case Kind::fin_ack:
             end.fin_acked = true;
-            end_if_finished(end);
+            end_if_finished(at);
             tell(end);
             break;
         case Kind::reset:
@@ -281,6 +283,7 @@ void TcpConnection::ack_arrived() {
         return;
     }
     end.phase = Phase::open;
+    end.sharing = listener->sharing();
     listener->arrived(shared_from_this());
 }
 
@@ -310,8 +313,11 @@ void TcpConnection::reset_arrived(Side at) {
     tell(end);
 }
 
-void TcpConnection::end_if_finished(End& end) {
-    if (end.got_fin && end.fin_acked) end.phase = Phase::dead;
+void TcpConnection::end_if_finished(Side side) {
+    End& end = ends_[side];
+    if (end.phase != Phase::open || !end.got_fin || !end.fin_acked) return;
+    end.phase = Phase::dead;
+    if (end.ended_first) kernel_.tcp().linger(addresses_[side], end.sharing);
 }
 
 void TcpConnection::leave_backlog() noexcept {

@@ -26,6 +26,7 @@
 
 #include "sim/bytes.hpp"
 #include "sim/file.hpp"
+#include "sim/sharing.hpp"
 
 namespace green::sim {
 
@@ -41,7 +42,7 @@ class TcpConnection final : public std::enable_shared_from_this<TcpConnection> {
     ~TcpConnection() { leave_backlog(); }
 
     /// Begins the handshake; `socket` is told when it is over.
-    void open(File& socket);
+    void open(TcpSocket& socket);
     /// The server's end belongs to this socket from now on.
     void accepted(File& socket) noexcept { ends_[server].socket = &socket; }
 
@@ -58,6 +59,12 @@ class TcpConnection final : public std::enable_shared_from_this<TcpConnection> {
     }
     [[nodiscard]] bool dead(Side side) const noexcept { return ends_[side].phase == Phase::dead; }
     [[nodiscard]] const Endpoint& address(Side side) const noexcept { return addresses_[side]; }
+    /// It has the address of its end although no socket does that was bound or has connected.
+    [[nodiscard]] bool keeps_address(Side side) const noexcept {
+        const End& end = ends_[side];
+        return end.phase == Phase::open && (side == server || end.socket == nullptr);
+    }
+    [[nodiscard]] Sharing sharing(Side side) const noexcept { return ends_[side].sharing; }
 
     // For the network.
     /// The address is that of one of the ends, or of the listener.
@@ -83,9 +90,11 @@ class TcpConnection final : public std::enable_shared_from_this<TcpConnection> {
         bool sent_fin = false;
         bool fin_acked = false;
         bool got_fin = false;
+        bool ended_first = false;  // or at the same time
         bool read_shut = false;
         bool wants_room = false;  // found its buffer full: tell it when there is room
         int error = 0;
+        Sharing sharing;
         ByteQueue inbox;
         std::size_t capacity = 0;
         std::size_t room = 0;  // of `capacity`
@@ -111,7 +120,7 @@ class TcpConnection final : public std::enable_shared_from_this<TcpConnection> {
     void bytes_arrived(Side at, std::string_view bytes);
     void reset_arrived(Side at);
     /// Both have said that they send no more, and know it of each other.
-    void end_if_finished(End& end);
+    void end_if_finished(Side side);
     /// Nothing can come of the server's end any more, if it is not open yet: its listener has the
     /// place for another one.
     void leave_backlog() noexcept;

@@ -1,6 +1,7 @@
 #include "sim/tcp_net.hpp"
 
 #include <algorithm>
+#include <chrono>
 #include <cstring>
 #include <netinet/in.h>
 
@@ -13,6 +14,7 @@ namespace {
 
 constexpr std::uint16_t first_ephemeral = 32'768;  // as Linux has it
 constexpr std::uint16_t last_ephemeral = 60'999;
+constexpr Duration time_wait = std::chrono::seconds(60);
 
 template <class Change>
 Endpoint changed_v4(const Endpoint& endpoint, Change change) {
@@ -108,16 +110,46 @@ std::optional<Endpoint> TcpNet::hold(TcpSocket& socket, const Endpoint& wanted) 
         const std::uint16_t port = free_port();
         if (port == 0) return std::nullopt;
         at = with_port(at, port);
+    } else if (held_against(socket, at) || kept_against(socket, at)) {
+        return std::nullopt;
     }
-    std::vector<TcpSocket*>& holders = ports_[at.port()];
-    const bool taken = std::any_of(holders.begin(), holders.end(), [&](const TcpSocket* other) {
+    ports_[at.port()].push_back(&socket);
+    return at;
+}
+
+bool TcpNet::held_against(const TcpSocket& socket, const Endpoint& at) const {
+    const auto found = ports_.find(at.port());
+    if (found == ports_.end()) return false;
+    const std::vector<TcpSocket*>& holders = found->second;
+    return std::any_of(holders.begin(), holders.end(), [&](const TcpSocket* other) {
         const Endpoint held = other->local();
         const bool meet = fit(*other, held, at) > 0 || fit(socket, at, held) > 0;
-        return meet && !(socket.shares_address() && other->shares_address());
+        return other != &socket && meet &&
+               !may_share(socket.sharing(), other->sharing(), other->listens());
     });
-    if (taken) return std::nullopt;
-    holders.push_back(&socket);
-    return at;
+}
+
+bool TcpNet::kept_against(const TcpSocket& socket, const Endpoint& at) const {
+    const auto forbids = [&](const Endpoint& kept, Sharing sharing) {
+        return kept.port() == at.port() && fit(socket, at, kept) > 0 &&
+               !may_share(socket.sharing(), sharing, false);
+    };
+    for (const auto& connection : connections()) {
+        for (const auto side : {TcpConnection::client, TcpConnection::server}) {
+            if (!connection->keeps_address(side)) continue;
+            if (forbids(connection->address(side), connection->sharing(side))) return true;
+        }
+    }
+    const auto found = lingering_.find(at.port());
+    if (found == lingering_.end()) return false;
+    return std::any_of(found->second.begin(), found->second.end(), [&](const Lingering& one) {
+        return kernel_.now() < one.until && forbids(one.address, one.sharing);
+    });
+}
+
+// Its own connections are no hindrance: a listener that was shut down may listen again.
+bool TcpNet::may_listen(const TcpSocket& socket) const {
+    return !held_against(socket, socket.local());
 }
 
 void TcpNet::let_go(const TcpSocket& socket, const Endpoint& held) noexcept {
@@ -154,7 +186,17 @@ void TcpNet::add(const std::shared_ptr<TcpConnection>& connection) {
     connections_.push_back(connection);
 }
 
-std::vector<std::shared_ptr<TcpConnection>> TcpNet::connections() {
+void TcpNet::linger(const Endpoint& address, Sharing sharing) {
+    std::vector<Lingering>& there = lingering_[address.port()];
+    const TimePoint now = kernel_.now();
+    // Of those that are alike the last one counts.
+    std::erase_if(there, [&](const Lingering& one) {
+        return one.until <= now || (one.address == address && one.sharing == sharing);
+    });
+    there.push_back({address, sharing, now + time_wait});
+}
+
+std::vector<std::shared_ptr<TcpConnection>> TcpNet::connections() const {
     std::vector<std::shared_ptr<TcpConnection>> living;
     for (const auto& one : connections_) {
         if (auto connection = one.lock()) living.push_back(std::move(connection));

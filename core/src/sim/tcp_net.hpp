@@ -11,6 +11,8 @@
 #include <green/deadline.hpp>
 #include <green/endpoint.hpp>
 
+#include "sim/sharing.hpp"
+
 namespace green::sim {
 
 class Kernel;
@@ -26,12 +28,16 @@ class TcpNet {
     /// address is in use.
     [[nodiscard]] std::optional<Endpoint> hold(TcpSocket& socket, const Endpoint& wanted);
     void let_go(const TcpSocket& socket, const Endpoint& held) noexcept;
+    /// Whether a socket may begin to listen where it is: not beside another one that does, say.
+    [[nodiscard]] bool may_listen(const TcpSocket& socket) const;
     /// Who listens there, on the address itself or on all addresses. Of several that share it
     /// chance takes one.
     [[nodiscard]] std::shared_ptr<TcpSocket> listener_at(const Endpoint& address) const;
 
     // For connections.
     void add(const std::shared_ptr<TcpConnection>& connection);
+    /// The end of a connection that ended first keeps its address for a minute (TIME_WAIT).
+    void linger(const Endpoint& address, Sharing sharing);
     [[nodiscard]] Duration delay(const TcpConnection& connection);
     [[nodiscard]] bool is_cut(const TcpConnection& connection) const;
 
@@ -46,8 +52,17 @@ class TcpNet {
         Endpoint where;
         Duration least, most;
     };
+    struct Lingering {
+        Endpoint address;
+        Sharing sharing;
+        TimePoint until;
+    };
 
-    [[nodiscard]] std::vector<std::shared_ptr<TcpConnection>> connections();
+    /// A socket that holds the address forbids it to another one.
+    [[nodiscard]] bool held_against(const TcpSocket& socket, const Endpoint& at) const;
+    /// The same for connections whose sockets have gone, or have come from a listener.
+    [[nodiscard]] bool kept_against(const TcpSocket& socket, const Endpoint& at) const;
+    [[nodiscard]] std::vector<std::shared_ptr<TcpConnection>> connections() const;
     void apply_cuts();
     [[nodiscard]] std::uint16_t free_port();
 
@@ -55,6 +70,7 @@ class TcpNet {
     std::map<std::uint16_t, std::vector<TcpSocket*>> ports_;
     std::uint16_t last_port_ = 32'767;
     std::vector<std::weak_ptr<TcpConnection>> connections_;
+    std::map<std::uint16_t, std::vector<Lingering>> lingering_;  // by port
     std::size_t sweep_at_ = 64;  // so many entries, then those of dead connections go
     std::vector<Delay> delays_;  // the last that concerns a connection counts
     std::vector<Endpoint> cuts_;

@@ -30,7 +30,9 @@ bool TcpSocket::covers_v4() const {
     return family() == AF_INET6 && !option_set(IPPROTO_IPV6, IPV6_V6ONLY);
 }
 
-bool TcpSocket::shares_address() const { return option_set(SOL_SOCKET, SO_REUSEPORT); }
+Sharing TcpSocket::sharing() const {
+    return {option_set(SOL_SOCKET, SO_REUSEADDR), option_set(SOL_SOCKET, SO_REUSEPORT)};
+}
 
 Endpoint TcpSocket::named(const Endpoint& address) const {
     return family() == AF_INET6 ? as_v6(address) : address;
@@ -43,7 +45,8 @@ sys::Outcome TcpSocket::bind(const Endpoint& at) {
 
 sys::Outcome TcpSocket::listen(int backlog) {
     if (connection_ != nullptr) return failed(EINVAL);
-    if (!holds_ && !hold(local_)) return failed(EADDRINUSE);
+    const bool may = listens() || (holds_ ? kernel_.tcp().may_listen(*this) : hold(local_));
+    if (!may) return failed(EADDRINUSE);
     // As Linux: unsigned, and at the most net.core.somaxconn.
     backlog_ = std::min<std::size_t>(static_cast<unsigned>(backlog), SOMAXCONN);
     return done();

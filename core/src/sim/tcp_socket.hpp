@@ -27,8 +27,7 @@ class TcpSocket final : public Socket, public std::enable_shared_from_this<TcpSo
 
     /// As [::] it stands for the addresses of IPv4 too.
     [[nodiscard]] bool covers_v4() const;
-    /// With others that say so too (SO_REUSEPORT).
-    [[nodiscard]] bool shares_address() const;
+    [[nodiscard]] Sharing sharing() const;
 
     // For connections.
     [[nodiscard]] bool listens() const noexcept override { return backlog_.has_value(); }
