@@ -5,9 +5,9 @@
 #include "loop/ev_reactor.hpp"
 
 #include <array>
-#include <atomic>
+#include <bitset>
 #include <cerrno>
-#include <map>
+#include <csignal>
 #include <system_error>
 
 #include <ev.h>
@@ -17,13 +17,10 @@
 #include "loop/ev_watches.hpp"
 #include "loop/level_set.hpp"
 #include "loop/quick_clock.hpp"
-#include "os/signals_blocked.hpp"
+#include "os/process_signals.hpp"
 
 namespace green::detail {
 namespace {
-
-// Which loop of the process has which signal. libev ends the process when a second one wants it.
-std::array<std::atomic<const void*>, NSIG> signal_owners{};
 
 class EvReactor final : public Reactor {
  public:
@@ -39,7 +36,7 @@ class EvReactor final : public Reactor {
     EvReactor(const EvReactor&) = delete;
     EvReactor& operator=(const EvReactor&) = delete;
     ~EvReactor() override {
-        for (auto& [number, signal] : signals_) give_up(number, signal);
+        for (int signal = 1; signal < NSIG; ++signal) unwatch_signal(signal);
         end();
     }
 
@@ -60,29 +57,14 @@ class EvReactor final : public Reactor {
     }
 
     void watch_signal(int signal) override {
-        auto [place, fresh] = signals_.try_emplace(signal);
-        if (!fresh) return;
-        const void* nobody = nullptr;
-        if (!owner_of(signal).compare_exchange_strong(nobody, this)) {
-            signals_.erase(place);
-            sys::fail(EBUSY, "another hub of the process watches signal " + std::to_string(signal));
-        }
-        WatchedSignal& it = place->second;
-        const sys::Outcome saved = sys::sigaction(signal, nullptr, &it.before);
-        if (!saved.ok()) {
-            owner_of(signal) = nullptr;
-            signals_.erase(place);
-            sys::fail(saved.error, "watching signal " + std::to_string(signal));
-        }
-        ev_signal_init(&it.watcher, on_signal_event, signal);
-        it.watcher.data = this;
-        ev_signal_start(loop_, &it.watcher);
+        if (signals_.test(static_cast<std::size_t>(signal))) return;
+        take_signal(signal, *this);
+        signals_.set(static_cast<std::size_t>(signal));
     }
     void unwatch_signal(int signal) noexcept override {
-        const auto place = signals_.find(signal);
-        if (place == signals_.end()) return;
-        give_up(signal, place->second);
-        signals_.erase(place);
+        if (!signals_.test(static_cast<std::size_t>(signal))) return;
+        give_signal_back(signal);
+        signals_.reset(static_cast<std::size_t>(signal));
     }
 
     std::unique_ptr<Watch> watch_level(int fd, Readiness wanted,
@@ -128,11 +110,6 @@ class EvReactor final : public Reactor {
     void notify() noexcept override { ev_async_send(loop_, &notify_); }
 
  private:
-    struct WatchedSignal {
-        ev_signal watcher{};
-        struct sigaction before {};  // what the process did with it
-    };
-
     void start() {
         epoll_ = static_cast<int>(sys::must(sys::epoll_create1(), "epoll_create1"));
         ev_io_init(&edges_, on_edges, epoll_, EV_READ);
@@ -178,25 +155,12 @@ class EvReactor final : public Reactor {
     }
 
     static EvReactor& self(void* data) noexcept { return *static_cast<EvReactor*>(data); }
-    static std::atomic<const void*>& owner_of(int signal) noexcept {
-        return signal_owners[static_cast<std::size_t>(signal)];
-    }
-
-    // libev leaves the default behind, which ends a process that had the signal ignored (nohup). It
-    // must not come in between.
-    void give_up(int number, WatchedSignal& signal) noexcept {
-        const SignalsBlocked blocked;
-        ev_signal_stop(loop_, &signal.watcher);
-        (void)sys::sigaction(number, &signal.before, nullptr);
-        owner_of(number) = nullptr;
-    }
 
     static void on_timer(struct ev_loop*, ev_timer*, int) noexcept {}
     static void on_async(struct ev_loop*, ev_async* watcher, int) noexcept {
-        self(watcher->data).sink_->on_notify();
-    }
-    static void on_signal_event(struct ev_loop*, ev_signal* watcher, int) noexcept {
-        self(watcher->data).sink_->on_signal(watcher->signum);
+        EvReactor& reactor = self(watcher->data);
+        reactor.report_signals();
+        reactor.sink_->on_notify();
     }
     static void on_edges(struct ev_loop*, ev_io* watcher, int) noexcept {
         self(watcher->data).collect();
@@ -221,6 +185,14 @@ class EvReactor final : public Reactor {
         return true;
     }
 
+    void report_signals() noexcept {
+        if (signals_.none()) return;
+        for (int signal = 1; signal < NSIG; ++signal) {
+            if (signals_.test(static_cast<std::size_t>(signal)) && signal_has_come(signal))
+                sink_->on_signal(signal);
+        }
+    }
+
     void collect() noexcept {
         // A full batch leaves the rest to the next turn: ready greenlets run in between.
         const sys::Outcome got =
@@ -242,7 +214,7 @@ class EvReactor final : public Reactor {
     ev_io levels_io_{};
     ev_async notify_{};
     ev_timer timer_{};
-    std::map<int, WatchedSignal> signals_;  // a map: a started watcher must not move
+    std::bitset<NSIG> signals_;  // that it watches
     std::array<epoll_event, 256> batch_;
 };
 
