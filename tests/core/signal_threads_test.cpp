@@ -3,8 +3,11 @@
 #include <atomic>
 #include <cerrno>
 #include <csignal>
+#include <functional>
 #include <pthread.h>
+#include <sys/wait.h>
 #include <thread>
+#include <unistd.h>
 
 #include <catch2/catch.hpp>
 
@@ -87,5 +90,44 @@ TEST_CASE("signals: one may come to another thread while its watch, or its hub, 
     other.join();
     CHECK(told == 200);
     CHECK(disposition(SIGUSR2) == own_handler);
+    std::signal(SIGUSR2, SIG_DFL);
+}
+
+namespace {
+
+/// Forks in a thread that has no hub. Gives the child's exit status.
+int in_a_child(const std::function<int()>& body) {
+    int status = -1;
+    std::thread{[&] {
+        const pid_t child = ::fork();
+        if (child == 0) ::_exit(body());
+        (void)::waitpid(child, &status, 0);
+    }}.join();
+    return status;
+}
+
+int watch_it_and_raise_it() {
+    try {
+        SignalSet signals{SIGUSR2};
+        (void)::raise(SIGUSR2);
+        return signals.next(10s) == SIGUSR2 ? 0 : 1;
+    } catch (const std::system_error& error) {
+        return error.code().value();
+    }
+}
+
+}  // namespace
+
+TEST_CASE("signals: in a child of a thread without a hub they are as before, and can be watched",
+          "[core][signals]") {
+    std::signal(SIGUSR2, own_handler);
+    tests::run_green_for_real([] {
+        SignalSet signals{SIGUSR2};
+        CHECK(in_a_child([] { return disposition(SIGUSR2) == own_handler ? 0 : 1; }) == 0);
+        CHECK(in_a_child(&watch_it_and_raise_it) == 0);
+        CHECK_FALSE(signals.next(green::Deadline::passed()));
+        REQUIRE(::raise(SIGUSR2) == 0);
+        CHECK(signals.next(10s) == SIGUSR2);
+    });
     std::signal(SIGUSR2, SIG_DFL);
 }

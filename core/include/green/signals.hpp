@@ -20,7 +20,8 @@ namespace green {
 
 /// Collects signals from its construction on. Waiting for them does not keep the hub alive: a
 /// process in which nothing but a signal could happen is deadlocked, unless it has ref(). When
-/// nobody in the hub watches a signal any more, the process treats it as before.
+/// nobody in the hub watches a signal any more, the process treats it as before; and so does a
+/// forked child from its beginning.
 class SignalSet final : private detail::SignalSubscriber {
  public:
     class Ready;

@@ -16,6 +16,7 @@
 #include <green/sys.hpp>
 
 #include "loop/reactor.hpp"
+#include "os/process_locks.hpp"
 
 namespace green::detail {
 namespace {
@@ -29,7 +30,6 @@ struct WatchedSignal {
 static_assert(std::atomic<Reactor*>::is_always_lock_free);
 
 constinit std::array<WatchedSignal, NSIG> watched_signals;
-constinit std::mutex taking;
 
 WatchedSignal& watched(int signal) noexcept {
     return watched_signals[static_cast<std::size_t>(signal)];
@@ -62,7 +62,7 @@ void take_signal(int signal, Reactor& reactor) {
     ours.sa_flags = SA_RESTART | SA_ONSTACK;  // a greenlet's stack may be small
     sigfillset(&ours.sa_mask);
     WatchedSignal& it = watched(signal);
-    const std::lock_guard lock{taking};
+    const std::lock_guard lock{process_locks.signals};
     if (it.reactor != nullptr) {
         sys::fail(EBUSY, "another hub of the process watches signal " + std::to_string(signal));
     }
@@ -76,11 +76,20 @@ void take_signal(int signal, Reactor& reactor) {
 
 void give_signal_back(int signal) noexcept {
     WatchedSignal& it = watched(signal);
-    const std::lock_guard lock{taking};
+    const std::lock_guard lock{process_locks.signals};
     (void)sys::sigaction(signal, &it.before, nullptr);
     leave(it);
 }
 
 bool signal_has_come(int signal) noexcept { return watched(signal).has_come.exchange(false); }
+
+void give_back_parents_signals() noexcept {
+    for (int signal = 1; signal < NSIG; ++signal) {
+        WatchedSignal& it = watched(signal);
+        it.handlers = 0;  // of threads that are not there
+        if (it.reactor.exchange(nullptr) != nullptr)
+            (void)sys::sigaction(signal, &it.before, nullptr);
+    }
+}
 
 }  // namespace green::detail

@@ -13,4 +13,7 @@ void give_signal_back(int signal) noexcept;
 /// Whether it has come since this was last asked.
 [[nodiscard]] bool signal_has_come(int signal) noexcept;
 
+/// In a forked child, with the lock of the signals held: no reactor has any, all are given back.
+void give_back_parents_signals() noexcept;
+
 }  // namespace green::detail

@@ -1,8 +1,10 @@
 // A bare fork(2) copies the hub of the thread that calls it, and with it greenlets that would all
 // run twice. So the copy is made unusable in the child: nothing of it runs, nothing of it is
-// destroyed, and whoever asks for a hub there ends loudly.
+// destroyed, and whoever asks for a hub there ends loudly. In the child of a thread that has no hub
+// other hubs of the parent are just not there, and a new one can be made.
 
 #include <cstdlib>
+#include <optional>
 #include <pthread.h>
 #include <system_error>
 #include <utility>
@@ -10,17 +12,41 @@
 #include <green/log.hpp>
 
 #include "loop/watcher_board.hpp"
+#include "os/process_locks.hpp"
+#include "os/process_signals.hpp"
+#include "os/signals_blocked.hpp"
 #include "sched/hub.hpp"
 
 namespace green::detail {
+namespace {
+
+// What the child is sent before the signals are given back must find them so.
+std::optional<SignalsBlocked> quiet;  // with the locks held
+
+void before_fork() noexcept {
+    process_locks.lock();
+    quiet.emplace();
+}
+
+void after_fork() noexcept {
+    quiet.reset();
+    process_locks.unlock();
+}
+
+}  // namespace
+
+const int Hub::no_fork_handlers =
+    ::pthread_atfork(&before_fork, &after_fork, &Hub::in_forked_child);
 
 void Hub::mind_forks() {
-    static const int error = ::pthread_atfork(nullptr, nullptr, &Hub::in_forked_child);
-    if (error != 0) throw std::system_error(error, std::system_category(), "pthread_atfork");
+    if (no_fork_handlers != 0)
+        throw std::system_error(no_fork_handlers, std::system_category(), "pthread_atfork");
 }
 
 // Of the hubs that the process had, only those of this thread can still be reached.
 void Hub::in_forked_child() noexcept {
+    give_back_parents_signals();
+    after_fork();
     for (Hub* hub = std::exchange(this_threads, nullptr); hub != nullptr; hub = hub->outer_) {
         forked_child = true;
         hub->abandoned_ = true;

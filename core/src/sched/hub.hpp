@@ -186,6 +186,7 @@ class Hub final : private ReactorSink {
     static inline constinit thread_local Hub* this_threads = nullptr;
     static inline constinit thread_local const char* why_none = nullptr;
 
+    static const int no_fork_handlers;  // the errno for which there are none
     static void mind_forks();
     static void in_forked_child() noexcept;
     [[noreturn]] static void abort_in_forked_child() noexcept;
