@@ -3,11 +3,8 @@
 #include <atomic>
 #include <cerrno>
 #include <csignal>
-#include <functional>
 #include <pthread.h>
-#include <sys/wait.h>
 #include <thread>
-#include <unistd.h>
 
 #include <catch2/catch.hpp>
 
@@ -15,10 +12,12 @@
 #include <green/signals.hpp>
 #include <green/sys.hpp>
 
+#include "support/in_a_child.hpp"
 #include "support/run_green.hpp"
 
 using green::SignalSet;
 using namespace std::chrono_literals;
+using tests::in_a_child;
 
 namespace {
 
@@ -94,17 +93,6 @@ TEST_CASE("signals: one may come to another thread while its watch, or its hub, 
 }
 
 namespace {
-
-/// Forks in a thread that has no hub. Gives the child's exit status.
-int in_a_child(const std::function<int()>& body) {
-    int status = -1;
-    std::thread{[&] {
-        const pid_t child = ::fork();
-        if (child == 0) ::_exit(body());
-        (void)::waitpid(child, &status, 0);
-    }}.join();
-    return status;
-}
 
 int watch_it_and_raise_it() {
     try {

@@ -120,8 +120,9 @@ class HubRef {
     HubRef();
     /// Runs the function in the hub, soon, as a hub callback: it must not wait. From any thread, in
     /// the order in which they come. What it throws goes to the error handler.
-    /// Returns false when the hub has gone; the function is then destroyed here. One that is
-    /// accepted may still be dropped, in the hub's thread, when the hub goes before its next turn.
+    /// Returns false when the hub has gone, as it has in a forked child; the function is then
+    /// destroyed here. One that is accepted may still be dropped, in the hub's thread, when the hub
+    /// goes before its next turn.
     /// Throws UsageError for an empty function.
     bool post(std::function<void()> function) const;
 

@@ -1,5 +1,5 @@
-// L1  Everything below `mutex` is touched under it only, and under it nobody waits: writes are
-//     such that they do not.
+// L1  The log is touched under its lock only, and under it nobody waits: writes are such that they
+//     do not.
 // L2  A line is written as soon as it is made, if nothing waits before it and there is room: what
 //     a program said before it died has been said.
 // L3  While something waits, one greenlet of the hub that found no room stands at the descriptor.
@@ -13,7 +13,6 @@
 #include <cstdlib>
 #include <memory>
 #include <mutex>
-#include <pthread.h>
 #include <system_error>
 #include <unistd.h>
 #include <utility>
@@ -26,11 +25,13 @@
 
 #include "os/log_line.hpp"
 #include "os/log_sink.hpp"
+#include "os/process_locks.hpp"
 #include "sched/hub.hpp"
 
 namespace green::log {
 namespace {
 
+using green::detail::process_locks;
 using std::chrono::steady_clock;
 
 std::atomic<Level> lowest{Level::info};
@@ -43,7 +44,6 @@ class Log {
     /// Writes what can be written now. Returns whether nothing waits any more.
     bool drain() noexcept;
 
-    std::mutex mutex;
     Format format = Format::logfmt;
     detail::OwnFields own;
     detail::Sink sink;
@@ -73,15 +73,11 @@ Log& the_log() {
     static Log& log = *new Log;
     return log;
 }
+// A child that is forked while another thread makes it would wait for that for ever.
+[[maybe_unused]] const Log& made_when_the_program_starts = the_log();
 
 Log::Log() {
     (void)std::atexit([] { (void)flush(std::chrono::seconds(1)); });
-    // A forked child starts with nothing to say: what waits is the parent's to write.
-    (void)::pthread_atfork([] { the_log().mutex.lock(); }, [] { the_log().mutex.unlock(); },
-                           [] {
-                               the_log().forget();
-                               the_log().mutex.unlock();
-                           });
 }
 
 void Log::forget() noexcept {
@@ -158,7 +154,7 @@ class Seat {
     ~Seat() {
         if (epoch_ == 0) return;
         Log& log = the_log();
-        const std::lock_guard lock{log.mutex};
+        const std::lock_guard lock{process_locks.log};
         if (log.drainer == epoch_) log.drainer = 0;
     }
     [[nodiscard]] std::uint64_t epoch() const noexcept { return epoch_; }
@@ -172,7 +168,7 @@ void drain_when_there_is_room(const Seat& seat) {
     Log& log = the_log();
     Fd door;  // a number of our own: the sink may change while we wait
     {
-        const std::lock_guard lock{log.mutex};
+        const std::lock_guard lock{process_locks.log};
         const sys::Outcome copy = sys::dup(log.sink.number());
         if (!copy.ok()) return;
         door = Fd{copy.as_int()};
@@ -182,7 +178,7 @@ void drain_when_there_is_room(const Seat& seat) {
                                              green::detail::Reach::background};
              look.go();) {
             {
-                const std::lock_guard lock{log.mutex};
+                const std::lock_guard lock{process_locks.log};
                 if (log.epoch != seat.epoch() || log.drain()) return;
             }
             look.blocked();
@@ -214,12 +210,14 @@ void write_out(Log& log, std::unique_lock<std::mutex> lock) noexcept {
 
 }  // namespace
 
+void detail::forget_parents_lines() noexcept { the_log().forget(); }
+
 // --- what users call ---
 
 void write(Level level, std::string_view event, Fields fields) noexcept {
     if (level < lowest.load(std::memory_order_relaxed) || level == Level::off) return;
     Log& log = the_log();
-    std::unique_lock lock{log.mutex};
+    std::unique_lock lock{process_locks.log};
     log.add(level, event, fields);
     write_out(log, std::move(lock));
 }
@@ -228,7 +226,7 @@ void set_level(Level level) noexcept { lowest.store(level, std::memory_order_rel
 Level level() noexcept { return lowest.load(std::memory_order_relaxed); }
 
 void set_format(Format format) noexcept {
-    const std::lock_guard lock{the_log().mutex};
+    const std::lock_guard lock{process_locks.log};
     the_log().format = format;
 }
 
@@ -236,13 +234,13 @@ void set_fields(std::initializer_list<Field> fields) {
     detail::OwnFields own;
     detail::append_fields(own.logfmt, Format::logfmt, fields);
     detail::append_fields(own.json, Format::json, fields);
-    const std::lock_guard lock{the_log().mutex};
+    const std::lock_guard lock{process_locks.log};
     the_log().own = std::move(own);
 }
 
 void set_descriptor(int fd) noexcept {
     Log& log = the_log();
-    std::unique_lock lock{log.mutex};
+    std::unique_lock lock{process_locks.log};
     log.target = fd;
     log.sink.open(fd);
     ++log.epoch;
@@ -250,7 +248,7 @@ void set_descriptor(int fd) noexcept {
 }
 
 void set_capacity(std::size_t bytes) noexcept {
-    const std::lock_guard lock{the_log().mutex};
+    const std::lock_guard lock{process_locks.log};
     the_log().capacity = bytes;
 }
 
@@ -265,7 +263,7 @@ bool flush(Deadline deadline) noexcept {
     for (;;) {
         pollfd one{-1, POLLOUT, 0};
         {
-            const std::lock_guard lock{log.mutex};
+            const std::lock_guard lock{process_locks.log};
             if (log.drain()) return true;
             one.fd = log.sink.number();
         }
@@ -299,7 +297,7 @@ void write_raw(std::string_view text) noexcept {
 
 Figures figures() noexcept {
     Log& log = the_log();
-    const std::lock_guard lock{log.mutex};
+    const std::lock_guard lock{process_locks.log};
     return log.counted();
 }
 

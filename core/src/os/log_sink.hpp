@@ -42,4 +42,7 @@ class Sink {
     bool owned_ = false;
 };
 
+/// In a forked child, with the lock of the log held: what waits is the parent's to write.
+void forget_parents_lines() noexcept;
+
 }  // namespace green::log::detail

@@ -7,10 +7,23 @@
 namespace green::detail {
 
 struct ProcessLocks {
+    std::mutex log;
     std::mutex signals;  // what the process does with a signal
+    /// For the hooks of all cells: greenlets of several threads may have values of one local. A
+    /// lock of each local would be gone when a greenlet of another thread, which ends just now,
+    /// wants it.
+    std::mutex locals;
 
-    void lock() { signals.lock(); }
-    void unlock() noexcept { signals.unlock(); }
+    void lock() {
+        log.lock();
+        signals.lock();
+        locals.lock();
+    }
+    void unlock() noexcept {
+        locals.unlock();
+        signals.unlock();
+        log.unlock();
+    }
 };
 
 inline constinit ProcessLocks process_locks;

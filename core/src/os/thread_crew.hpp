@@ -22,6 +22,7 @@
 #include <string>
 #include <vector>
 
+#include <green/detail/birthplace.hpp>
 #include <green/detail/thread_gate.hpp>
 #include <green/detail/thread_job.hpp>
 #include <green/thread_pool.hpp>
@@ -63,7 +64,8 @@ class ThreadCrew : public std::enable_shared_from_this<ThreadCrew> {
     void check_may_join(Deadline deadline) const;
     void close() noexcept;
     void request_stop();
-    /// Blocks until every other thread has ended.
+    /// Blocks until every other thread has ended. In a forked child, which has none of them, the
+    /// crew stays for ever: what its threads wait in would wait for them to leave.
     void end() noexcept;
 
     /// What this thread runs for this crew, or nullptr.
@@ -107,6 +109,10 @@ class ThreadCrew : public std::enable_shared_from_this<ThreadCrew> {
     Workers retired_;       // about to end: joined when they have, by who comes by
     std::size_t idle_ = 0;  // those that will look into the queue soon
     bool closed_ = false;
+
+    const Birthplace birthplace_;
+    std::shared_ptr<ThreadCrew> stays_;  // itself, in a forked child
+    ThreadCrew* stays_too_ = nullptr;
 };
 
 }  // namespace green::detail

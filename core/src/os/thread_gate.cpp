@@ -29,6 +29,7 @@ struct ThreadGate::HubWaiter final : Waiter, std::enable_shared_from_this<HubWai
     }
     /// Leaves the gate. Holds the owner's mutex afterwards, unless that has gone.
     std::unique_lock<std::mutex> leave() noexcept {
+        if (!birthplace.is_here()) return {};
         const std::lock_guard mine{mutex};
         node = nullptr;
         if (gate == nullptr) return {};
@@ -58,6 +59,7 @@ struct ThreadGate::HubWaiter final : Waiter, std::enable_shared_from_this<HubWai
     }
 
     const HubRef hub;
+    const Birthplace birthplace;
     std::mutex mutex;  // G8
     ThreadGate* gate;  // nullptr when it has gone; changes with both mutexes held
     Node* node;        // the hub's; nullptr when it has left
@@ -110,7 +112,7 @@ std::unique_lock<std::mutex> ThreadGate::Node::enter() {
 }
 
 void ThreadGate::lose_waiters() noexcept {
-    if (Hub::is_forked_child()) return;  // whoever held the mutex holds it for ever there
+    if (!birthplace_.is_here()) return;
     std::unique_lock lock{*mutex_};
     // They may change from one list to another while they lose it.
     for (bool all = false; !all;) {

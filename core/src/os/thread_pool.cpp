@@ -1,8 +1,8 @@
 #include <atomic>
 #include <memory>
-#include <unistd.h>
 #include <utility>
 
+#include <green/detail/birthplace.hpp>
 #include <green/thread_pool.hpp>
 
 #include "os/thread_crew.hpp"
@@ -50,24 +50,21 @@ bool ThreadPool::kill(Deadline deadline) {
 namespace {
 
 struct DefaultPool {
-    const pid_t pid = ::getpid();
+    const detail::Birthplace birthplace;
     ThreadPool pool{10, "green-pool"};
 };
 
 std::atomic<DefaultPool*> default_pool{nullptr};
 
 struct CloseAtExit {
-    ~CloseAtExit() {
-        DefaultPool* pool = default_pool.exchange(nullptr);
-        if (pool != nullptr && pool->pid == ::getpid()) delete pool;
-    }
+    ~CloseAtExit() { delete default_pool.exchange(nullptr); }
 } const close_at_exit;
 
 }  // namespace
 
 ThreadPool& threads() {
     DefaultPool* known = default_pool.load(std::memory_order_acquire);
-    if (known != nullptr && known->pid == ::getpid()) return known->pool;
+    if (known != nullptr && known->birthplace.is_here()) return known->pool;
     // The first use; or a forked child, which has its parent's pool but none of its threads.
     auto made = std::make_unique<DefaultPool>();
     if (default_pool.compare_exchange_strong(known, made.get())) return made.release()->pool;

@@ -9,9 +9,11 @@
 #include <system_error>
 #include <utility>
 
+#include <green/detail/birthplace.hpp>
 #include <green/log.hpp>
 
 #include "loop/watcher_board.hpp"
+#include "os/log_sink.hpp"
 #include "os/process_locks.hpp"
 #include "os/process_signals.hpp"
 #include "os/signals_blocked.hpp"
@@ -20,7 +22,7 @@
 namespace green::detail {
 namespace {
 
-// What the child is sent before the signals are given back must find them so.
+// The child takes no signal before they have been given back.
 std::optional<SignalsBlocked> quiet;  // with the locks held
 
 void before_fork() noexcept {
@@ -46,7 +48,9 @@ void Hub::mind_forks() {
 // Of the hubs that the process had, only those of this thread can still be reached.
 void Hub::in_forked_child() noexcept {
     give_back_parents_signals();
+    log::detail::forget_parents_lines();
     after_fork();
+    Birthplace::leave();
     for (Hub* hub = std::exchange(this_threads, nullptr); hub != nullptr; hub = hub->outer_) {
         forked_child = true;
         hub->abandoned_ = true;

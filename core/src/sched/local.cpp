@@ -2,17 +2,14 @@
 
 #include <green/detail/local.hpp>
 
+#include "os/process_locks.hpp"
 #include "sched/hub.hpp"
 
 namespace green::detail {
 namespace {
 
-// For the hooks of all cells: greenlets of several threads may have values of one local. A lock of
-// each local would be gone when a greenlet of another thread, which ends just now, wants it.
-constinit std::mutex cells_mutex;
-
 void leave_local(LocalCell& cell) noexcept {
-    const std::lock_guard lock{cells_mutex};
+    const std::lock_guard lock{process_locks.locals};
     cell.unlink();
 }
 
@@ -32,7 +29,7 @@ LocalCell& LocalKey::keep(std::unique_ptr<LocalCell> made) {
     cell.key_ = id_;
     cell.task_ = &task;
     cell.older_ = std::exchange(task.locals, &cell);
-    const std::lock_guard lock{cells_mutex};
+    const std::lock_guard lock{process_locks.locals};
     cells_.push_back(cell);
     return cell;
 }
@@ -55,7 +52,7 @@ LocalKey::~LocalKey() {
     Hub* const here = Hub::current_or_null();
     IntrusiveList<LocalCell> ours;
     {
-        const std::lock_guard lock{cells_mutex};
+        const std::lock_guard lock{process_locks.locals};
         while (!cells_.empty()) {
             LocalCell& cell = cells_.front();
             cell.unlink();

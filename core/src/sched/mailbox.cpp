@@ -12,7 +12,8 @@ namespace detail {
 
 bool Mailbox::post(std::function<void()> function) {
     if (!function) throw UsageError("an empty function was posted to a hub");
-    Hub::refuse_in_forked_child();  // the lock may be held for ever there
+    Hub::refuse_in_forked_child();
+    if (!birthplace_.is_here()) return false;  // nor may the lock be taken
     const std::lock_guard lock{mutex_};
     if (reactor_ == nullptr) return false;
     posted_.push_back(std::move(function));

@@ -7,6 +7,8 @@
 #include <mutex>
 #include <vector>
 
+#include <green/detail/birthplace.hpp>
+
 #include "loop/reactor.hpp"
 
 namespace green::detail {
@@ -28,6 +30,7 @@ class Mailbox {
     [[nodiscard]] Batch close() noexcept;
 
  private:
+    const Birthplace birthplace_;
     std::mutex mutex_;
     Reactor* reactor_;  // nullptr: the hub has gone
     Batch posted_;

@@ -3,12 +3,14 @@
 #include <csignal>
 #include <cstdio>
 #include <cstring>
+#include <mutex>
 #include <new>
 #include <unistd.h>
 #include <utility>
 
 #include <green/sys.hpp>
 
+#include "os/process_locks.hpp"
 #include "sched/hub.hpp"
 #include "sched/symbols.hpp"
 
@@ -55,21 +57,23 @@ void on_fault(int signal, siginfo_t* info, void* context) noexcept {
     (void)sys::sigaction(signal, &standard, nullptr);
 }
 
-bool install() noexcept {
+/// Once. A lock of its own would be held for ever in a child that is forked meanwhile.
+void install() noexcept {
+    static constinit bool installed = false;
+    const std::lock_guard lock{process_locks.signals};
+    if (std::exchange(installed, true)) return;
     struct sigaction action {};
     action.sa_sigaction = on_fault;
     action.sa_flags = SA_SIGINFO | SA_ONSTACK | SA_NODEFER;
     sigemptyset(&action.sa_mask);
     (void)sys::sigaction(SIGSEGV, &action, &previous_segv);
     (void)sys::sigaction(SIGBUS, &action, &previous_bus);
-    return true;
 }
 
 }  // namespace
 
 OverflowWatch::OverflowWatch(const StackPool& pool) noexcept {
-    static const bool installed = install();
-    (void)installed;
+    install();
     outer_ = std::exchange(watched, &pool);
     stack_t present{};
     if (::sigaltstack(nullptr, &present) == 0 && (present.ss_flags & SS_DISABLE) == 0) return;

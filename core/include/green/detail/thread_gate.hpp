@@ -19,6 +19,7 @@
 //      Closed, and it touches neither the gate nor the mutex any more. One that was told of the
 //      opening, and wants nothing else, passes.
 //  G8  Each waiter has a mutex for that, which is taken before the owner's.
+//  G9  In a forked child nothing of its parent's takes either: who holds it is not there.
 
 #include <condition_variable>
 #include <cstddef>
@@ -28,6 +29,7 @@
 #include <string>
 
 #include <green/deadline.hpp>
+#include <green/detail/birthplace.hpp>
 #include <green/detail/intrusive.hpp>
 #include <green/detail/park.hpp>
 
@@ -120,6 +122,7 @@ class ThreadGate {
     std::ptrdiff_t permits_;
     const char* what_;
     bool open_ = false;
+    const Birthplace birthplace_;
     IntrusiveList<Waiter> waiters_;
     IntrusiveList<Waiter> lookers_;
     // Of hubs:
