@@ -5,6 +5,7 @@
 #include <chrono>
 #include <cstdlib>
 #include <functional>
+#include <memory>
 #include <new>
 #include <optional>
 #include <stdexcept>
@@ -14,7 +15,10 @@
 
 #include <catch2/catch.hpp>
 
+#include <green/errors.hpp>
+#include <green/hub.hpp>
 #include <green/pool.hpp>
+#include <green/thread_event.hpp>
 #include <green/watcher.hpp>
 
 #include "support/run_green.hpp"
@@ -142,6 +146,48 @@ class Told {
 };
 
 }  // namespace
+
+TEST_CASE("out of memory: what threads share wakes those who wait all the same", "[core][hub]") {
+    tests::run_green([] {
+        auto event = std::make_unique<green::ThreadEvent>();
+        auto told = green::spawn([&] { return event->wait(); });
+        green::yield();
+        none_left = true;
+        event->set();
+        none_left = false;
+        CHECK(told.get());
+
+        const tests::Errors quiet;
+        event->clear();
+        auto lost = green::spawn([&] { return event->wait(); });
+        green::yield();
+        none_left = true;
+        event.reset();
+        none_left = false;
+        CHECK_THROWS_AS(lost.get(), green::Closed);
+    });
+}
+
+TEST_CASE("out of memory: a post that fails posts nothing", "[core][hub]") {
+    tests::run_green([] {
+        const green::HubRef hub;
+        int ran = 0;
+        int refused = 0;
+        const std::function<void()> first = [&] { ++ran; };
+        const std::function<void()> second = [&] { ran += 10; };
+        none_left = true;
+        try {
+            hub.post(first);
+        } catch (const std::bad_alloc&) {
+            ++refused;
+        }
+        none_left = false;
+        CHECK(refused == 1);
+        hub.post(second);
+        green::sleep(std::chrono::milliseconds(1));
+        CHECK(ran == 10);
+    });
+}
 
 TEST_CASE("out of memory: a watcher's callback that fails is told without words",
           "[core][report]") {

@@ -123,7 +123,8 @@ class HubRef {
     /// Returns false when the hub has gone, as it has in a forked child; the function is then
     /// destroyed here. One that is accepted may still be dropped, in the hub's thread, when the hub
     /// goes before its next turn.
-    /// Throws UsageError for an empty function.
+    /// Throws UsageError for an empty function, and std::bad_alloc; nothing was posted then. Takes
+    /// a lock and memory, so not for signal handlers: AsyncWatcher::send() is.
     bool post(std::function<void()> function) const;
 
  private:

@@ -4,28 +4,47 @@
 
 #include <green/detail/thread_gate.hpp>
 #include <green/errors.hpp>
-#include <green/hub.hpp>
 
 #include "sched/hub.hpp"
+#include "sched/mailbox.hpp"
 
 namespace green::detail {
 namespace {
 constexpr const char* gone = "what was waited for was destroyed";
 }  // namespace
 
-/// Outlives the greenlet's wait while the news of it is on its way to the hub.
+/// Outlives the greenlet's wait while news is on its way to the hub.
 struct ThreadGate::HubWaiter final : Waiter, std::enable_shared_from_this<HubWaiter> {
+    /// Sent once at the most.
+    struct News final : Letter {
+        News(HubWaiter& its_waiter, void (HubWaiter::*its_effect)() noexcept) noexcept
+            : waiter{&its_waiter}, effect{its_effect} {}
+        bool send() noexcept {
+            kept = waiter->shared_from_this();
+            return waiter->mailbox->post(*this);
+        }
+        void arrive() override { (waiter->*effect)(); }
+        void let_go() noexcept override { const auto last = std::move(kept); }
+
+        HubWaiter* waiter;
+        void (HubWaiter::*effect)() noexcept;
+        std::shared_ptr<HubWaiter> kept;  // on its way
+    };
+
     HubWaiter(ThreadGate* its_gate, Node& its_node) : gate{its_gate}, node{&its_node} {}
 
     bool wake() noexcept override {
-        if (!hub.post([self = shared_from_this()] { self->arrive(); })) return false;
+        if (!granted.send()) return false;
         gate->granted_.push_back(*this);
         return true;
     }
-    void arrive() noexcept {
+    void on_granted() noexcept {
         // Where something else has ended the wait already, the node is about to leave, and gives
         // back what it was granted.
         if (node != nullptr && node->open()) std::exchange(node, nullptr)->fire();
+    }
+    void on_lost() noexcept {
+        if (node != nullptr) std::exchange(node, nullptr)->lose_source();
     }
     /// Leaves the gate. Holds the owner's mutex afterwards, unless that has gone.
     std::unique_lock<std::mutex> leave() noexcept {
@@ -53,12 +72,12 @@ struct ThreadGate::HubWaiter final : Waiter, std::enable_shared_from_this<HubWai
         unlink();
         gate = nullptr;
         if (grant != Grant::none) return;  // it learns of it when it wants to enter
-        (void)hub.post([self] {
-            if (self->node != nullptr) std::exchange(self->node, nullptr)->lose_source();
-        });
+        (void)lost.send();
     }
 
-    const HubRef hub;
+    const std::shared_ptr<Mailbox> mailbox = Hub::current().mailbox();
+    News granted{*this, &HubWaiter::on_granted};
+    News lost{*this, &HubWaiter::on_lost};
     const Birthplace birthplace;
     std::mutex mutex;  // G8
     ThreadGate* gate;  // nullptr when it has gone; changes with both mutexes held

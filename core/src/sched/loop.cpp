@@ -123,14 +123,15 @@ void Hub::end_deadlock() noexcept {
 
 void Hub::run_posted() noexcept {
     if (!mailbox_->waiting()) return;
-    Mailbox::Batch batch = mailbox_->take();
-    for (auto& function : batch) {
+    Letters letters = mailbox_->take();
+    while (Letter* letter = letters.pop()) {
         try {
-            function();
+            letter->arrive();
         } catch (...) {
             report_error("posted function", std::current_exception());
         }
         refuse_in_forked_child();
+        letter->let_go();
     }
 }
 
