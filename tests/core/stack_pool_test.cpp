@@ -1,6 +1,7 @@
 #include "sched/stack_pool.hpp"
 
 #include <cerrno>
+#include <chrono>
 #include <csignal>
 #include <cstring>
 #include <set>
@@ -10,6 +11,7 @@
 #include <catch2/catch.hpp>
 
 #include <green/greenlet.hpp>
+#include <green/hub.hpp>
 
 #include "support/faults.hpp"
 #include "support/run_green.hpp"
@@ -114,6 +116,31 @@ TEST_CASE("stack pool: a stack overflow names the greenlet and where it was spaw
     CHECK(death.text.find("stack overflow in greenlet") != std::string::npos);
     CHECK(death.text.find("the deep one") != std::string::npos);
     CHECK(death.text.find("spawned at") != std::string::npos);
+}
+
+TEST_CASE(
+    "stack pool: callbacks have room on the hub's stack, however small those of greenlets are",
+    "[core][stack]") {
+    tests::run_green(
+        [](tests::VirtualReactor&) {
+            int depth = -1;
+            green::HubRef{}.post([&] { depth = recurse(150); });  // of 1 KiB each
+            green::sleep(std::chrono::milliseconds(1));
+            CHECK(depth == 0);
+            CHECK(green::hub_figures().stacks == 0);
+        },
+        {.stack_size = 32UL * 1024});
+}
+
+TEST_CASE("stack pool: an overflow of the hub's stack is told too", "[core][stack]") {
+    const Death death = die_in_child([] {
+        green::HubRef{}.post([] { (void)recurse(1'000'000); });
+        green::sleep(std::chrono::milliseconds(1));
+    });
+    INFO(death.text);
+    CHECK_FALSE((WIFEXITED(death.status) && WEXITSTATUS(death.status) == 0));
+    CHECK(death.text.find("stack overflow in greenlet") != std::string::npos);
+    CHECK(death.text.find("that is hub") != std::string::npos);
 }
 
 TEST_CASE("stack pool: where there is no room for many stacks there is one", "[core][stack]") {

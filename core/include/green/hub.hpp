@@ -23,7 +23,7 @@ class Mailbox;
 struct HubOptions {
     /// Address space for each greenlet's stack with its guard; memory is used as far as the stack
     /// is. A page of the kernel's own tables serves 2 MiB of it: programs with a million greenlets
-    /// choose 64 KiB or less.
+    /// choose 64 KiB or less. The hub's own, on which callbacks run, never has less than 256 KiB.
     std::size_t stack_size = 256UL * 1024;
     /// The hub looks outside after so many switches or after so much time, whichever comes first;
     /// the clock is asked on every 32nd switch. Duration::max() is no limit.

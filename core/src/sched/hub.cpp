@@ -79,7 +79,9 @@ Hub::Hub(std::unique_ptr<Reactor> reactor, HubOptions config)
     main_->state = TaskState::running;
     hub_->state = TaskState::parked;
     hub_->began = false;
-    hub_->stack = &stacks_->take();
+    // Users' callbacks run there, and know nothing of how small greenlets are.
+    hub_->stack = &stacks_->make_hubs(
+        sanitizer::scaled_stack(std::max(config.stack_size, HubOptions{}.stack_size)));
     tasks_.push_back(*main_);
     outer_ = std::exchange(this_threads, this);
 }

@@ -120,7 +120,7 @@ void Hub::trace(TraceEvent event, Task& task) noexcept {
 }
 
 HubFigures Hub::figures() const noexcept {
-    return {task_count_,       stacks_->taken() - 1, timers_.size(), outside_waits_, switches_,
+    return {task_count_,       stacks_->taken(),     timers_.size(), outside_waits_, switches_,
             watchers_->size(), watchers_->pending(), turns_,         lag_,           longest_lag_};
 }
 

@@ -42,6 +42,10 @@ class StackPool {
     [[nodiscard]] Stack* take_last() noexcept;
     void give_back(Stack& stack) noexcept;
 
+    /// One of another size, which is never given back and not counted; and sees to it that one of
+    /// the others stays behind from the beginning. Throws like take().
+    [[nodiscard]] Stack& make_hubs(std::size_t size);
+
     /// The stack in whose guard the address lies, or nullptr. Safe in a signal handler.
     [[nodiscard]] const Stack* overflowed(const void* address) const noexcept;
     [[nodiscard]] Guard guard() const noexcept { return guard_; }
@@ -52,10 +56,13 @@ class StackPool {
     struct Slab {
         char* base = nullptr;
         std::size_t count = 0;
+        std::size_t stride = 0;
         std::unique_ptr<Stack[]> stacks;
     };
 
     void add_slab();
+    /// Of fewer stacks where there is no room for as many.
+    Slab& map_slab(std::size_t count, std::size_t stride);
     [[nodiscard]] Stack& pop_free() noexcept;
     /// Returns false when only a canary could be put there.
     bool protect(char* guard) noexcept;
