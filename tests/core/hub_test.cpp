@@ -502,6 +502,29 @@ TEST_CASE("hub: a crowd is woken in order, whoever of it and behind it is killed
         config);
 }
 
+TEST_CASE("hub: a limit that had passed lets nobody run, one that passes now lets all run once",
+          "[core][hub]") {
+    run_green([](tests::VirtualReactor& world) {
+        green::Event never;
+        int ran = 0;
+        auto other = green::spawn([&] {
+            for (;;) {
+                ++ran;
+                green::yield();
+            }
+        });
+        CHECK_FALSE(never.wait(green::Deadline::at(green::now())));
+        CHECK(ran == 0);
+        world.advance(5ms);
+        CHECK_FALSE(never.wait(green::Deadline::at(green::now() - 1ms)));
+        CHECK(ran > 0);
+        ran = 0;
+        CHECK_FALSE(never.wait(green::Deadline::at(green::now() - 1ms)));  // it has looked since
+        CHECK(ran == 0);
+        other.kill();
+    });
+}
+
 TEST_CASE("hub: of a sleep and a limit that pass in one turn, the one that was due first counts",
           "[core][hub]") {
     for (const auto limit : {4ms, 6ms}) {

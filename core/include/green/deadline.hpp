@@ -27,6 +27,9 @@ class Deadline {
  public:
     [[nodiscard]] static constexpr Deadline never() noexcept { return Deadline{TimePoint::max()}; }
     [[nodiscard]] static constexpr Deadline passed() noexcept { return Deadline{TimePoint::min()}; }
+    /// One that had passed when the hub last looked outside is as passed(). One that has passed
+    /// since ends a wait in the hub's next turn: those that are ready run first, so that a loop of
+    /// short waits keeps nobody from running.
     [[nodiscard]] static constexpr Deadline at(TimePoint when) noexcept { return Deadline{when}; }
 
     template <class Rep, class Period>

@@ -166,7 +166,8 @@ concept HasReady = std::derived_from<typename W::Ready, WaitNode> &&
     std::constructible_from<typename W::Ready, W&>;
 
 /// Sleeps until one of the nodes fires or the deadline passes.
-/// Switches, unless a node is satisfied at once or the deadline has passed already.
+/// Switches, unless a node is satisfied at once or the deadline had passed before the hub last
+/// looked outside.
 /// Returns false when the deadline passed and no node fired. Throws what arm() throws, throw_lost()
 /// when a source went and no node fired, and BlockingInHub in a hub callback. All nodes are
 /// disarmed afterwards.
