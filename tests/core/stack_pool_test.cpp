@@ -123,10 +123,10 @@ TEST_CASE(
     "[core][stack]") {
     tests::run_green(
         [](tests::VirtualReactor&) {
-            int depth = -1;
-            green::HubRef{}.post([&] { depth = recurse(150); });  // of 1 KiB each
+            int sum = 0;
+            green::HubRef{}.post([&] { sum = recurse(150); });  // of 1 KiB each
             green::sleep(std::chrono::milliseconds(1));
-            CHECK(depth == 0);
+            CHECK(sum > 0);
             CHECK(green::hub_figures().stacks == 0);
         },
         {.stack_size = 32UL * 1024});
