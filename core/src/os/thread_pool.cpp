@@ -50,7 +50,7 @@ bool ThreadPool::kill(Deadline deadline) {
 namespace {
 
 struct DefaultPool {
-    const detail::Birthplace birthplace;
+    const detail::Birthplace birthplace{};
     ThreadPool pool{10, "green-pool"};
 };
 
