@@ -291,6 +291,19 @@ TEST_CASE("group: its last owner may be the callable of a member that never ran"
             CHECK(last.outcome() == green::Outcome::exited);
             CHECK(first.outcome() == green::Outcome::exited);
         }
+        SECTION("which the group itself kills, and others with it") {
+            green::Group& alone = *group;
+            auto unborn = group->spawn([group] {});
+            auto last = group->spawn([] { FAIL("never runs"); });
+            group.reset();
+            if (GENERATE(true, false)) {
+                CHECK(alone.kill().empty());
+            } else {
+                alone.kill_soon();
+            }
+            CHECK(unborn.outcome() == green::Outcome::exited);
+            CHECK(last.outcome() == green::Outcome::exited);
+        }
         CHECK(running.ready());
         CHECK(events == std::vector<std::string>{"the other has ended"});
     });

@@ -194,7 +194,7 @@ class Group {
     [[nodiscard]] Member* find(const AnyGreenlet& greenlet) const noexcept;
     [[nodiscard]] bool has_room(const AnyGreenlet& greenlet) const noexcept;
     void shoot(Member& member, const std::exception_ptr& reason);
-    void shoot_all(const std::exception_ptr& reason);
+    void shoot_all(const std::exception_ptr& reason, const Visit& visit);
     [[nodiscard]] bool gone() const noexcept { return size_ == 0 && feeders_ == 0; }
     [[nodiscard]] bool only_waiting_members() const noexcept {
         return size_ + feeders_ == waiting_members_;

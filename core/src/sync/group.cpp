@@ -134,7 +134,7 @@ Group::~Group() {
     } else {
         const Shield shield;
         Killing killing{*this, nullptr};
-        shoot_all(nullptr);
+        shoot_all(nullptr, killing.visit());
         slots_.close_line();
         wait_until_gone(killing.visit(), nullptr, Deadline::never());
     }
@@ -307,10 +307,11 @@ void Group::shoot(Member& member, const std::exception_ptr& reason) {
     }
 }
 
-void Group::shoot_all(const std::exception_ptr& reason) {
+/// The group may go with what a member that never ran had captured.
+void Group::shoot_all(const std::exception_ptr& reason, const Visit& visit) {
     const AnyGreenlet caller = current();
     bool caller_is_meant = false;
-    while (!members_.empty()) {
+    while (!visit.group_has_gone() && !members_.empty()) {
         auto& member = static_cast<Member&>(members_.front());
         if (member.greenlet == caller) {
             caller_is_meant = true;
@@ -320,6 +321,7 @@ void Group::shoot_all(const std::exception_ptr& reason) {
             shoot(member, reason);
         }
     }
+    if (visit.group_has_gone()) return;
     // Whom a destructor of the dead has discarded meanwhile is a member no more.
     Member* myself = caller_is_meant ? find(caller) : nullptr;
     if (myself != nullptr) shoot(*myself, reason);
@@ -327,13 +329,17 @@ void Group::shoot_all(const std::exception_ptr& reason) {
 
 std::vector<AnyGreenlet> Group::kill(std::exception_ptr reason, Deadline deadline) {
     Killing killing{*this, reason};
-    shoot_all(reason);
+    shoot_all(reason, killing.visit());
+    if (killing.visit().group_has_gone()) return {};
     MemberWaits caller{find(current())};
     if (wait_until_gone(killing.visit(), &caller, deadline)) return {};
     return list(true);
 }
 
-void Group::kill_soon(std::exception_ptr reason) { shoot_all(reason); }
+void Group::kill_soon(std::exception_ptr reason) {
+    const Visit visit{*this, Visit::For::the_end};
+    shoot_all(reason, visit);
+}
 
 bool Group::killone(const AnyGreenlet& greenlet, std::exception_ptr reason, Deadline deadline) {
     Member* member = find(greenlet);
