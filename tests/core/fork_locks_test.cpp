@@ -1,5 +1,6 @@
 // A child that is forked while other threads hold locks. They are not there to let go of them.
 
+#include <atomic>
 #include <csignal>
 #include <mutex>
 #include <optional>
@@ -44,6 +45,17 @@ void be_told_of_forks() {
         },
         nullptr);
     REQUIRE(refused == 0);
+}
+
+std::atomic<bool> raise_in_next_fork{false};
+
+/// Before the library is told, so that a fork calls it after the library.
+[[gnu::constructor(101)]] void be_told_early_of_forks() {
+    (void)::pthread_atfork(
+        [] {
+            if (raise_in_next_fork.exchange(false)) (void)::raise(SIGUSR1);
+        },
+        nullptr, nullptr);
 }
 
 /// Holds a lock in a thread of its own.
@@ -151,4 +163,18 @@ TEST_CASE("fork: the hub of another thread has gone in the child", "[core][fork]
         const HubRef hub;
         CHECK(in_a_child([&] { return hub.post([] {}) ? 1 : 0; }) == 0);
     });
+}
+
+TEST_CASE("fork: the handler of a signal that comes meanwhile may fork, too", "[core][fork]") {
+    CHECK(in_a_child([] {
+              (void)std::signal(SIGUSR1, [](int) {
+                  if (const pid_t child = ::fork(); child == 0) {
+                      ::_exit(0);
+                  } else {
+                      (void)::waitpid(child, nullptr, 0);
+                  }
+              });
+              raise_in_next_fork = true;
+              return fork_and_run([] { return 0; });
+          }) == 0);
 }

@@ -22,17 +22,18 @@
 namespace green::detail {
 namespace {
 
-// The child takes no signal before they have been given back.
-std::optional<SignalsBlocked> quiet;  // with the locks held
+// The child takes no signal before they have been given back. Nor does a handler run here while the
+// locks are held: it may fork, too.
+thread_local std::optional<SignalsBlocked> quiet;
 
 void before_fork() noexcept {
-    process_locks.lock();
     quiet.emplace();
+    process_locks.lock();
 }
 
 void after_fork() noexcept {
-    quiet.reset();
     process_locks.unlock();
+    quiet.reset();
 }
 
 }  // namespace
@@ -64,8 +65,7 @@ void Hub::in_forked_child() noexcept {
 void Hub::abort_in_forked_child() noexcept {
     log::write_raw(
         "greensup: this process was forked by a bare fork(), which would run the greenlets of its "
-        "parent twice: it may only exec or _exit. Start children by green::Process, by "
-        "green::os::fork or by green::ipc::start_process.");
+        "parent twice: it may only exec or _exit. Start children by green::Process.");
     std::abort();
 }
 
