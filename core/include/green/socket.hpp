@@ -101,8 +101,9 @@ class Listener {
     /// Binds and listens. The file of a Unix socket that nobody listens on any more is replaced; it
     /// stays when this is closed. Of several that bind a file at the same time, also in different
     /// processes, one succeeds and the others get EADDRINUSE at once: for that a file beside it,
-    /// its name with ".greensup-binding", is there and locked (flock) meanwhile. On a file system
-    /// without such locks nothing is replaced. Throws std::system_error.
+    /// its name with ".greensup-binding", is there and locked (flock) meanwhile. Where that file
+    /// cannot be made or locked, as when another user has left it, nothing is replaced. Throws
+    /// std::system_error.
     [[nodiscard]] static Listener bind(const Endpoint& at, int backlog = 4096);
     /// Takes an inherited socket over and leaves its options as they are. Throws UsageError when it
     /// does not listen.

@@ -181,14 +181,6 @@ bool is_simulated(const Fd& fd) noexcept {
     return world != nullptr && world->owns(fd.number());
 }
 
-/// What is there, good for fstat() only; closed when nothing is.
-Fd seen(const Endpoint& at) {
-    const std::string path = at.path();
-    if (path.empty()) return {};
-    const sys::Outcome file = sys::open(path.c_str(), O_PATH | O_NOFOLLOW);
-    return file.ok() ? Fd{file.as_int()} : Fd{};
-}
-
 /// Keeps all others out who bind the same file, while it lives. In between a file is looked at and
 /// then removed, and one that is bound does not listen yet: it cannot be told from that of a dead
 /// one.
@@ -196,18 +188,17 @@ Fd seen(const Endpoint& at) {
 /// What is locked is a file beside it, which nobody else has a reason to lock: who finds it taken
 /// is the second one, and has nothing to wait for. A directory is locked by those who bind other
 /// files in it, too, and by who keeps it from being tidied up, as long as he runs. Who is killed in
-/// between leaves the file behind without a lock, and the next one takes it.
+/// between leaves the file behind without a lock, and the next one of the same user takes it. Where
+/// the file cannot be made or opened, as when another user has left it, nobody is kept out.
 class BindingAlone {
  public:
-    /// Throws std::system_error: EADDRINUSE when another one is about to bind it. Where this file
-    /// cannot be made no socket can, and the error is the same.
+    /// Throws std::system_error: EADDRINUSE when another one is about to bind it.
     explicit BindingAlone(const Endpoint& at) : name_{at.path() + ".greensup-binding"} {
         constexpr int flags = O_RDWR | O_CREAT | O_NOFOLLOW;
         const sys::Outcome opened = sys::open(name_.c_str(), flags, S_IRUSR | S_IWUSR);
-        if (!opened.ok()) {
-            const int error = seen(at).is_open() ? EADDRINUSE : opened.error;
-            sys::fail(error, "binding " + at.text() + ": making " + name_);
-        }
+        if (opened.error == EMFILE || opened.error == ENFILE || opened.error == ENOMEM)
+            sys::fail(opened.error, "binding " + at.text() + ": making " + name_);
+        if (!opened.ok()) return;
         file_ = Fd{opened.as_int()};
         const sys::Outcome locked = sys::flock(file_.number(), LOCK_EX);
         locked_ = locked.ok();
@@ -219,13 +210,14 @@ class BindingAlone {
     BindingAlone(const BindingAlone&) = delete;
     BindingAlone& operator=(const BindingAlone&) = delete;
     ~BindingAlone() {
+        if (!file_.is_open()) return;
         // First the name: who has opened it before must find that it is gone.
         (void)sys::unlink(name_.c_str());
         // A child that was forked meanwhile has the descriptor too: closing it is not enough.
         (void)sys::flock(file_.number(), LOCK_UN);
     }
 
-    /// On a file system without locks nobody is kept out, and nothing may be removed.
+    /// Otherwise nobody is kept out, and nothing may be removed.
     [[nodiscard]] bool locked() const noexcept { return locked_; }
 
  private:
@@ -236,10 +228,13 @@ class BindingAlone {
 
 /// The file is a socket, and nobody listens on it.
 bool is_stale(const Endpoint& at) {
-    const Fd file = seen(at);
+    const std::string path = at.path();
+    if (path.empty()) return false;
+    const sys::Outcome opened = sys::open(path.c_str(), O_PATH | O_NOFOLLOW);
+    if (!opened.ok()) return false;
+    const Fd file{opened.as_int()};
     struct stat status {};
-    if (!file.is_open() || !sys::fstat(file.number(), status).ok()) return false;
-    if (!S_ISSOCK(status.st_mode)) return false;
+    if (!sys::fstat(file.number(), status).ok() || !S_ISSOCK(status.st_mode)) return false;
     const Fd probe{static_cast<int>(sys::must(sys::socket(AF_UNIX, SOCK_STREAM), "socket"))};
     return sys::connect(probe.number(), at.address(), at.size()).error == ECONNREFUSED;
 }
