@@ -120,11 +120,11 @@ class HubRef {
     HubRef();
     /// Runs the function in the hub, soon, as a hub callback: it must not wait. From any thread, in
     /// the order in which they come. What it throws goes to the error handler.
-    /// Returns false when the hub has gone, as it has in a forked child; the function is then
-    /// destroyed here. One that is accepted may still be dropped, in the hub's thread, when the hub
-    /// goes before its next turn.
-    /// Throws UsageError for an empty function, and std::bad_alloc; nothing was posted then. Takes
-    /// a lock and memory, so not for signal handlers: AsyncWatcher::send() is.
+    /// Returns false when the hub has gone, as it has in the child that a thread without a hub
+    /// forked (in that of another one this ends the process); the function is then destroyed here.
+    /// One that is accepted may still be dropped, in the hub's thread, when the hub goes before its
+    /// next turn. Throws UsageError for an empty function, and std::bad_alloc; nothing was posted
+    /// then. Takes a lock and memory, so not for signal handlers: AsyncWatcher::send() is.
     bool post(std::function<void()> function) const;
 
  private:

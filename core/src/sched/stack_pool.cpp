@@ -87,6 +87,7 @@ StackPool::Slab& StackPool::map_slab(std::size_t count, std::size_t stride) {
 Stack& StackPool::make_hubs(std::size_t size) {
     if (free_.empty()) add_slab();
     Stack& stack = map_slab(1, whole_pages(size)).stacks[0];
+    sanitizer::fresh_stack(stack.low, stack.size());
     stack.fiber.make();
     return stack;
 }

@@ -19,7 +19,9 @@
 //      Closed, and it touches neither the gate nor the mutex any more. One that was told of the
 //      opening, and wants nothing else, passes.
 //  G8  Each waiter has a mutex for that, which is taken before the owner's.
-//  G9  In a forked child nothing of its parent's takes either: who holds it is not there.
+//  G9  In a forked child a gate of its parent's, and a wait in it, can only be destroyed, which
+//  takes
+//      neither: who holds it is not there.
 
 #include <condition_variable>
 #include <cstddef>
