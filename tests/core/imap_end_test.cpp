@@ -17,11 +17,11 @@
 #include "support/run_green.hpp"
 
 using namespace std::chrono_literals;
-using tests::Steps;
 using tests::after;
 using tests::all_of;
 using tests::run_green;
 using tests::settle;
+using tests::Steps;
 
 TEST_CASE("imap: dropping the results ends the calls and the input", "[core][imap]") {
     const bool ordered = GENERATE(true, false);

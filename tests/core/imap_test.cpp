@@ -16,12 +16,12 @@
 #include "support/run_green.hpp"
 
 using namespace std::chrono_literals;
-using tests::Items;
-using tests::Steps;
 using tests::after;
 using tests::all_of;
+using tests::Items;
 using tests::run_green;
 using tests::settle;
+using tests::Steps;
 
 TEST_CASE("imap: results come in the order of the input", "[core][imap]") {
     run_green([] {

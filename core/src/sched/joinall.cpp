@@ -1,5 +1,4 @@
 #include <green/joinall.hpp>
-
 #include <green/wait.hpp>
 
 namespace green {
