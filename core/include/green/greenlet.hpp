@@ -1,5 +1,7 @@
 #pragma once
 // Greenlets: functions that run beside each other on one thread and switch only where they wait.
+// Longer than most headers: two handles and the calls that make them; most of it is what they
+// promise.
 
 #include <concepts>
 #include <cstddef>

@@ -1,4 +1,6 @@
 #pragma once
+// Longer than most headers: much is said of who waits for whom; the bodies of the calls that are
+// templates are in detail/group_calls.hpp.
 
 #include <concepts>
 #include <cstddef>

@@ -20,6 +20,8 @@
 //      missed leaves it alone in disarm(): it may be gone by then. One that needs the source once
 //      more, to take what it was promised or to give it back, stands in a list of those until it
 //      has run; but who was handed a lock holds it, and a lock must not go while it is held.
+//
+// Longer than most headers: a node, its waker and its list keep these rules together.
 
 #include <concepts>
 #include <cstddef>
