@@ -5,6 +5,8 @@
 //
 // Nothing here throws and nothing here switches. The errno of a failure is in the Outcome, read
 // before anybody can switch away.
+//
+// Longer than most headers: it is that list.
 
 #include <cstddef>
 #include <cstdint>
@@ -156,6 +158,8 @@ class World {
 /// Puts a world behind the door for this thread (nullptr: the real one) and returns the one before.
 /// Borrows it until replaced.
 World* set_world(World* world) noexcept;
+/// The one of this thread; nullptr: the real one.
+[[nodiscard]] World* world() noexcept;
 
 // Descriptors. All that make one make it close-on-exec; sockets, pipes and eventfds are
 // non-blocking too, unless the name of the parameter says otherwise.

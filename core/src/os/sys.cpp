@@ -139,6 +139,8 @@ World* set_world(World* world) noexcept {
     return before;
 }
 
+World* world() noexcept { return current_world; }
+
 void fail(int error, std::string_view what) {
     throw std::system_error(error, std::system_category(), std::string(what));
 }

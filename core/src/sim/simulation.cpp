@@ -58,10 +58,7 @@ HubOptions hub_config(std::uint64_t seed, const Simulation::Conditions& conditio
 
 std::unique_ptr<SimulatedReactor> make_reactor(std::uint64_t seed,
                                                const Simulation::Conditions& conditions) {
-    if (sys::World* outer = sys::set_world(nullptr)) {
-        (void)sys::set_world(outer);
-        throw UsageError("this thread is in a simulation already");
-    }
+    if (sys::world() != nullptr) throw UsageError("this thread is in a simulation already");
     return std::make_unique<SimulatedReactor>(seed, conditions);
 }
 
