@@ -13,7 +13,8 @@ namespace green {
 class FdReadiness;
 namespace detail {
 class FdOperation;
-}
+class FdReport;
+}  // namespace detail
 
 /// Owns a descriptor number. Waiting needs a hub and enters the descriptor there, once, and so may
 /// a call that gives way to others; everything else does not. It belongs to the hub it was entered
@@ -49,10 +50,13 @@ class Fd {
 
  private:
     friend class detail::FdOperation;
+    friend class detail::FdReport;
     friend class FdReadiness;
     void forget() noexcept;
     /// Whether the hub of this thread knows it, after entering it there when `make` is given.
     [[nodiscard]] bool entered(bool make);
+    /// Of one that is entered now. Throws std::system_error (EBADF) when it is closed.
+    [[nodiscard]] int entered_number();
 
     int number_ = -1;
     detail::Hub* hub_ = nullptr;  // where it was entered
@@ -99,6 +103,14 @@ class FdOperation {
     bool blocked_ = false;
     bool tried_ = false;
     std::optional<FdNode> node_;  // once it is entered: before the first switch
+};
+
+/// What the reactor reports of a descriptor, without a look of one's own: for those who learn
+/// elsewhere what is there. blocked() drops what was reported before.
+class FdReport final : public FdNode {
+ public:
+    /// Throws std::system_error (EBADF) when the descriptor is closed.
+    FdReport(Fd& fd, Direction direction);
 };
 
 }  // namespace detail

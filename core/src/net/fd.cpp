@@ -1,5 +1,6 @@
 #include <poll.h>
 
+#include <green/detail/give_way.hpp>
 #include <green/fd.hpp>
 
 #include "loop/watcher_board.hpp"
@@ -44,6 +45,11 @@ bool Fd::entered(bool make) {
     return true;
 }
 
+int Fd::entered_number() {
+    if (!entered(true)) sys::fail(EBADF, "waiting for a descriptor");
+    return number_;
+}
+
 namespace {
 
 /// Whether it is ready now, by asking the system.
@@ -74,9 +80,7 @@ bool Fd::wait_writable(Deadline deadline) {
 }
 
 FdReadiness::Ready::Ready(const FdReadiness& readiness)
-    : FdNode{readiness.fd_->entered(true) ? readiness.fd_->number()
-                                          : (sys::fail(EBADF, "waiting for a descriptor"), -1),
-             readiness.direction_} {}
+    : FdNode{readiness.fd_->entered_number(), readiness.direction_} {}
 
 bool FdReadiness::Ready::arm() {
     check_open();
@@ -119,6 +123,13 @@ bool FdOperation::go() {
     }
     tried_ = true;
     return true;
+}
+
+FdReport::FdReport(Fd& fd, Direction direction) : FdNode{fd.entered_number(), direction} {}
+
+void give_way_at_times(Deadline deadline) {
+    Hub* const hub = deadline == Deadline::passed() ? nullptr : Hub::current_or_null();
+    if (hub != nullptr && hub->served_enough()) hub->yield();
 }
 
 void FdOperation::drained() noexcept {
