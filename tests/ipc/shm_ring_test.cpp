@@ -5,7 +5,7 @@
 #include <catch2/catch.hpp>
 
 #include "queue/order_ring.hpp"
-#include "queue/word.hpp"
+#include "shm/word.hpp"
 
 using namespace green::ipc::shm;
 

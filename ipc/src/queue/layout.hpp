@@ -10,7 +10,7 @@
 #include <cstdint>
 #include <string>
 
-#include "word.hpp"
+#include "shm/word.hpp"
 
 namespace green::ipc::shm {
 

@@ -58,4 +58,11 @@ static_assert(sizeof(Word) == 8);
 /// compiler keeps.
 inline void full_fence() noexcept { std::atomic_thread_fence(std::memory_order_seq_cst); }
 
+/// For who has just stored what a sleeper waits for: whether the flag by which he said that he
+/// sleeps was up. It is down then, and the caller is the one who wakes him.
+[[nodiscard]] inline bool take_flag(Word& flag) noexcept {
+    full_fence();
+    return flag.peek() != 0 && flag.swap(1, 0);
+}
+
 }  // namespace green::ipc::shm
