@@ -1,0 +1,19 @@
+#include "ring/ring_writer.hpp"
+
+#include <string>
+
+#include <green/errors.hpp>
+
+namespace green::ipc::ring {
+
+void RingWriter::look() {
+    const std::uint64_t head = memory_->header().reader.head.load();
+    if (tail_ - head > memory_->capacity() || head % granule != 0) {
+        throw ProtocolError("a damaged ring: its reader stands at " + std::to_string(head) +
+                            ", its writer at " + std::to_string(tail_) + " of " +
+                            std::to_string(memory_->capacity()) + " bytes");
+    }
+    head_ = head;
+}
+
+}  // namespace green::ipc::ring

@@ -1,0 +1,66 @@
+#pragma once
+// The writing side of a ring. Pure: it neither waits nor rings.
+
+#include <cstddef>
+
+#include "ring/ring_memory.hpp"
+
+namespace green::ipc::ring {
+
+class RingWriter {
+ public:
+    /// Goes on where the ring is. Borrows the memory. Throws ProtocolError.
+    explicit RingWriter(RingMemory& memory)
+        : memory_{&memory}, tail_{memory.header().writer.tail.peek()}, head_{tail_} {
+        look();
+    }
+
+    /// The largest payload that fits when the ring is empty.
+    [[nodiscard]] std::size_t most() const noexcept {
+        return memory_->capacity() - sizeof(RecordHeader);
+    }
+    /// Room for a payload of that size, in one piece, or nullptr when there is not enough. It stays
+    /// the same until publish(). Throws ProtocolError when the reader's index is impossible.
+    [[nodiscard]] std::byte* room(std::size_t payload) {
+        const std::size_t need = footprint(payload);
+        if (free() < need) [[unlikely]] {
+            look();
+            if (free() < need) return nullptr;
+        }
+        return memory_->at(tail_) + sizeof(RecordHeader);
+    }
+    /// What room() gave becomes a record. Returns whether the reader sleeps, and has to be rung:
+    /// the caller is the one who does.
+    [[nodiscard]] bool publish(RecordHeader record, std::size_t payload) noexcept {
+        *reinterpret_cast<RecordHeader*>(memory_->at(tail_)) = record;
+        tail_ += footprint(payload);
+        Header& header = memory_->header();
+        header.writer.tail.store(tail_);
+        return shm::take_flag(header.reader_sleeps.raised);
+    }
+
+    /// About to sleep: whoever makes room from now on rings. Look at room() once more.
+    void raise_flag() noexcept {
+        memory_->header().writer_sleeps.raised.store(1);
+        shm::full_fence();
+    }
+    void lower_flag() noexcept { memory_->header().writer_sleeps.raised.poke(0); }
+
+    /// How often a copy of the other side was closed.
+    [[nodiscard]] std::uint64_t reader_closes() const noexcept {
+        return memory_->header().reader.closes.load();
+    }
+    void note_close() noexcept { (void)memory_->header().writer.closes.add(1); }
+
+ private:
+    [[nodiscard]] std::size_t free() const noexcept {
+        return memory_->capacity() - static_cast<std::size_t>(tail_ - head_);
+    }
+    void look();
+
+    RingMemory* memory_;
+    std::uint64_t tail_;
+    std::uint64_t head_;  // as it was seen last
+};
+
+}  // namespace green::ipc::ring

@@ -1,0 +1,249 @@
+// The memory of a ring: records, room, and what the other side may have written.
+
+#include <algorithm>
+#include <cstring>
+#include <deque>
+#include <random>
+#include <string>
+#include <unistd.h>
+#include <vector>
+
+#include <catch2/catch.hpp>
+
+#include <green/errors.hpp>
+#include <green/sys.hpp>
+
+#include "ring/ring_reader.hpp"
+#include "ring/ring_writer.hpp"
+#include "support/faults.hpp"
+#include "support/run_green.hpp"
+
+using namespace green::ipc::ring;
+
+namespace {
+
+constexpr std::size_t capacity = smallest;
+
+/// Both sides, each with a mapping of its own, as in two processes.
+struct Both {
+    RingMemory mine = RingMemory::create(capacity);
+    RingMemory theirs = RingMemory::adopt(green::Fd{
+        static_cast<int>(green::sys::must(green::sys::dup(mine.fd().number()), "dup"))});
+    RingWriter writer{mine};
+    RingReader reader{theirs};
+
+    bool put(const std::string& text) {
+        std::byte* const room = writer.room(text.size());
+        if (room == nullptr) return false;
+        std::memcpy(room, text.data(), text.size());
+        (void)writer.publish({static_cast<std::uint32_t>(text.size()), Kind::here, 0}, text.size());
+        return true;
+    }
+    /// Takes it, and leaves it to the caller to release it.
+    std::span<const std::byte> take() {
+        const auto record = reader.front();
+        REQUIRE(record);
+        reader.take(*record);
+        return record->payload;
+    }
+};
+
+std::string text_of(std::span<const std::byte> bytes) {
+    return {reinterpret_cast<const char*>(bytes.data()), bytes.size()};
+}
+
+}  // namespace
+
+TEST_CASE("ring: records come out as they went in, also over its end", "[ipc][ring]") {
+    Both both;
+    std::mt19937_64 random{tests::seed()};
+    INFO("GREENSUP_SEED=" << tests::seed());
+    for (int i = 0; i < 10'000; ++i) {
+        const std::string text(random() % 1500, static_cast<char>('a' + i % 26));
+        REQUIRE(both.put(text));
+        const auto payload = both.take();
+        CHECK(reinterpret_cast<std::uintptr_t>(payload.data()) % granule == 0);
+        REQUIRE(text_of(payload) == text);
+        CHECK_FALSE(both.reader.release(payload));
+        CHECK_FALSE(both.reader.front());
+    }
+}
+
+TEST_CASE("ring: it takes as much as it has room for, and no more", "[ipc][ring]") {
+    Both both;
+    const std::string whole(both.writer.most(), 'w');
+    CHECK(both.put(whole));
+    CHECK_FALSE(both.put(""));
+    const auto payload = both.take();
+    CHECK(text_of(payload) == whole);
+    CHECK_FALSE(both.put(""));  // it is still read
+    (void)both.reader.release(payload);
+    (void)both.reader.tell_room();
+    for (std::size_t i = 0; i < capacity / granule; ++i) REQUIRE(both.put(""));
+    CHECK_FALSE(both.put(""));
+}
+
+TEST_CASE("ring: room comes free in the order of the records, whatever the order of releases",
+          "[ipc][ring]") {
+    const auto seed = tests::seed();
+    INFO("GREENSUP_SEED=" << seed);
+    std::mt19937_64 random{seed};
+    Both both;
+    struct Sent {
+        std::string text;
+        std::span<const std::byte> payload;
+    };
+    std::deque<std::string> queued;
+    std::vector<Sent> held;
+    for (int step = 0; step < 50'000; ++step) {
+        for (const Sent& sent : held) REQUIRE(text_of(sent.payload) == sent.text);
+        switch (random() % 3) {
+            case 0: {
+                const std::string text(random() % 300, static_cast<char>('a' + step % 26));
+                if (both.put(text)) queued.push_back(text);
+                break;
+            }
+            case 1:
+                REQUIRE(both.reader.front().has_value() == !queued.empty());
+                if (queued.empty()) break;
+                held.push_back({queued.front(), both.take()});
+                queued.pop_front();
+                break;
+            default:
+                if (held.empty()) break;
+                std::swap(held[random() % held.size()], held.back());
+                (void)both.reader.release(held.back().payload);
+                held.pop_back();
+        }
+        REQUIRE(both.reader.holds() == !held.empty());
+    }
+    for (; !queued.empty(); queued.pop_front()) held.push_back({queued.front(), both.take()});
+    for (const Sent& sent : held) (void)both.reader.release(sent.payload);
+    (void)both.reader.tell_room();
+    CHECK(both.put(std::string(both.writer.most(), 'x')));  // all of it is free again
+}
+
+TEST_CASE("ring: who has said that he sleeps is rung once", "[ipc][ring]") {
+    Both both;
+    const auto publish = [&] {
+        REQUIRE(both.writer.room(0) != nullptr);
+        return both.writer.publish({0, Kind::here, 0}, 0);
+    };
+    CHECK_FALSE(publish());
+    both.reader.raise_flag();
+    CHECK(publish());
+    CHECK_FALSE(publish());
+    both.reader.raise_flag();
+    both.reader.lower_flag();
+    CHECK_FALSE(publish());
+
+    both.writer.raise_flag();
+    CHECK_FALSE(both.reader.release(both.take()));  // it is told in steps
+    CHECK(both.reader.tell_room());
+    CHECK_FALSE(both.reader.release(both.take()));
+    CHECK_FALSE(both.reader.tell_room());
+
+    both.reader.note_close();
+    CHECK(both.writer.reader_closes() == 1);
+    CHECK(both.reader.writer_closes() == 0);
+}
+
+TEST_CASE("ring: of a writer that dies before it publishes nothing is seen", "[ipc][ring]") {
+    Both both;
+    REQUIRE(both.put("whole"));
+    std::memcpy(both.writer.room(100), "half", 4);
+    RingWriter again{both.mine};  // whoever goes on in its place
+    CHECK(text_of(both.take()) == "whole");
+    CHECK_FALSE(both.reader.front());
+    std::memcpy(again.room(4), "next", 4);
+    (void)again.publish({4, Kind::here, 0}, 4);
+    CHECK(text_of(both.take()) == "next");
+}
+
+TEST_CASE("ring: what the other side cannot have meant is refused, and nothing is read outside",
+          "[ipc][ring]") {
+    Both both;
+    Header& header = both.mine.header();
+    REQUIRE(both.put("one"));
+
+    SECTION("a tail beyond the capacity") {
+        header.writer.tail.store(capacity + granule);
+        CHECK_THROWS_WITH(both.reader.front(), Catch::Contains("damaged ring"));
+    }
+    SECTION("a tail between two granules") {
+        header.writer.tail.store(12);
+        CHECK_THROWS_AS(both.reader.front(), green::ProtocolError);
+    }
+    SECTION("a tail that goes back") {
+        (void)both.take();
+        header.writer.tail.store(0);
+        CHECK_THROWS_AS(both.reader.front(), green::ProtocolError);
+    }
+    SECTION("a record longer than what was published") {
+        *reinterpret_cast<std::uint32_t*>(both.mine.at(0)) = 9;
+        CHECK_THROWS_WITH(both.reader.front(), Catch::Contains("a record of 9 bytes in 16"));
+    }
+    SECTION("a record of the greatest length that its field can hold") {
+        *reinterpret_cast<std::uint32_t*>(both.mine.at(0)) = 0xffffffff;
+        CHECK_THROWS_AS(both.reader.front(), green::ProtocolError);
+    }
+    SECTION("a record of no kind") {
+        *reinterpret_cast<std::uint16_t*>(both.mine.at(0) + 4) = 2;
+        CHECK_THROWS_WITH(both.reader.front(), Catch::Contains("unknown kind"));
+    }
+    SECTION("a record that grows after it was taken") {
+        const auto payload = both.take();
+        *reinterpret_cast<std::uint32_t*>(both.mine.at(0)) = 0xffff;
+        CHECK(text_of(payload) == "one");
+        (void)both.reader.release(payload);
+        (void)both.reader.tell_room();
+        CHECK(header.reader.head.load() == 16);
+    }
+    SECTION("a head before the tail by more than the capacity, or ahead of it") {
+        for (const std::uint64_t head : {std::uint64_t{24}, std::uint64_t{0} - capacity}) {
+            header.reader.head.store(head);
+            CHECK_THROWS_WITH(both.writer.room(both.writer.most()),
+                              Catch::Contains("damaged ring"));
+        }
+    }
+}
+
+TEST_CASE("ring: what is no ring is not taken over", "[ipc][ring]") {
+    const auto before = tests::open_descriptors();
+    {
+        const auto file = [](std::size_t size, int seals) {
+            green::Fd fd{static_cast<int>(
+                green::sys::must(green::sys::memfd_create("test", MFD_ALLOW_SEALING), "memfd"))};
+            (void)green::sys::must(green::sys::ftruncate(fd.number(), static_cast<off_t>(size)),
+                                   "ftruncate");
+            (void)green::sys::must(green::sys::fcntl(fd.number(), F_ADD_SEALS, seals), "seal");
+            return fd;
+        };
+        constexpr int enough = F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_SEAL;
+        const auto refused = [](green::Fd fd, const char* why) {
+            CHECK_THROWS_WITH(RingMemory::adopt(std::move(fd)), Catch::Contains(why));
+        };
+        refused(file(header_bytes + capacity, F_SEAL_SHRINK | F_SEAL_SEAL), "cut its memory off");
+        refused(file(100, enough), "100 bytes");
+        refused(file(header_bytes + capacity + 1, enough), "not a ring");
+        refused(file(header_bytes + capacity, enough), "another magic number");
+        refused(green::Fd{static_cast<int>(green::sys::must(green::sys::eventfd(0), "eventfd"))},
+                "not a ring");
+        CHECK_THROWS_WITH(RingMemory::create(5000), Catch::Contains("a power of two"));
+        CHECK_THROWS_AS(RingMemory::create(smallest / 2), green::UsageError);
+    }
+    CHECK(tests::open_descriptors() == before);
+}
+
+TEST_CASE("ring: any system call may fail when one is made or taken over", "[ipc][ring]") {
+    const auto before = tests::open_descriptors();
+    const std::size_t walked = tests::for_each_failure(ENOMEM, [&](const tests::FailNth&) {
+        try {
+            const Both both;
+        } catch (const std::system_error& error) {
+            CHECK(error.code().value() == ENOMEM);
+        }
+    });
+    CHECK(walked >= 10);
+    CHECK(tests::open_descriptors() == before);
+}
