@@ -1,7 +1,9 @@
 #pragma once
-// Whole messages over a stream socket, with descriptors beside them.
+// Whole messages from one end to the other, with descriptors beside them: over a stream socket, or
+// over memory that both ends share.
 //
-//  F1  A frame is a 16-byte header and a payload: docs/reference/frame.md.
+//  F1  On a socket a frame is a 16-byte header and a payload: docs/reference/frame.md. In shared
+//      memory it is a record: docs/reference/ring.md.
 //  F2  Frames are all or nothing. What a killed or timed-out put() had begun to send is finished
 //  behind its back;
 //      what it had not begun is never sent. Either way the next frame starts where a frame starts.
@@ -11,7 +13,6 @@
 
 #include <cstddef>
 #include <cstdint>
-#include <memory>
 #include <optional>
 #include <span>
 #include <vector>
@@ -20,6 +21,7 @@
 #include <kj/array.h>
 
 #include <green/deadline.hpp>
+#include <green/detail/counted.hpp>
 #include <green/fd.hpp>
 
 namespace green::ipc {
@@ -38,6 +40,38 @@ struct Frame {
     }
 };
 
+class FrameTransport;
+
+/// A frame that is built where it will be sent from. Dropping it without put() leaves no trace.
+/// While it is there, others who put on its stream wait.
+class FrameDraft {
+ public:
+    FrameDraft(FrameDraft&& other) noexcept;
+    FrameDraft& operator=(FrameDraft&&) = delete;
+    ~FrameDraft();
+
+    /// At least as many bytes as were asked for, aligned for Cap'n Proto. What is in them is left
+    /// over from others.
+    [[nodiscard]] std::span<std::byte> memory() const noexcept { return memory_; }
+    /// Sends the first `size` bytes of it. As FrameStream::put(); call it once.
+    bool put(std::size_t size, std::span<const int> descriptors = {},
+             Deadline deadline = Deadline::never());
+
+ private:
+    friend class FrameTransport;
+    FrameDraft(green::detail::CountedPtr<FrameTransport> transport,
+               std::span<std::byte> memory) noexcept;
+
+    green::detail::CountedPtr<FrameTransport> transport_;  // whose turn to write it has
+    std::span<std::byte> memory_;
+};
+
+/// How two ends share memory.
+struct RingOptions {
+    std::size_t capacity = std::size_t{256} << 10;  // bytes for each direction; a power of two
+    std::size_t limit = std::size_t{64} << 20;      // bytes of one payload
+};
+
 class FrameStream {
  public:
     static constexpr std::size_t default_limit = 64 << 20;  // bytes of one payload
@@ -46,6 +80,8 @@ class FrameStream {
     /// Takes a connected, non-blocking stream socket. Descriptors can be passed over Unix sockets
     /// only.
     explicit FrameStream(Fd socket, std::size_t limit = default_limit);
+    /// For the library's own ways of travelling.
+    explicit FrameStream(green::detail::CountedPtr<FrameTransport> transport) noexcept;
     FrameStream(FrameStream&&) noexcept;
     FrameStream& operator=(FrameStream&&) noexcept;
     /// Closes it; frames that were not fully sent are lost.
@@ -58,6 +94,10 @@ class FrameStream {
     /// frame, Closed after close().
     bool put(std::span<const std::byte> payload, std::span<const int> descriptors = {},
              Deadline deadline = Deadline::never());
+
+    /// Room for a frame of up to so many bytes. Switches where there is none, and while others put.
+    /// Returns nothing once `deadline` has passed. Throws as put().
+    std::optional<FrameDraft> prepare(std::size_t bytes, Deadline deadline = Deadline::never());
 
     /// The next frame; nothing once `deadline` has passed, or at the end of the stream: at_end()
     /// tells which. Several are served in turn. Switches, unless one is there. Throws
@@ -77,12 +117,20 @@ class FrameStream {
     [[nodiscard]] bool is_open() const noexcept;
 
  private:
-    struct State;
-    std::shared_ptr<State> state_;  // shared with the greenlet that finishes what was begun
+    // Shared with frames that lie in it, and with the greenlet that finishes what was begun.
+    green::detail::CountedPtr<FrameTransport> transport_;
 };
 
-/// Two ends that are connected to each other.
+/// Two ends that are connected to each other by a socket. Throws std::system_error.
 [[nodiscard]] std::pair<FrameStream, FrameStream> frame_pair(
     std::size_t limit = FrameStream::default_limit);
+/// Two ends that share memory: a ring for each direction, and a socket for descriptors, for frames
+/// that are larger than half a ring, and for the end. A frame that was received lies in the ring
+/// until it is destroyed, and its room comes free then: who keeps many holds the sender up. Throws
+/// std::system_error, UsageError for a capacity that is no power of two.
+[[nodiscard]] std::pair<FrameStream, FrameStream> ring_pair(const RingOptions& options = {});
+/// The same for one direction: the first end receives, the second one sends, and using one for the
+/// other throws UsageError.
+[[nodiscard]] std::pair<FrameStream, FrameStream> ring_pipe(const RingOptions& options = {});
 
 }  // namespace green::ipc

@@ -8,6 +8,7 @@
 #include <span>
 #include <string_view>
 #include <utility>
+#include <vector>
 
 #include <capnp/message.h>
 #include <capnp/serialize.h>
@@ -68,14 +69,39 @@ class Message {
     typename T::Reader root_;
 };
 
-/// Sends a message that `build(T::Builder)` fills. As FrameStream::put().
+/// Builds a message in a frame that is being prepared. What outgrows it goes to private memory.
+class FrameBuilder final : public capnp::MessageBuilder {
+ public:
+    explicit FrameBuilder(FrameDraft draft) noexcept : draft_{std::move(draft)} {}
+    ~FrameBuilder() noexcept(false) override;
+    kj::ArrayPtr<capnp::word> allocateSegment(capnp::uint minimum_words) override;
+
+    /// Sends it. A message that has outgrown its frame is brought into one piece first, and waits
+    /// for room once more. As FrameStream::put().
+    bool put(FrameStream& stream, std::span<const int> descriptors, Deadline deadline);
+
+ private:
+    std::optional<FrameDraft> draft_;
+    std::vector<kj::Array<capnp::word>> overflow_;
+    bool first_ = true;
+};
+
+/// What a message with so many bytes of texts, data and lists is given room for.
+[[nodiscard]] constexpr std::size_t room_for_message(std::size_t bytes) noexcept {
+    return bytes + bytes / 8 + 512;
+}
+
+/// Sends a message that `build(T::Builder)` fills, in the place that it is sent from; `bytes` is
+/// about how many there are in texts, data and lists. Others who put on the stream wait meanwhile.
+/// As FrameStream::put().
 template <class T, class Build>
 bool put(FrameStream& stream, Build&& build, std::span<const int> descriptors = {},
-         Deadline deadline = Deadline::never()) {
-    capnp::MallocMessageBuilder message;
+         Deadline deadline = Deadline::never(), std::size_t bytes = 0) {
+    std::optional<FrameDraft> draft = stream.prepare(room_for_message(bytes), deadline);
+    if (!draft) return false;
+    FrameBuilder message{std::move(*draft)};
     std::forward<Build>(build)(message.initRoot<T>());
-    const kj::Array<capnp::word> words = capnp::messageToFlatArray(message);
-    return stream.put(std::as_bytes(std::span{words.begin(), words.size()}), descriptors, deadline);
+    return message.put(stream, descriptors, deadline);
 }
 
 /// The next message. As FrameStream::next(); throws ProtocolError when it is no such message.

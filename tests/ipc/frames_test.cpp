@@ -1,0 +1,293 @@
+// What holds for frames whichever way they travel.
+
+#include <algorithm>
+#include <cstring>
+#include <random>
+#include <unistd.h>
+
+#include <catch2/catch.hpp>
+
+#include <green/green.hpp>
+#include <green/ipc/control.capnp.h>
+#include <green/ipc/frame_stream.hpp>
+#include <green/ipc/message.hpp>
+#include <green/socket.hpp>
+
+#include "document.capnp.h"
+#include "frame_texts.hpp"
+#include "support/faults.hpp"
+#include "support/run_green.hpp"
+
+using namespace std::chrono_literals;
+using tests::bytes_of;
+using tests::pattern;
+using tests::run_green_for_real;
+using tests::text_of;
+namespace ipc = green::ipc;
+
+namespace {
+
+using Pair = std::pair<ipc::FrameStream, ipc::FrameStream>;
+using MakePair = Pair (*)();
+
+Pair over_a_socket() { return ipc::frame_pair(); }
+Pair in_memory() { return ipc::ring_pair(); }
+
+}  // namespace
+
+TEST_CASE("frames: arrive whole, in order, empty ones too", "[ipc][frame]") {
+    const MakePair make = GENERATE(&over_a_socket, &in_memory);
+    run_green_for_real([make] {
+        auto [left, right] = make();
+        for (const std::size_t size : {0u, 1u, 7u, 8u, 100'000u}) {
+            const std::string sent = pattern(size, 1);
+            auto writer = green::spawn([&, &stream = left] { return stream.put(bytes_of(sent)); });
+            auto frame = right.next();
+            REQUIRE(frame.has_value());
+            CHECK(text_of(*frame) == sent);
+            CHECK(writer.get());
+        }
+    });
+}
+
+TEST_CASE("frames: what was sent comes before the end", "[ipc][frame]") {
+    const MakePair make = GENERATE(&over_a_socket, &in_memory);
+    run_green_for_real([make] {
+        auto [left, right] = make();
+        left.put(bytes_of("last"));
+        left.close();
+        CHECK(text_of(*right.next()) == "last");
+        CHECK_FALSE(right.next().has_value());
+        CHECK(right.at_end());
+    });
+}
+
+TEST_CASE("frames: descriptors travel with their frame", "[ipc][frame]") {
+    const MakePair make = GENERATE(&over_a_socket, &in_memory);
+    run_green_for_real([make] {
+        const auto before = tests::open_descriptors();
+        {
+            auto [left, right] = make();
+            int ends[2];
+            REQUIRE(::pipe(ends) == 0);
+            const green::Fd reading{ends[0]};
+            {
+                const green::Fd writing{ends[1]};
+                const int numbers[] = {writing.number()};
+                left.put(bytes_of("without"));
+                left.put(bytes_of("with"), numbers);
+                left.put(bytes_of("without again"));
+            }
+            CHECK(right.next()->descriptors.empty());
+            auto frame = right.next();
+            REQUIRE(frame->descriptors.size() == 1);
+            CHECK((::fcntl(frame->descriptors[0].number(), F_GETFD) & FD_CLOEXEC) != 0);
+            CHECK(::write(frame->descriptors[0].number(), "x", 1) == 1);
+            char byte = 0;
+            CHECK(::read(reading.number(), &byte, 1) == 1);
+            CHECK(right.next()->descriptors.empty());
+        }
+        CHECK(tests::open_descriptors() == before);
+    });
+}
+
+TEST_CASE("frames: a peer that is gone is an error for the writer and no signal", "[ipc][frame]") {
+    const MakePair make = GENERATE(&over_a_socket, &in_memory);
+    run_green_for_real([make] {
+        auto [left, right] = make();
+        right.close();
+        CHECK_THROWS_AS(left.put(bytes_of("x")), std::system_error);
+    });
+}
+
+TEST_CASE("frames: closing wakes who waits, and what comes later says closed", "[ipc][frame]") {
+    const MakePair make = GENERATE(&over_a_socket, &in_memory);
+    run_green_for_real([make] {
+        const tests::Errors errors;
+        auto [left, right] = make();
+        auto reader = green::spawn([&stream = right] { stream.next(); });
+        green::idle();
+        right.close();
+        CHECK_THROWS_AS(reader.get(), green::Closed);
+        CHECK_THROWS_AS(right.put(bytes_of("x")), green::Closed);
+        CHECK_THROWS_AS(right.next(), green::Closed);
+    });
+}
+
+TEST_CASE("frames: get gives a frame or throws, get_for gives nothing at its limit",
+          "[ipc][frame]") {
+    const MakePair make = GENERATE(&over_a_socket, &in_memory);
+    run_green_for_real([make] {
+        auto [left, right] = make();
+        CHECK_THROWS_AS(right.get(1ms), green::Timeout);
+        CHECK_FALSE(right.get_for(1ms));
+        left.put(bytes_of("one"));
+        left.put(bytes_of("two"));
+        CHECK(text_of(right.get()) == "one");
+        CHECK(text_of(right.get_for(1h).value()) == "two");
+        left.close();
+        CHECK_THROWS_AS(right.get(), green::Closed);
+        CHECK_THROWS_AS(right.get_for(1h), green::Closed);
+        CHECK_FALSE(right.next());
+        CHECK(right.at_end());
+    });
+}
+
+TEST_CASE("frames: killed and timed-out putters and getters never lose step", "[ipc][frame]") {
+    const MakePair make = GENERATE(&over_a_socket, &in_memory);
+    const auto seed = tests::seed();
+    INFO("GREENSUP_SEED=" << seed);
+    std::mt19937_64 random{seed};
+    run_green_for_real([&] {
+        auto [left, right] = make();
+        ipc::FrameStream& out = left;
+        ipc::FrameStream& in = right;
+        constexpr unsigned frames = 600;
+        std::vector<bool> sent(frames), certain(frames);
+        unsigned received = 0;
+        unsigned last = 0;
+        const auto take = [&](const ipc::Frame& frame) {
+            unsigned number = 0;
+            std::memcpy(&number, frame.bytes().data(), sizeof number);
+            REQUIRE(number < frames);
+            CHECK(number >= last);  // in order, each once
+            last = number + 1;
+            CHECK(sent[number]);
+            const std::string text = text_of(frame).substr(sizeof number);
+            CHECK(text == pattern(text.size(), number));
+            ++received;
+        };
+        for (unsigned number = 0; number < frames; ++number) {
+            std::string payload(sizeof number, '\0');
+            std::memcpy(payload.data(), &number, sizeof number);
+            payload += pattern(random() % 8 == 0 ? 300'000 : random() % 200, number);
+            sent[number] = true;
+            auto putter = green::spawn([&, payload] {
+                if (out.put(bytes_of(payload))) certain[number] = true;
+            });
+            auto getter = green::spawn([&] {
+                // The frame must not be dropped by the kill that comes after it was taken.
+                const green::Shield shield;
+                while (auto frame = in.next(0ms)) take(*frame);
+            });
+            for (auto steps = random() % 4; steps > 0; --steps) green::yield();
+            if (random() % 3 == 0) putter.kill_soon();
+            if (random() % 3 == 0) getter.kill_soon();
+            if (random() % 2 == 0) green::joinall({putter, getter}, 1ms);
+            getter.join();
+            auto rest = green::spawn([&] {
+                while (!putter.ready()) {
+                    if (auto frame = in.next(1ms)) take(*frame);
+                }
+            });
+            rest.join();
+        }
+        left.put(bytes_of(std::string(sizeof(unsigned), '\0')).first(0));
+        while (auto frame = in.next()) {
+            if (frame->size == 0) break;
+            take(*frame);
+        }
+        const auto delivered_for_sure =
+            static_cast<unsigned>(std::count(certain.begin(), certain.end(), true));
+        CHECK(received >= delivered_for_sure);
+    });
+}
+
+TEST_CASE("frames: a control message comes back as it was built", "[ipc][frame]") {
+    const MakePair make = GENERATE(&over_a_socket, &in_memory);
+    run_green_for_real([make] {
+        auto [left, right] = make();
+        ipc::put<ipc::control::FromWorker>(left,
+                                           [](auto message) { message.initHello().setPid(42); });
+        const auto message = ipc::next<ipc::control::FromWorker>(right);
+        REQUIRE(message.has_value());
+        CHECK((*message)->isHello());
+        CHECK((*message)->getHello().getPid() == 42);
+        left.put(bytes_of("not a message at all"));
+        CHECK_THROWS_AS((ipc::next<ipc::control::FromWorker>(right)), green::ProtocolError);
+    });
+}
+
+TEST_CASE("frames: any system call may fail; nothing leaks and the other side sees an end",
+          "[ipc][frame]") {
+    const MakePair make = GENERATE(&over_a_socket, &in_memory);
+    run_green_for_real([make] {
+        const auto before = tests::open_descriptors();
+        const std::size_t walked = tests::for_each_failure(ENOBUFS, [&](const tests::FailNth&) {
+            try {
+                auto [left, right] = make();
+                const int numbers[] = {STDIN_FILENO};
+                left.put(bytes_of("x"), numbers);
+                const auto frame = right.next();
+                CHECK(text_of(*frame) == "x");
+            } catch (const std::system_error& error) {
+                CHECK(error.code().value() == ENOBUFS);
+            } catch (const green::ProtocolError&) {
+            }
+        });
+        CHECK(walked >= 4);
+        CHECK(tests::open_descriptors() == before);
+    });
+}
+
+TEST_CASE("frames: one is built where it is sent from, others wait meanwhile, and none is none",
+          "[ipc][frame]") {
+    const MakePair make = GENERATE(&over_a_socket, &in_memory);
+    run_green_for_real([make] {
+        const auto before = tests::open_descriptors();
+        {
+            auto [left, right] = make();
+            for (const std::size_t size : {0u, 1u, 24u, 1'000'000u}) {
+                auto draft = left.prepare(size);
+                REQUIRE(draft);
+                REQUIRE(draft->memory().size() >= size);
+                const std::string text = pattern(size, 3);
+                if (size > 0) std::memcpy(draft->memory().data(), text.data(), size);
+                auto other = green::spawn([&end = left] { return end.put(bytes_of("other")); });
+                green::idle();
+                CHECK_FALSE(other.ready());
+                CHECK_FALSE(left.put(bytes_of("late"), {}, 1ms));
+                CHECK_THROWS_WITH(left.prepare(ipc::FrameStream::default_limit + 1),
+                                  Catch::Contains("the limit is"));
+                auto sent = green::spawn([&] { return draft->put(size); });
+                CHECK(text_of(right.get(1h)) == text);
+                CHECK(text_of(right.get(1h)) == "other");
+                CHECK(sent.get());
+                CHECK(other.get());
+                CHECK_THROWS_AS(draft->put(size), green::UsageError);
+            }
+            for (const std::size_t size : {10u, 1'000'000u}) (void)left.prepare(size);
+            auto short_one = left.prepare(100);
+            CHECK_THROWS_WITH(short_one->put(105), Catch::Contains("where 104 were prepared"));
+            short_one.reset();
+            left.put(bytes_of("last"));
+            CHECK(text_of(right.get(1h)) == "last");
+        }
+        CHECK(tests::open_descriptors() == before);
+    });
+}
+
+TEST_CASE("frames: a message that outgrows its frame arrives all the same", "[ipc][frame]") {
+    const MakePair make = GENERATE(&over_a_socket, &in_memory);
+    run_green_for_real([make] {
+        auto [left, right] = make();
+        for (const std::size_t size : {10u, 400u, 3'000u, 300'000u}) {
+            for (const std::size_t hint : {std::size_t{0}, size}) {
+                const std::string body = pattern(size, 1);
+                auto sent = green::spawn([&, &end = left] {
+                    return ipc::put<Document>(
+                        end,
+                        [&](Document::Builder document) {
+                            document.setName("document");
+                            document.setBody(ipc::bytes(body));
+                        },
+                        {}, green::Deadline::never(), hint);
+                });
+                const auto message = ipc::get<Document>(right, 1h);
+                CHECK(ipc::view(message->getName()) == "document");
+                CHECK(ipc::view(message->getBody()) == body);
+                CHECK(sent.get());
+            }
+        }
+    });
+}
