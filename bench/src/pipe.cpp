@@ -15,8 +15,12 @@ template <Pair (*make)()>
 class Pipe {
  public:
     explicit Pipe(const bench::Options&) : pair_{make()} {}
-    void attach_sender() { pair_.second.close(); }
-    void attach_receiver() { pair_.first.close(); }
+    void attach_sender() {
+        pair_.second.shutdown();
+        // A copy that was forked belongs to the parent.
+        pair_.first = green::ipc::FrameStream::unpack(std::move(pair_.first).pack());
+    }
+    void attach_receiver() { pair_.first.shutdown(); }
     void send(std::span<const std::byte> message) { pair_.first.put(message); }
     std::size_t receive(std::span<std::byte> into) {
         const auto frame = pair_.second.next();
@@ -30,12 +34,14 @@ class Pipe {
 };
 
 Pair over_a_ring() { return green::ipc::ring_pair(); }
-Pair over_a_socket() { return green::ipc::frame_pair(); }
+Pair over_a_socket() { return green::ipc::frame_pair({.coalesce = false}); }
+Pair coalesced() { return green::ipc::frame_pair(); }
 
 }  // namespace
 
 int main(int argc, char** argv) {
     return bench::run(argc, argv,
                       {{"pipe_ring", bench::messages_per_second<Pipe<&over_a_ring>>},
-                       {"pipe_stream", bench::messages_per_second<Pipe<&over_a_socket>>}});
+                       {"pipe_stream", bench::messages_per_second<Pipe<&over_a_socket>>},
+                       {"pipe_stream_coalesced", bench::messages_per_second<Pipe<&coalesced>>}});
 }

@@ -112,7 +112,7 @@ void Spawner::start(const Edition& edition, const WorkerConfig& worker, const In
         for (const auto& grant : into.grants) into.queues.push_back(edition.queues.at(grant.queue));
         int ends[2] = {-1, -1};
         (void)sys::must(sys::socketpair(AF_UNIX, SOCK_STREAM, ends), "a control channel");
-        into.channel.emplace(green::Fd{ends[0]});
+        into.channel.emplace(green::Fd{ends[0]}, green::ipc::control_options);
         theirs = green::Fd{ends[1]};
         command.descriptors.push_back({theirs.number(), green::ipc::control_descriptor});
         command.environment->push_back(std::string(green::ipc::control_variable) + "=" +
@@ -147,7 +147,7 @@ std::shared_ptr<Incarnation> Spawner::spawn(const Edition& edition, const Worker
 }
 
 void Spawner::bury(Incarnation& incarnation) {
-    if (incarnation.channel) incarnation.channel->close();
+    if (incarnation.channel) incarnation.channel->shutdown();
     bool is_mended = true;
     if (!incarnation.process.empty()) {
         for (const auto& queue : incarnation.queues) {

@@ -157,14 +157,15 @@ TEST_CASE("frame ring: another process is at the other end, and its death is an 
     const pid_t child = ::fork();  // neither side has a hub yet
     REQUIRE(child >= 0);
     if (child == 0) {
-        ours.close();
+        ours.shutdown();
+        ipc::FrameStream mine = ipc::FrameStream::unpack(std::move(theirs).pack());
         for (int i = 0;; ++i) {
-            const auto frame = theirs.next();
+            const auto frame = mine.next();
             if (!frame) ::_exit(1);
-            theirs.put(frame->bytes());
+            mine.put(frame->bytes());
         }
     }
-    theirs.close();
+    theirs.shutdown();
     run_green_for_real([&end = ours, child] {
         for (int i = 0; i < 1000; ++i) {
             const std::string text = pattern(static_cast<std::size_t>(i * 13 % 3000), 1);

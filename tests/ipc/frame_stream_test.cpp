@@ -66,11 +66,11 @@ TEST_CASE("frames: what is no frame, or too large a one, is refused before anyth
         raw.write_all("GET / HTTP/1.1\r\n\r\n");
         CHECK_THROWS_AS(reader.get(), green::ProtocolError);
 
-        auto [small, peer] = ipc::frame_pair(100);
+        auto [small, peer] = ipc::frame_pair({.limit = 100});
         CHECK_THROWS_AS(small.put(bytes_of(std::string(101, 'x'))), green::UsageError);
         auto [source, sink] = green::Stream::pair();
         ipc::FrameStream big{std::move(source.fd())};
-        ipc::FrameStream strict{std::move(sink.fd()), 100};
+        ipc::FrameStream strict{std::move(sink.fd()), {.limit = 100}};
         auto writer = green::spawn([&] { big.put(bytes_of(std::string(101, 'x'))); });
         CHECK_THROWS_WITH(strict.get(), Catch::Contains("101 bytes; the limit is 100"));
         writer.join();

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <cstring>
 #include <random>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #include <catch2/catch.hpp>
@@ -31,12 +32,13 @@ using Pair = std::pair<ipc::FrameStream, ipc::FrameStream>;
 using MakePair = Pair (*)();
 
 Pair over_a_socket() { return ipc::frame_pair(); }
+Pair flushed() { return ipc::frame_pair({.coalesce = false}); }
 Pair in_memory() { return ipc::ring_pair(); }
 
 }  // namespace
 
 TEST_CASE("frames: arrive whole, in order, empty ones too", "[ipc][frame]") {
-    const MakePair make = GENERATE(&over_a_socket, &in_memory);
+    const MakePair make = GENERATE(&over_a_socket, &flushed, &in_memory);
     run_green_for_real([make] {
         auto [left, right] = make();
         for (const std::size_t size : {0u, 1u, 7u, 8u, 100'000u}) {
@@ -51,7 +53,7 @@ TEST_CASE("frames: arrive whole, in order, empty ones too", "[ipc][frame]") {
 }
 
 TEST_CASE("frames: what was sent comes before the end", "[ipc][frame]") {
-    const MakePair make = GENERATE(&over_a_socket, &in_memory);
+    const MakePair make = GENERATE(&over_a_socket, &flushed, &in_memory);
     run_green_for_real([make] {
         auto [left, right] = make();
         left.put(bytes_of("last"));
@@ -63,7 +65,7 @@ TEST_CASE("frames: what was sent comes before the end", "[ipc][frame]") {
 }
 
 TEST_CASE("frames: descriptors travel with their frame", "[ipc][frame]") {
-    const MakePair make = GENERATE(&over_a_socket, &in_memory);
+    const MakePair make = GENERATE(&over_a_socket, &flushed, &in_memory);
     run_green_for_real([make] {
         const auto before = tests::open_descriptors();
         {
@@ -92,7 +94,7 @@ TEST_CASE("frames: descriptors travel with their frame", "[ipc][frame]") {
 }
 
 TEST_CASE("frames: a peer that is gone is an error for the writer and no signal", "[ipc][frame]") {
-    const MakePair make = GENERATE(&over_a_socket, &in_memory);
+    const MakePair make = GENERATE(&over_a_socket, &flushed, &in_memory);
     run_green_for_real([make] {
         auto [left, right] = make();
         right.close();
@@ -101,13 +103,14 @@ TEST_CASE("frames: a peer that is gone is an error for the writer and no signal"
 }
 
 TEST_CASE("frames: closing wakes who waits, and what comes later says closed", "[ipc][frame]") {
-    const MakePair make = GENERATE(&over_a_socket, &in_memory);
+    const MakePair make = GENERATE(&over_a_socket, &flushed, &in_memory);
     run_green_for_real([make] {
         const tests::Errors errors;
         auto [left, right] = make();
         auto reader = green::spawn([&stream = right] { stream.next(); });
         green::idle();
-        right.close();
+        right.shutdown();
+        right.shutdown();
         CHECK_THROWS_AS(reader.get(), green::Closed);
         CHECK_THROWS_AS(right.put(bytes_of("x")), green::Closed);
         CHECK_THROWS_AS(right.next(), green::Closed);
@@ -116,7 +119,7 @@ TEST_CASE("frames: closing wakes who waits, and what comes later says closed", "
 
 TEST_CASE("frames: get gives a frame or throws, get_for gives nothing at its limit",
           "[ipc][frame]") {
-    const MakePair make = GENERATE(&over_a_socket, &in_memory);
+    const MakePair make = GENERATE(&over_a_socket, &flushed, &in_memory);
     run_green_for_real([make] {
         auto [left, right] = make();
         CHECK_THROWS_AS(right.get(1ms), green::Timeout);
@@ -134,7 +137,7 @@ TEST_CASE("frames: get gives a frame or throws, get_for gives nothing at its lim
 }
 
 TEST_CASE("frames: killed and timed-out putters and getters never lose step", "[ipc][frame]") {
-    const MakePair make = GENERATE(&over_a_socket, &in_memory);
+    const MakePair make = GENERATE(&over_a_socket, &flushed, &in_memory);
     const auto seed = tests::seed();
     INFO("GREENSUP_SEED=" << seed);
     std::mt19937_64 random{seed};
@@ -194,7 +197,7 @@ TEST_CASE("frames: killed and timed-out putters and getters never lose step", "[
 }
 
 TEST_CASE("frames: a control message comes back as it was built", "[ipc][frame]") {
-    const MakePair make = GENERATE(&over_a_socket, &in_memory);
+    const MakePair make = GENERATE(&over_a_socket, &flushed, &in_memory);
     run_green_for_real([make] {
         auto [left, right] = make();
         ipc::put<ipc::control::FromWorker>(left,
@@ -210,7 +213,7 @@ TEST_CASE("frames: a control message comes back as it was built", "[ipc][frame]"
 
 TEST_CASE("frames: any system call may fail; nothing leaks and the other side sees an end",
           "[ipc][frame]") {
-    const MakePair make = GENERATE(&over_a_socket, &in_memory);
+    const MakePair make = GENERATE(&over_a_socket, &flushed, &in_memory);
     run_green_for_real([make] {
         const auto before = tests::open_descriptors();
         const std::size_t walked = tests::for_each_failure(ENOBUFS, [&](const tests::FailNth&) {
@@ -232,7 +235,7 @@ TEST_CASE("frames: any system call may fail; nothing leaks and the other side se
 
 TEST_CASE("frames: one is built where it is sent from, others wait meanwhile, and none is none",
           "[ipc][frame]") {
-    const MakePair make = GENERATE(&over_a_socket, &in_memory);
+    const MakePair make = GENERATE(&over_a_socket, &flushed, &in_memory);
     run_green_for_real([make] {
         const auto before = tests::open_descriptors();
         {
@@ -268,7 +271,7 @@ TEST_CASE("frames: one is built where it is sent from, others wait meanwhile, an
 }
 
 TEST_CASE("frames: a message that outgrows its frame arrives all the same", "[ipc][frame]") {
-    const MakePair make = GENERATE(&over_a_socket, &in_memory);
+    const MakePair make = GENERATE(&over_a_socket, &flushed, &in_memory);
     run_green_for_real([make] {
         auto [left, right] = make();
         for (const std::size_t size : {10u, 400u, 3'000u, 300'000u}) {
@@ -289,5 +292,241 @@ TEST_CASE("frames: a message that outgrows its frame arrives all the same", "[ip
                 CHECK(sent.get());
             }
         }
+    });
+}
+
+TEST_CASE("frames: closing refuses while a greenlet is in, and then closes the other direction",
+          "[ipc][frame]") {
+    const MakePair make = GENERATE(&over_a_socket, &flushed, &in_memory);
+    run_green_for_real([make] {
+        const tests::Errors errors;
+        const auto before = tests::open_descriptors();
+        {
+            auto [left, right] = make();
+            auto reader = green::spawn([&end = right] { return end.next(); });
+            green::idle();
+            CHECK_THROWS_WITH(right.close(), Catch::Contains("a greenlet waits"));
+            CHECK_THROWS_AS(right.close(), green::ConcurrentUse);
+            CHECK_THROWS_WITH(right.put(bytes_of("x")), Catch::Contains("closed for sending"));
+            CHECK_FALSE(left.next());
+            CHECK(left.at_end());
+            left.put(bytes_of("still read"));
+            CHECK(text_of(reader.get().value()) == "still read");
+            right.close();
+            CHECK_FALSE(right.is_open());
+            CHECK_THROWS_AS(right.close(), green::Closed);
+            CHECK_THROWS_AS(left.put(bytes_of("nobody")), std::system_error);
+
+            auto [there, back] = make();
+            std::optional<ipc::FrameDraft> draft = there.prepare(10);
+            CHECK_THROWS_WITH(there.close(), Catch::Contains("a greenlet puts"));
+            CHECK_THROWS_WITH(there.next(), Catch::Contains("closed for receiving"));
+            CHECK_THROWS_AS(back.put(bytes_of("not read any more")), std::system_error);
+            CHECK(draft->put(0));
+            CHECK(back.get().size == 0);
+            there.close();
+            CHECK_FALSE(back.next());
+        }
+        green::idle();
+        CHECK(tests::open_descriptors() == before);
+    });
+}
+
+TEST_CASE("frames: an end that is closed for sending goes on receiving", "[ipc][frame]") {
+    const MakePair make = GENERATE(&over_a_socket, &flushed, &in_memory);
+    run_green_for_real([make] {
+        auto [left, right] = make();
+        left.put(bytes_of("question"));
+        auto reader = green::spawn([&end = right] {
+            std::string all;
+            while (auto frame = end.next()) all += text_of(*frame);
+            end.put(bytes_of(all + "?"));
+            return end.at_end();
+        });
+        green::idle();
+        left.close_write();
+        CHECK_THROWS_AS(left.close_write(), green::Closed);
+        CHECK_THROWS_AS(left.put(bytes_of("more")), green::Closed);
+        CHECK(text_of(left.get()) == "question?");
+        CHECK(reader.get());
+        right.close();
+        CHECK_FALSE(left.next());
+        left.close();
+    });
+}
+
+TEST_CASE("frames: a writer that waits for room learns that nobody reads any more",
+          "[ipc][frame]") {
+    const MakePair make = GENERATE(&over_a_socket, &flushed, &in_memory);
+    const bool only_that_direction = GENERATE(false, true);
+    run_green_for_real([make, only_that_direction] {
+        auto [left, right] = make();
+        const std::string text = pattern(10'000, 1);
+        const tests::Errors errors;
+        auto writer = green::spawn([&, &end = left] {
+            for (;;) end.put(bytes_of(text));
+        });
+        auto busy = only_that_direction ? right.prepare(10) : std::nullopt;
+        green::idle();
+        CHECK_FALSE(writer.ready());
+        if (only_that_direction) {
+            CHECK_THROWS_AS(right.close(), green::ConcurrentUse);
+        } else {
+            right.close();
+        }
+        CHECK_THROWS_AS(writer.get(1h), std::system_error);
+    });
+}
+
+TEST_CASE("frames: an end travels as a parcel, and goes on where it was", "[ipc][frame]") {
+    const MakePair make = GENERATE(&over_a_socket, &flushed, &in_memory);
+    run_green_for_real([make] {
+        const auto before = tests::open_descriptors();
+        {
+            auto [left, right] = make();
+            const int numbers[] = {STDIN_FILENO};
+            for (const char* text : {"one", "two"}) left.put(bytes_of(text), numbers);
+            const std::string big = pattern(300'000, 1);
+            auto writer =
+                green::spawn([&, &end = left] { return end.put(bytes_of(big), numbers); });
+            CHECK(text_of(right.get()) == "one");
+            green::idle();
+
+            CHECK(text_of(green::spawn([&end = right] { return end.get(); }).take()) == "two");
+            ipc::Parcel parcel = std::move(right).pack();
+            CHECK_FALSE(right.is_open());
+            CHECK_THROWS_AS(right.next(), green::Closed);
+            ipc::FrameStream moved = ipc::FrameStream::unpack(std::move(parcel));
+            const ipc::Frame frame = moved.get();
+            CHECK(text_of(frame) == big);
+            CHECK(frame.descriptors.size() == 1);
+            CHECK(writer.get());
+            moved.put(bytes_of("back"));
+            CHECK(text_of(left.get()) == "back");
+
+            ipc::FrameStream moved_left = ipc::FrameStream::unpack(std::move(left).pack());
+            moved_left.put(bytes_of("last"));
+            moved_left.close();
+            CHECK(text_of(moved.get()) == "last");
+            CHECK_FALSE(moved.next());
+            // A parcel that nobody opens is an end that was closed.
+            auto [there, back] = make();
+            { const ipc::Parcel dropped = std::move(back).pack(); }
+            CHECK_FALSE(there.next());
+        }
+        CHECK(tests::open_descriptors() == before);
+    });
+}
+
+TEST_CASE("frames: an end that is used, or lends a frame, is not packed", "[ipc][frame]") {
+    const MakePair make = GENERATE(&over_a_socket, &flushed, &in_memory);
+    run_green_for_real([make] {
+        auto [left, right] = make();
+        std::optional<ipc::Frame> frame;
+        auto reader = green::spawn([&, &end = right] { frame = end.next(); });
+        green::idle();
+        CHECK_THROWS_AS(std::move(right).pack(), green::ConcurrentUse);
+        left.put(bytes_of("x"));
+        CHECK(reader.join());
+        if (make == &in_memory) {
+            CHECK_THROWS_WITH(std::move(right).pack(), Catch::Contains("still lies in"));
+        }
+        left.put(bytes_of("y"));
+        CHECK(text_of(right.get()) == "y");
+        right.close();
+        CHECK_THROWS_AS(std::move(right).pack(), green::Closed);
+    });
+}
+
+TEST_CASE("frames: what is no parcel of an end is refused, and nothing of it stays open",
+          "[ipc][frame]") {
+    const MakePair make = GENERATE(&over_a_socket, &flushed, &in_memory);
+    run_green_for_real([make] {
+        const auto before = tests::open_descriptors();
+        {
+            auto [left, right] = make();
+            ipc::Parcel parcel = std::move(right).pack();
+            ipc::Parcel fewer{parcel.bytes, {}};
+            CHECK_THROWS_AS(ipc::FrameStream::unpack(std::move(fewer)), green::ProtocolError);
+            ipc::Parcel cut{{parcel.bytes.begin(), parcel.bytes.begin() + 20},
+                            std::move(parcel.descriptors)};
+            CHECK_THROWS_AS(ipc::FrameStream::unpack(std::move(cut)), green::ProtocolError);
+            CHECK_THROWS_AS(ipc::FrameStream::unpack({}), green::ProtocolError);
+        }
+        CHECK(tests::open_descriptors() == before);
+    });
+}
+
+TEST_CASE("frames: who expects a schema is told of another one, or of none", "[ipc][frame]") {
+    const MakePair make = GENERATE(&over_a_socket, &flushed, &in_memory);
+    const ipc::Schema job{0x1234, "Job"};
+    const ipc::Schema reply{0xabcd, "Reply"};
+    run_green_for_real([&] {
+        auto [left, right] = make();
+        left.expect(job, reply);
+        right.expect(reply, job);
+        left.put(bytes_of("a"));
+        left.put(bytes_of("b"));
+        CHECK(text_of(right.get()) == "a");
+        right.put(bytes_of("c"));
+        CHECK(text_of(left.get()) == "c");
+        // One that has travelled still knows.
+        ipc::FrameStream moved = ipc::FrameStream::unpack(std::move(right).pack());
+        CHECK_THROWS_WITH(moved.expect(job, job),
+                          Catch::Contains("sends Reply (0x000000000000abcd)"));
+        moved.expect(reply, job);
+        CHECK(text_of(moved.get()) == "b");
+
+        auto [wrong, reader] = make();
+        wrong.expect(reply, job);
+        reader.expect(reply, job);
+        wrong.put(bytes_of("x"));
+        for (int i = 0; i < 2; ++i) {
+            CHECK_THROWS_AS(reader.get(), green::ProtocolError);
+        }
+
+        auto [plain, strict] = make();
+        strict.expect({}, job);
+        plain.put(bytes_of("x"));
+        CHECK_THROWS_WITH(strict.get(), Catch::Contains("without saying what; Job"));
+
+        auto [speaks, listens] = make();  // to who reads bytes
+        speaks.expect(job, {});
+        speaks.put(bytes_of("x"));
+        CHECK(text_of(listens.get()) == "x");
+    });
+}
+
+TEST_CASE("frames: an end belongs to one process", "[ipc][frame]") {
+    const MakePair make = GENERATE(&over_a_socket, &flushed, &in_memory);
+    auto [ours, theirs] = make();
+    const pid_t child = ::fork();  // neither side has a hub yet
+    REQUIRE(child >= 0);
+    if (child == 0) {
+        bool refused = false;
+        try {
+            theirs.put(bytes_of("x"));
+        } catch (const green::WrongProcess&) {
+            refused = true;
+        }
+        try {
+            theirs.close();
+            refused = false;
+        } catch (const green::WrongProcess&) {
+        }
+        ours.shutdown();
+        ipc::FrameStream mine = ipc::FrameStream::unpack(std::move(theirs).pack());
+        mine.put(bytes_of(refused ? "refused" : "not refused"));
+        mine.flush();
+        ::_exit(0);
+    }
+    theirs.shutdown();
+    run_green_for_real([&end = ours, child] {
+        CHECK(text_of(end.get()) == "refused");
+        CHECK_FALSE(end.next());
+        int status = 0;
+        REQUIRE(::waitpid(child, &status, 0) == child);
+        CHECK(status == 0);
+        end.close();
     });
 }

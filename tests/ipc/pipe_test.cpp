@@ -60,14 +60,15 @@ TEST_CASE("pipe: another process is on the other end, and its death is an end", 
     const pid_t child = ::fork();  // neither side has a hub yet
     REQUIRE(child >= 0);
     if (child == 0) {
-        ours.close();
-        while (auto message = theirs.next()) {
+        ours.shutdown();
+        ipc::PipeEnd<Document, Document> mine{ipc::FrameStream::unpack(std::move(theirs).pack())};
+        while (auto message = mine.next()) {
             if ((*message)->getName() == "die") ::raise(SIGKILL);
-            theirs.put([&](Document::Builder echo) { echo.setBody((*message)->getBody()); });
+            mine.put([&](Document::Builder echo) { echo.setBody((*message)->getBody()); });
         }
         ::_exit(1);
     }
-    theirs.close();
+    theirs.shutdown();
     run_green_for_real([&end = ours, child] {
         const std::string body(3'000'000, 'x');
         end.put([&](Document::Builder document) { document.setBody(ipc::bytes(body)); });

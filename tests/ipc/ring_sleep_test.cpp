@@ -21,6 +21,7 @@ struct Rules {
     unsigned step;      // records after which the reader tells of room
     bool fences = true;
     bool second_look = true;
+    bool late_look = true;  // of a reader that sleeps
     bool tells_before_sleep = true;
 };
 constexpr unsigned records = 5;
@@ -30,6 +31,7 @@ struct Side {
     std::uint8_t done = 0;  // records published, or taken
     std::uint8_t told = 0;  // of them, as the other side knows
     std::uint8_t bell = 0;
+    std::uint8_t looked_late = 0;
     std::uint8_t stored = 0;  // stores that are on their way, the oldest first
     std::array<std::uint8_t, 6> where{};
     std::array<std::uint8_t, 6> what{};
@@ -72,6 +74,7 @@ class Walk {
         fence_raised,
         look_again,
         sleep,
+        look_late,
         move,
         tell,
         fence_moved,
@@ -113,6 +116,12 @@ class Walk {
         return true;
     }
 
+    static void wake(Side& me, Place flag) {
+        me.bell = 0;
+        me.looked_late = 0;
+        store(me, flag, 0);
+        me.at = look;
+    }
     [[nodiscard]] bool can_go_on(const State& state, std::size_t side) const {
         const Side& me = state.sides[side];
         return side == 0 ? me.done - load(state, side, head) < static_cast<int>(rules_.capacity)
@@ -157,10 +166,19 @@ class Walk {
                 }
                 break;
             case sleep:
-                if (me.bell == 0) return false;
-                me.bell = 0;
-                store(me, my_flag, 0);
-                me.at = look;
+                if (me.bell == 0) {
+                    // Once, when what the other has written by then has arrived.
+                    if (writes || !rules_.late_look || me.looked_late) return false;
+                    if (state.sides[1 - side].stored > 0) return false;
+                    me.looked_late = 1;
+                    me.at = look_late;
+                    break;
+                }
+                wake(me, my_flag);
+                break;
+            case look_late:
+                me.at = sleep;
+                if (can_go_on(state, side)) wake(me, my_flag);
                 break;
             case move:
                 if (!writes && me.done - me.told < static_cast<int>(rules_.step)) {
@@ -174,7 +192,8 @@ class Walk {
                 me.at = fence_moved;
                 break;
             case fence_moved:
-                while (rules_.fences && me.stored > 0) drain_one(state, side);
+                // The writer makes none.
+                while (!writes && rules_.fences && me.stored > 0) drain_one(state, side);
                 me.at = look_at_flag;
                 break;
             case look_at_flag:
@@ -216,5 +235,6 @@ TEST_CASE("ring sleeping: in no interleaving does a side sleep over what the oth
 TEST_CASE("ring sleeping: each of its rules is needed", "[ipc][ring]") {
     CHECK_FALSE(Walk{Rules{.capacity = 2, .step = 1, .fences = false}}.all());
     CHECK_FALSE(Walk{Rules{.capacity = 2, .step = 1, .second_look = false}}.all());
+    CHECK_FALSE(Walk{Rules{.capacity = 2, .step = 1, .late_look = false}}.all());
     CHECK_FALSE(Walk{Rules{.capacity = 2, .step = 3, .tells_before_sleep = false}}.all());
 }

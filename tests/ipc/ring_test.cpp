@@ -27,8 +27,8 @@ constexpr std::size_t capacity = smallest;
 /// Both sides, each with a mapping of its own, as in two processes.
 struct Both {
     RingMemory mine = RingMemory::create(capacity);
-    RingMemory theirs = RingMemory::adopt(green::Fd{
-        static_cast<int>(green::sys::must(green::sys::dup(mine.fd().number()), "dup"))});
+    RingMemory theirs = RingMemory::adopt(
+        green::Fd{static_cast<int>(green::sys::must(green::sys::dup(mine.fd().number()), "dup"))});
     RingWriter writer{mine};
     RingReader reader{theirs};
 
@@ -188,7 +188,7 @@ TEST_CASE("ring: what the other side cannot have meant is refused, and nothing i
         CHECK_THROWS_AS(both.reader.front(), green::ProtocolError);
     }
     SECTION("a record of no kind") {
-        *reinterpret_cast<std::uint16_t*>(both.mine.at(0) + 4) = 2;
+        *reinterpret_cast<std::uint16_t*>(both.mine.at(0) + 4) = 3;
         CHECK_THROWS_WITH(both.reader.front(), Catch::Contains("unknown kind"));
     }
     SECTION("a record that grows after it was taken") {

@@ -132,7 +132,8 @@ GREEN_TEST_ROLE(hub_worker) {
         return std::find(arguments.begin(), arguments.end(), word) != arguments.end();
     };
     if (has("stubborn")) std::signal(SIGTERM, SIG_IGN);
-    FrameStream channel{green::Fd{std::atoi(std::getenv(green::ipc::control_variable))}};
+    FrameStream channel{green::Fd{std::atoi(std::getenv(green::ipc::control_variable))},
+                        green::ipc::control_options};
     say_hello(channel, has("foreign") ? 999 : control::PROTOCOL);
     auto surroundings = receive(channel);
     if (const auto count = value("put")) produce(surroundings, *count);

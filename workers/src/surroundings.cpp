@@ -86,7 +86,7 @@ void join_supervisor(Surroundings& around, int fd) {
     // Not for our own children: the channel means this process.
     ::unsetenv(ipc::control_variable);
     (void)sys::fcntl(fd, F_SETFD, FD_CLOEXEC);
-    ipc::FrameStream& stream = around.control.emplace(Fd{fd});
+    ipc::FrameStream& stream = around.control.emplace(Fd{fd}, ipc::control_options);
     ipc::put<control::FromWorker>(stream, [](control::FromWorker::Builder message) {
         auto hello = message.initHello();
         hello.setProtocol(control::PROTOCOL);

@@ -73,6 +73,12 @@ class ConcurrentUse final : public UsageError {
     using UsageError::UsageError;
 };
 
+/// The object belongs to the process that this one was forked from, which goes on using it.
+class WrongProcess final : public UsageError {
+ public:
+    using UsageError::UsageError;
+};
+
 /// The object was closed, or destroyed while somebody waited for it; nothing more comes out of it
 /// or goes into it.
 class Closed : public std::runtime_error {

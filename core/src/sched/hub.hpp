@@ -28,6 +28,7 @@
 
 #include <green/detail/park.hpp>
 #include <green/detail/task.hpp>
+#include <green/detail/turn_end.hpp>
 #include <green/hub.hpp>
 #include <green/trace.hpp>
 
@@ -147,6 +148,8 @@ class Hub final : private ReactorSink {
     }
     [[nodiscard]] HubFigures figures() const noexcept;
 
+    void at_turn_end(TurnEnd& end) noexcept { turn_ends_.push_back(end); }
+
  private:
     static constexpr unsigned budget_served = 256;
     // For greenlets that wait while their hub ends them.
@@ -247,6 +250,7 @@ class Hub final : private ReactorSink {
     void deliver(bool event_fired);
 
     void turn() noexcept;
+    void end_turn() noexcept;
     /// Whether more were woken than the cache has room for; `last` is the one that was the last in
     /// the ring before, or nullptr.
     [[nodiscard]] bool woke_a_crowd(const Task* last) const noexcept;
@@ -290,6 +294,7 @@ class Hub final : private ReactorSink {
     TimePoint slice_end_{};
     std::size_t outside_waits_ = 0;
     WaitList<ListNode> idle_;
+    IntrusiveList<TurnEnd> turn_ends_;
     WaitList<ListNode> turned_;   // main, at the hub's end
     WaitNode* joiner_ = nullptr;  // main, which waits for what would otherwise be a deadlock
     std::uint64_t turns_ = 0;

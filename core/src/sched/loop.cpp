@@ -33,6 +33,7 @@ void Hub::turn() noexcept {
     refuse_in_forked_child();  // of a greenlet that went on there
     ++turns_;
     if (ring_.holds_only(probe_)) ring_.pop()->leave_ring();
+    end_turn();
     watchers_->before_looking_outside();
     TimePoint until = TimePoint::min();
     if (nobody_has_work()) {
@@ -57,6 +58,25 @@ void Hub::turn() noexcept {
                      : TimePoint::max();
     look_in_ = 1;
     refuse_in_forked_child();  // of what ran in this turn
+}
+
+void Hub::end_turn() noexcept {
+    if (turn_ends_.empty()) return;
+    IntrusiveList<TurnEnd> asked;  // who asks again means the next one
+    while (!turn_ends_.empty()) {
+        TurnEnd& end = turn_ends_.front();
+        end.unlink();
+        asked.push_back(end);
+    }
+    while (!asked.empty()) {
+        TurnEnd& end = asked.front();
+        end.unlink();
+        end.turn_ends();
+    }
+}
+
+void TurnEnd::ask() {
+    if (!linked()) Hub::current().at_turn_end(*this);
 }
 
 bool Hub::woke_a_crowd(const Task* last) const noexcept {

@@ -33,14 +33,24 @@ void take(const msghdr& message, std::deque<Fd>& into) {
     }
 }
 
+/// Of those pieces that are not empty.
+template <class Byte>
+msghdr message_of(const std::array<std::span<Byte>, 2>& bytes, iovec (&parts)[2]) noexcept {
+    msghdr message{};
+    message.msg_iov = parts;
+    for (const auto piece : bytes) {
+        if (piece.empty()) continue;
+        parts[message.msg_iovlen++] = {const_cast<std::byte*>(piece.data()), piece.size()};
+    }
+    return message;
+}
+
 }  // namespace
 
-sys::Outcome send_with(int socket, std::span<const std::byte> bytes,
+sys::Outcome send_with(int socket, const std::array<std::span<const std::byte>, 2>& bytes,
                        std::span<const int> descriptors) noexcept {
-    iovec part{const_cast<std::byte*>(bytes.data()), bytes.size()};
-    msghdr message{};
-    message.msg_iov = &part;
-    message.msg_iovlen = 1;
+    iovec parts[2];
+    msghdr message = message_of(bytes, parts);
     ControlBuffer control{};
     if (!descriptors.empty()) {
         message.msg_control = control.bytes;
@@ -54,17 +64,25 @@ sys::Outcome send_with(int socket, std::span<const std::byte> bytes,
     return sys::sendmsg(socket, message);
 }
 
-sys::Outcome receive_with(int socket, std::span<std::byte> bytes, std::deque<Fd>& descriptors) {
-    iovec part{bytes.data(), bytes.size()};
+sys::Outcome receive_with(int socket, const std::array<std::span<std::byte>, 2>& bytes,
+                          std::deque<Fd>& descriptors) {
+    iovec parts[2];
     ControlBuffer control;
-    msghdr message{};
-    message.msg_iov = &part;
-    message.msg_iovlen = 1;
+    msghdr message = message_of(bytes, parts);
     message.msg_control = control.bytes;
     message.msg_controllen = sizeof control.bytes;
     const sys::Outcome got = sys::recvmsg(socket, message);
     if (got.ok()) take(message, descriptors);
     return got;
+}
+
+// The peer's next call fails. One that waits for room would not be told of it, so it is given room.
+void refuse_more(int socket) noexcept {
+    if (!sys::shutdown(socket, SHUT_RD).ok()) return;
+    char dropped[4096];  // descriptors too: the kernel closes what nobody asks for
+    for (sys::Outcome got;
+         (got = sys::recv(socket, dropped, sizeof dropped)).ok() && got.value > 0;) {
+    }
 }
 
 }  // namespace green::ipc

@@ -1,6 +1,7 @@
 #pragma once
 // Descriptors that travel over a Unix socket, beside bytes.
 
+#include <array>
 #include <cstddef>
 #include <deque>
 #include <span>
@@ -10,13 +11,27 @@
 
 namespace green::ipc {
 
-/// One sendmsg(2). The descriptors, at most FrameStream::most_descriptors and one, go with its
-/// first byte: with all of them or with none. Borrows them.
-[[nodiscard]] sys::Outcome send_with(int socket, std::span<const std::byte> bytes,
+/// One sendmsg(2), of two pieces or of one. The descriptors, at most FrameStream::most_descriptors
+/// and one, go with its first byte: with all of them or with none. Borrows them.
+[[nodiscard]] sys::Outcome send_with(int socket,
+                                     const std::array<std::span<const std::byte>, 2>& bytes,
                                      std::span<const int> descriptors) noexcept;
-/// One recvmsg(2). What came beside the bytes is owned before anything can fail, and stands behind
-/// what is in `descriptors`. Throws ProtocolError when some of it was lost on the way.
-[[nodiscard]] sys::Outcome receive_with(int socket, std::span<std::byte> bytes,
+[[nodiscard]] inline sys::Outcome send_with(int socket, std::span<const std::byte> bytes,
+                                            std::span<const int> descriptors) noexcept {
+    return send_with(socket, std::array{bytes, std::span<const std::byte>{}}, descriptors);
+}
+/// One recvmsg(2), into the first piece and then the second. What came beside the bytes is owned
+/// before anything can fail, and stands behind what is in `descriptors`. Throws ProtocolError when
+/// some of it was lost on the way.
+[[nodiscard]] sys::Outcome receive_with(int socket,
+                                        const std::array<std::span<std::byte>, 2>& bytes,
                                         std::deque<Fd>& descriptors);
+[[nodiscard]] inline sys::Outcome receive_with(int socket, std::span<std::byte> bytes,
+                                               std::deque<Fd>& descriptors) {
+    return receive_with(socket, std::array{bytes, std::span<std::byte>{}}, descriptors);
+}
+
+/// Ends the receiving of a socket, but not its sending. A peer that waits for room is told.
+void refuse_more(int socket) noexcept;
 
 }  // namespace green::ipc

@@ -7,6 +7,7 @@
 #include <span>
 
 #include <green/errors.hpp>
+#include <green/ipc/frame_stream.hpp>
 
 namespace green::ipc {
 
@@ -16,9 +17,11 @@ struct FrameHeader {
 
     std::uint32_t bytes = 0;  // of the payload
     std::uint16_t descriptors = 0;
+    FrameKind kind = FrameKind::message;
 
     void write(std::span<std::byte, size> into) const noexcept {
-        const std::uint32_t words[4] = {magic, bytes, descriptors, ~(bytes ^ descriptors)};
+        const std::uint32_t third = descriptors | static_cast<std::uint32_t>(kind) << 16;
+        const std::uint32_t words[4] = {magic, bytes, third, ~(bytes ^ third)};
         std::memcpy(into.data(), words, size);
     }
     /// Throws ProtocolError for what no peer of ours sends, or for a payload over the limit.
@@ -27,13 +30,15 @@ struct FrameHeader {
         std::memcpy(words, from.data(), size);
         if (words[0] != magic)
             throw ProtocolError("not a frame: the peer speaks something else, or lost step");
-        if (words[3] != ~(words[1] ^ words[2]) || words[2] > 0xffff)
+        if (words[3] != ~(words[1] ^ words[2]) ||
+            words[2] >> 16 > static_cast<std::uint32_t>(FrameKind::hello))
             throw ProtocolError("a damaged frame header");
         if (words[1] > limit) {
             throw ProtocolError("a frame of " + std::to_string(words[1]) + " bytes; the limit is " +
                                 std::to_string(limit));
         }
-        return {words[1], static_cast<std::uint16_t>(words[2])};
+        return {words[1], static_cast<std::uint16_t>(words[2]),
+                static_cast<FrameKind>(words[2] >> 16)};
     }
 };
 

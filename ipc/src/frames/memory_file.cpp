@@ -14,8 +14,8 @@ namespace {
 
 constexpr int seals = F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_WRITE | F_SEAL_SEAL;
 
-class Unmap final : public PayloadOwner {
-    void payload_gone(void* first, std::size_t bytes) const noexcept override {
+struct Unmap final : PayloadOwner<Unmap> {
+    static void payload_gone(void* first, std::size_t bytes) noexcept {
         (void)sys::munmap(first, bytes);
     }
 };

@@ -8,18 +8,16 @@ namespace green::ipc {
 #pragma GCC diagnostic push
 #pragma GCC diagnostic ignored "-Wnon-virtual-dtor"
 
-/// Is told when the array goes that a payload was handed out in.
+/// Is told when the array goes that a payload was handed out in: Self::payload_gone(first, bytes).
+template <class Self>
 class PayloadOwner : public kj::ArrayDisposer {
- public:
-    virtual ~PayloadOwner() = default;
-
  protected:
-    virtual void payload_gone(void* first, std::size_t bytes) const noexcept = 0;
+    ~PayloadOwner() = default;
 
  private:
     void disposeImpl(void* first, std::size_t size, std::size_t count, std::size_t,
                      void (*)(void*)) const final {
-        payload_gone(first, size * count);
+        static_cast<const Self*>(this)->payload_gone(first, size * count);
     }
 };
 

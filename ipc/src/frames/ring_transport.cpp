@@ -6,6 +6,7 @@
 // interrupted has sent both or nothing, and the descriptors never fall out of step with the
 // records.
 
+#include <algorithm>
 #include <array>
 #include <cerrno>
 #include <cstdint>
@@ -50,41 +51,69 @@ void ring_bell(const Fd& bell) noexcept {
     (void)sys::write(bell.number(), &one, sizeof one);  // full: it is rung already
 }
 
-class RingTransport final : public FrameTransport, private PayloadOwner {
+class RingTransport final : public FrameTransport, private PayloadOwner<RingTransport> {
  public:
     /// At least one of the two ways.
     RingTransport(std::optional<Way> in, std::optional<Way> out, Fd socket, std::size_t limit)
-        : FrameTransport{limit},
+        : FrameTransport{limit, {.receives = in.has_value(), .sends = out.has_value()}},
           in_{std::move(in)},
           out_{std::move(out)},
           socket_{std::move(socket)} {
         if (in_) reader_.emplace(in_->memory);
-        if (out_) writer_.emplace(out_->memory);
+        if (!out_) return;
+        writer_.emplace(out_->memory);
+        most_inside_ = std::min(limit, out_->memory.capacity() / 2 - sizeof(RecordHeader));
     }
-    ~RingTransport() override { close(); }
+    ~RingTransport() override { shutdown(); }
 
-    void close() noexcept override;
-    [[nodiscard]] bool is_open() const noexcept override { return socket_.is_open(); }
+    bool put(std::span<const std::byte> payload, std::span<const int> descriptors,
+             Deadline deadline) override;
+    std::optional<Frame> next(Deadline deadline) override;
+    /// For one that goes on: a descriptor of a frame that was not received yet.
+    void has_arrived(Fd fd) { arrived_.push_back(std::move(fd)); }
 
  private:
     std::byte* make_room(std::size_t bytes, Deadline deadline) override;
     void give_up_room() noexcept override { large_.reset(); }
-    bool send(std::size_t bytes, std::span<const int> descriptors, Deadline deadline) override;
+    bool send(FrameKind kind, std::size_t bytes, std::span<const int> descriptors,
+              Deadline deadline) override;
     std::optional<Frame> receive(Deadline deadline) override;
+    void end_sending() noexcept override;
+    void end_receiving() noexcept override;
+    void disconnect() noexcept override;
+    void pack_into(parcel::End::Builder end, std::vector<Fd>& descriptors) override;
 
     /// Room for so much in the ring; nullptr once the deadline has passed.
     std::byte* wait_for_room(std::size_t payload, Deadline deadline);
+    /// What was written to the room becomes a record.
+    void publish(RecordHeader header, std::size_t payload) noexcept {
+        if (writer_->publish(header, payload)) [[unlikely]]
+            ring_bell(out_->data);
+    }
     bool send_descriptors(std::span<const int> descriptors, Deadline deadline);
     [[nodiscard]] Frame take(const RingReader::Record& record);
+    /// The frame lies in the ring, until it goes.
+    [[nodiscard]] kj::Array<capnp::word> lend(std::span<std::byte> payload) noexcept {
+        retain();  // until payload_gone()
+        return {reinterpret_cast<capnp::word*>(payload.data()),
+                (payload.size() + sizeof(capnp::word) - 1) / sizeof(capnp::word), *this};
+    }
     void fetch_descriptors(std::size_t count);
 
-    /// Until the bell rings or the peer is gone. Returns false once the deadline has passed.
+    /// Until the bell rings, or something happens at the socket, which is then looked at. Returns
+    /// false once the deadline has passed. Throws Closed when that direction was closed meanwhile.
     bool sleep(Fd& bell, Direction side, Deadline deadline);
-    /// `closes` is how often the peer has closed a copy of its side.
-    [[nodiscard]] bool peer_is_gone(std::uint64_t closes, std::uint64_t& seen);
-    void look_for_peer();
+    [[nodiscard]] bool writer_is_gone();
+    [[nodiscard]] bool reader_is_gone();
+    void look_for_writer();
+    void look_for_reader();
 
-    void payload_gone(void* first, std::size_t bytes) const noexcept override;
+    friend PayloadOwner<RingTransport>;
+    void payload_gone(void* first, std::size_t bytes) const noexcept;
+    /// What the peer says first.
+    void hear(const RingReader::Record& record);
+    /// Until there may be a record, or the end. Returns false once the deadline has passed.
+    bool wait_for_record(Deadline deadline);
     void let_go(std::span<const std::byte> payload) noexcept;
 
     std::optional<Way> in_;
@@ -92,9 +121,11 @@ class RingTransport final : public FrameTransport, private PayloadOwner {
     Fd socket_;
     std::optional<RingReader> reader_;
     std::optional<RingWriter> writer_;
+    std::size_t most_inside_ = 0;        // bytes of a payload that goes through the ring
     std::unique_ptr<MemoryFile> large_;  // that is being built
     std::deque<Fd> arrived_;
-    bool peer_is_gone_ = false;
+    bool writer_is_gone_ = false;
+    bool reader_is_gone_ = false;
     std::uint64_t seen_reader_closes_ = 0;
     std::uint64_t seen_writer_closes_ = 0;
 };
@@ -112,29 +143,58 @@ class Raised {
     Side& side_;
 };
 
-void RingTransport::close() noexcept {
-    if (!is_open()) return;
+// Whether another process has a copy of an end only the socket knows. A peer that sleeps is woken
+// by it, and one that is busy is told by a count that it has to look.
+
+void RingTransport::disconnect() noexcept {
     socket_.close();
     for (auto* way : {&in_, &out_}) {
         if (!*way) continue;
         (*way)->data.close();
         (*way)->room.close();
     }
-    // Whether another process has a copy of this end only the socket knows. A peer that sleeps is
-    // woken by it, and one that is busy is told to look.
     if (reader_) reader_->note_close();
     if (writer_) writer_->note_close();
 }
 
-void RingTransport::look_for_peer() {
-    pollfd asked{socket_.number(), POLLRDHUP, 0};
-    (void)sys::must(sys::poll(&asked, 1, 0), "looking for the peer of a ring");
-    peer_is_gone_ = (asked.revents & (POLLRDHUP | POLLHUP | POLLERR)) != 0;
+void RingTransport::end_sending() noexcept {
+    (void)sys::shutdown(socket_.number(), SHUT_WR);
+    writer_->note_close();
 }
 
-bool RingTransport::peer_is_gone(std::uint64_t closes, std::uint64_t& seen) {
-    if (std::exchange(seen, closes) != closes) look_for_peer();
-    return peer_is_gone_;
+void RingTransport::end_receiving() noexcept {
+    refuse_more(socket_.number());
+    reader_->note_close();
+}
+
+bool RingTransport::writer_is_gone() {
+    if (std::exchange(seen_writer_closes_, reader_->writer_closes()) != seen_writer_closes_)
+        look_for_writer();
+    return writer_is_gone_;
+}
+
+bool RingTransport::reader_is_gone() {
+    if (std::exchange(seen_reader_closes_, writer_->reader_closes()) != seen_reader_closes_)
+        look_for_reader();
+    return reader_is_gone_;
+}
+
+void RingTransport::look_for_writer() {
+    pollfd asked{socket_.number(), POLLRDHUP, 0};
+    (void)sys::must(sys::poll(&asked, 1, 0), "looking for the peer of a ring");
+    writer_is_gone_ = (asked.revents & (POLLRDHUP | POLLHUP | POLLERR)) != 0;
+    // One that has ended both.
+    reader_is_gone_ = reader_is_gone_ || (asked.revents & (POLLHUP | POLLERR)) != 0;
+}
+
+// Nothing that poll(2) tells is about a peer that has ended its receiving only; sending nothing is
+// refused then.
+void RingTransport::look_for_reader() {
+    const sys::Outcome sent = send_with(socket_.number(), std::span<const std::byte>{}, {});
+    if (sent.ok() || sent.would_block()) return;
+    if (sent.error != EPIPE && sent.error != ECONNRESET)
+        sys::fail(sent.error, "looking for the peer of a ring");
+    reader_is_gone_ = true;
 }
 
 bool RingTransport::sleep(Fd& bell, Direction side, Deadline deadline) {
@@ -143,17 +203,16 @@ bool RingTransport::sleep(Fd& bell, Direction side, Deadline deadline) {
     detail::FdReport peer{socket_, side};
     rung.blocked();  // what was reported before the flag was raised says nothing
     if (!detail::park(std::array<detail::WaitNode*, 2>{&rung, &peer}, deadline)) return false;
-    check_open();
+    side == Direction::read ? check_receives() : check_sends();
     if (!peer.fired()) return true;
-    look_for_peer();
-    if (!peer_is_gone_) peer.blocked();
+    peer.blocked();  // first: what happens after the look is reported anew
+    side == Direction::read ? look_for_writer() : look_for_reader();
     return true;
 }
 
 std::byte* RingTransport::wait_for_room(std::size_t payload, Deadline deadline) {
     for (;;) {
-        if (peer_is_gone(writer_->reader_closes(), seen_reader_closes_))
-            sys::fail(EPIPE, "sending a frame");
+        if (reader_is_gone()) sys::fail(EPIPE, "sending a frame");
         if (std::byte* room = writer_->room(payload)) return room;
         const Raised flag{*writer_};
         if (writer_->room(payload) != nullptr) continue;
@@ -175,17 +234,30 @@ bool RingTransport::send_descriptors(std::span<const int> descriptors, Deadline 
 }
 
 std::byte* RingTransport::make_room(std::size_t bytes, Deadline deadline) {
-    if (!writer_) throw UsageError("this end of a pipe only receives");
-    if (ring::footprint(bytes) <= out_->memory.capacity() / 2)
-        return wait_for_room(bytes, deadline);
+    if (bytes <= most_inside_) return wait_for_room(bytes, deadline);
     // The reference first: who has built a large frame need not wait to get rid of it.
     if (wait_for_room(0, deadline) == nullptr) return nullptr;
     large_ = std::make_unique<MemoryFile>(bytes);
     return large_->memory();
 }
 
-bool RingTransport::send(std::size_t bytes, std::span<const int> descriptors, Deadline deadline) {
-    RecordHeader header{static_cast<std::uint32_t>(bytes), Kind::here,
+bool RingTransport::put(std::span<const std::byte> payload, std::span<const int> descriptors,
+                        Deadline deadline) {
+    if (descriptors.empty() && payload.size() <= most_inside_ && may_send_now() &&
+        !reader_is_gone()) [[likely]] {
+        if (std::byte* room = writer_->room(payload.size())) [[likely]] {
+            if (!payload.empty()) std::memcpy(room, payload.data(), payload.size());
+            publish({static_cast<std::uint32_t>(payload.size()), Kind::here, 0}, payload.size());
+            return true;
+        }
+    }
+    return FrameTransport::put(payload, descriptors, deadline);
+}
+
+bool RingTransport::send(FrameKind kind, std::size_t bytes, std::span<const int> descriptors,
+                         Deadline deadline) {
+    RecordHeader header{static_cast<std::uint32_t>(bytes),
+                        kind == FrameKind::hello ? Kind::hello : Kind::here,
                         static_cast<std::uint16_t>(descriptors.size())};
     std::optional<Fd> file;
     std::vector<int> all;
@@ -198,25 +270,61 @@ bool RingTransport::send(std::size_t bytes, std::span<const int> descriptors, De
         descriptors = all;
     }
     if (!descriptors.empty() && !send_descriptors(descriptors, deadline)) return false;
-    if (writer_->publish(header, file ? 0 : bytes)) ring_bell(out_->data);
+    publish(header, file ? 0 : bytes);
     return true;
 }
 
+std::optional<Frame> RingTransport::next(Deadline deadline) {
+    if (may_receive_now()) [[likely]] {
+        const auto record = reader_->front();
+        if (record && record->header.kind == Kind::here && record->header.descriptors == 0 &&
+            record->header.bytes <= limit() && !record->payload.empty()) [[likely]] {
+            reader_->take(*record);
+            return Frame{lend(record->payload), record->payload.size(), {}};
+        }
+    }
+    return FrameTransport::next(deadline);
+}
+
 std::optional<Frame> RingTransport::receive(Deadline deadline) {
-    if (!reader_) throw UsageError("this end of a pipe only sends");
     for (;;) {
-        check_open();
-        if (const auto record = reader_->front()) return take(*record);
+        check_receives();
+        if (const auto record = reader_->front()) {
+            if (record->header.kind == Kind::hello) [[unlikely]] {
+                hear(*record);
+                continue;
+            }
+            return take(*record);
+        }
         if (reader_->tell_room()) ring_bell(in_->room);
-        if (peer_is_gone(reader_->writer_closes(), seen_writer_closes_)) {
+        if (writer_is_gone()) {
             if (reader_->front()) continue;  // it came before the end did
             came_to_end();
             return std::nullopt;
         }
-        const Raised flag{*reader_};
-        if (reader_->front()) continue;
-        if (!sleep(in_->data, Direction::read, deadline)) return std::nullopt;
+        if (!wait_for_record(deadline)) return std::nullopt;
     }
+}
+
+void RingTransport::hear(const RingReader::Record& record) {
+    std::byte copy[ring::smallest];  // the peer may still change what is in the ring
+    const std::size_t bytes = std::min(record.payload.size(), sizeof copy);
+    std::memcpy(copy, record.payload.data(), bytes);
+    reader_->take(record);
+    let_go(record.payload);
+    hear_hello({copy, bytes});
+}
+
+bool RingTransport::wait_for_record(Deadline deadline) {
+    const Raised flag{*reader_};
+    const Deadline late = ring::late_look;  // R5
+    for (const bool is_late_look : {true, false}) {
+        if (reader_->front()) return true;
+        const bool nearer = is_late_look && late < deadline;
+        if (sleep(in_->data, Direction::read, nearer ? late : deadline)) return true;
+        if (!nearer) return false;
+    }
+    return false;
 }
 
 /// Into arrived_, where they stay until the frame is complete.
@@ -256,10 +364,7 @@ Frame RingTransport::take(const RingReader::Record& record) {
         let_go(record.payload);
         return frame;
     }
-    retain();  // until payload_gone()
-    frame.payload = kj::Array<capnp::word>{
-        reinterpret_cast<capnp::word*>(record.payload.data()),
-        (record.payload.size() + sizeof(capnp::word) - 1) / sizeof(capnp::word), *this};
+    frame.payload = lend(record.payload);
     return frame;
 }
 
@@ -294,6 +399,48 @@ FrameStream ring_end(std::optional<Way> in, std::optional<Way> out, Stream socke
 }
 
 }  // namespace
+
+void RingTransport::pack_into(parcel::End::Builder end, std::vector<Fd>& descriptors) {
+    if (reader_ && reader_->holds()) {
+        throw UsageError(
+            "a frame that was received still lies in this end of a pipe: it cannot be packed");
+    }
+    descriptors.reserve(1 + 6 + arrived_.size());
+    if (reader_ && reader_->tell_room()) ring_bell(in_->room);
+    end.getWay().setRing();
+    end.setArrived(static_cast<std::uint32_t>(arrived_.size()));
+    descriptors.push_back(std::move(socket_));
+    for (auto* way : {&in_, &out_}) {
+        if (!*way) continue;
+        descriptors.push_back(std::move((*way)->memory.fd()));
+        descriptors.push_back(std::move((*way)->data));
+        descriptors.push_back(std::move((*way)->room));
+    }
+    for (Fd& fd : arrived_) descriptors.push_back(std::move(fd));
+    arrived_.clear();
+}
+
+detail::CountedPtr<FrameTransport> unpack_ring(parcel::End::Reader end, std::span<Fd> descriptors) {
+    const Directions made_for = directions_of(end.getMadeFor());
+    const std::size_t ways = std::size_t{made_for.receives} + std::size_t{made_for.sends};
+    if (ways == 0 || descriptors.size() != 1 + 3 * ways + end.getArrived()) {
+        throw ProtocolError("a damaged parcel of a pipe's end: " +
+                            std::to_string(descriptors.size()) + " descriptors");
+    }
+    std::size_t at = 1;
+    const auto way = [&](bool is_there) -> std::optional<Way> {
+        if (!is_there) return std::nullopt;
+        at += 3;
+        return Way{RingMemory::adopt(std::move(descriptors[at - 3])),
+                   std::move(descriptors[at - 2]), std::move(descriptors[at - 1])};
+    };
+    std::optional<Way> in = way(made_for.receives);
+    std::optional<Way> out = way(made_for.sends);
+    detail::CountedPtr<RingTransport> transport{new RingTransport{
+        std::move(in), std::move(out), std::move(descriptors.front()), end.getLimit()}};
+    for (Fd& fd : descriptors.subspan(at)) transport->has_arrived(std::move(fd));
+    return transport;
+}
 
 std::pair<FrameStream, FrameStream> ring_pipe(const RingOptions& options) {
     auto [a, b] = Stream::pair();

@@ -1,20 +1,27 @@
+// Frames over a stream socket.
+//
+// put() leaves its frame in the outbox. What is there goes at the end of the hub's turn, all of it
+// by one call, or when it has become much; but the first frame of a turn goes at once, so that one
+// that comes alone is not held up. A large frame is sent from where its owner has it.
+
 #include <algorithm>
+#include <array>
 #include <cerrno>
 #include <cstdint>
-#include <cstring>
-#include <deque>
-#include <memory>
 #include <string>
 #include <utility>
-#include <vector>
 
 #include <green/context.hpp>
+#include <green/detail/turn_end.hpp>
 #include <green/greenlet.hpp>
+#include <green/ipc/message.hpp>
 #include <green/socket.hpp>
 #include <green/sys.hpp>
 
 #include "frames/descriptors.hpp"
 #include "frames/frame_header.hpp"
+#include "frames/inbox.hpp"
+#include "frames/outbox.hpp"
 #include "frames/transport.hpp"
 #include "frames/turn.hpp"
 
@@ -24,102 +31,22 @@ namespace {
 using detail::Direction;
 using detail::FdOperation;
 
-constexpr std::size_t read_size = 16UL * 1024;
+constexpr std::size_t much = 64UL * 1024;   // bytes that wait for the end of the turn
+constexpr std::size_t large = 32UL * 1024;  // bytes of a payload that is not copied
 
-/// A frame on its way out: a header, and a payload that is filled in before the header is.
-class Outgoing {
- public:
-    Outgoing() noexcept = default;
-    /// Room for so much payload. What was there is gone.
-    std::byte* make_room(std::size_t bytes) {
-        const std::size_t needed = FrameHeader::size + bytes;
-        if (needed > capacity_) {
-            memory_.reset(new std::byte[needed]);
-            capacity_ = needed;
-        }
-        return memory_.get() + FrameHeader::size;
-    }
-    void begin(std::size_t payload, std::span<const int> fds) {
-        const FrameHeader header{static_cast<std::uint32_t>(payload),
-                                 static_cast<std::uint16_t>(fds.size())};
-        header.write(std::span<std::byte, FrameHeader::size>{memory_.get(), FrameHeader::size});
-        size_ = FrameHeader::size + payload;
-        sent_ = 0;
-        descriptors_.clear();
-        // Copies: the frame may be finished after the caller has closed his.
-        for (const int fd : fds)
-            descriptors_.emplace_back(static_cast<int>(sys::must(sys::dup(fd), "dup")));
-    }
-    [[nodiscard]] bool begun() const noexcept { return sent_ > 0; }
-    [[nodiscard]] bool done() const noexcept { return sent_ == size_; }
-    void has_sent(std::size_t bytes) noexcept {
-        sent_ += bytes;
-        descriptors_.clear();  // they went with the first byte
-    }
-    [[nodiscard]] std::span<const std::byte> rest() const noexcept {
-        return {memory_.get() + sent_, size_ - sent_};
-    }
-    [[nodiscard]] std::span<const Fd> descriptors() const noexcept { return descriptors_; }
-
- private:
-    std::unique_ptr<std::byte[]> memory_;
-    std::size_t capacity_ = 0;
-    std::size_t size_ = 0;
-    std::size_t sent_ = 0;
-    std::vector<Fd> descriptors_;
-};
-
-sys::Outcome send_once(int socket, const Outgoing& frame) noexcept {
-    int numbers[FrameStream::most_descriptors];
-    std::size_t count = 0;
-    for (const Fd& fd : frame.descriptors()) numbers[count++] = fd.number();
-    return send_with(socket, frame.rest(), {numbers, count});
-}
-
-class StreamTransport final : public FrameTransport {
- public:
-    StreamTransport(Fd socket, std::size_t limit) noexcept
-        : FrameTransport{limit}, fd_{std::move(socket)} {}
-
-    void close() noexcept override { fd_.close(); }
-    [[nodiscard]] bool is_open() const noexcept override { return fd_.is_open(); }
-
- private:
-    std::byte* make_room(std::size_t bytes, Deadline deadline) override;
-    bool send(std::size_t bytes, std::span<const int> descriptors, Deadline deadline) override;
-    std::optional<Frame> receive(Deadline deadline) override;
-
-    /// Sends until the frame is gone. Returns false when the deadline came first.
-    bool push(Deadline deadline);
-    /// For a putter that goes before its frame is gone. Returns whether the frame had begun: then
-    /// it is finished behind his back, or given up with the connection.
-    bool leave();
-    void finish_unfinished();
-
-    /// A complete frame from what was read, or how many bytes would make one.
-    std::optional<Frame> take_frame(std::size_t& wanted);
-    /// Reads once. Returns false when the deadline came first; throws at an end inside a frame.
-    bool fill(std::size_t wanted, Deadline deadline);
-
-    Fd fd_;
-    Outgoing outgoing_;
-    bool unfinished_ = false;  // begun by a put() that has left
-    std::vector<std::byte> inbox_;
-    std::size_t filled_ = 0;
-    std::deque<Fd> arrived_;
-};
-
-bool StreamTransport::push(Deadline deadline) {
-    while (!outgoing_.done()) {
-        check_open();
+/// Until `send_some` has sent all that `is_done` asks for. Returns false once the deadline has
+/// passed.
+template <class Done, class SendSome>
+bool send_until(Done&& is_done, SendSome&& send_some, Fd& fd, Deadline deadline) {
+    while (!is_done()) {
         bool moved = false;
-        for (FdOperation operation{fd_, Direction::write, deadline}; operation.go();) {
-            const sys::Outcome result = send_once(operation.number(), outgoing_);
-            if (result.would_block()) {
+        for (FdOperation operation{fd, Direction::write, deadline}; operation.go();) {
+            const sys::Outcome sent = send_some(operation.number());
+            if (sent.would_block()) {
                 operation.blocked();
                 continue;
             }
-            outgoing_.has_sent(static_cast<std::size_t>(sys::must(result, "sending a frame")));
+            (void)sys::must(sent, "sending a frame");
             moved = true;
             break;
         }
@@ -128,96 +55,200 @@ bool StreamTransport::push(Deadline deadline) {
     return true;
 }
 
-bool StreamTransport::leave() {
-    if (!outgoing_.begun()) return false;
-    if (!fd_.is_open()) return true;
-    unfinished_ = true;
-    // The frame is the stream's now: no deadline of the one who left may cut it.
+class StreamTransport final : public FrameTransport, private detail::TurnEnd {
+ public:
+    StreamTransport(Fd socket, const StreamOptions& options) noexcept
+        : FrameTransport{options.limit, {}},
+          fd_{std::move(socket)},
+          coalesces_{options.coalesce},
+          inbox_{options.limit} {}
+    ~StreamTransport() override { shutdown(); }
+
+    bool put(std::span<const std::byte> payload, std::span<const int> descriptors,
+             Deadline deadline) override;
+    bool flush(Deadline deadline) override;
+    void put_back(std::span<const std::byte> bytes, std::span<Fd> descriptors);
+
+ private:
+    std::byte* make_room(std::size_t bytes, Deadline deadline) override;
+    bool send(FrameKind kind, std::size_t bytes, std::span<const int> descriptors,
+              Deadline deadline) override;
+    std::optional<Frame> receive(Deadline deadline) override;
+    void end_sending() noexcept override;
+    void end_receiving() noexcept override { refuse_more(fd_.number()); }
+    void disconnect() noexcept override;
+    void pack_into(parcel::End::Builder end, std::vector<Fd>& descriptors) override;
+    void turn_ends() noexcept override;
+
+    /// Sends until so little is left. Returns false once the deadline has passed.
+    bool push(std::size_t left, Deadline deadline);
+    /// As much as goes without a wait.
+    void push_some() noexcept;
+    /// Sends the rest behind everybody's back.
+    void finish_later();
+    bool send_large(std::span<const std::byte> payload, std::span<const int> descriptors,
+                    Deadline deadline);
+    /// Reads once. Returns false when the deadline came first; throws at an end inside a frame.
+    bool fill(Deadline deadline);
+
+    Fd fd_;
+    bool coalesces_;
+    bool is_being_finished_ = false;
+    int broken_ = 0;  // the error that ended sending where nobody could be told
+    Outbox outbox_;
+    Inbox inbox_;
+};
+
+// --- sending ---
+
+bool StreamTransport::push(std::size_t left, Deadline deadline) {
+    if (broken_ != 0) sys::fail(broken_, "sending a frame");
+    return send_until(
+        [&] {
+            check_sends();
+            return outbox_.size() <= left;
+        },
+        [this](int socket) { return outbox_.send_some(socket); }, fd_, deadline);
+}
+
+void StreamTransport::push_some() noexcept {
+    while (!outbox_.empty()) {
+        const sys::Outcome sent = outbox_.send_some(fd_.number());
+        if (sent.ok()) continue;
+        if (sent.would_block()) return;
+        // The connection is broken: whoever uses it next is told by his own call.
+        broken_ = sent.error;
+        outbox_.drop();
+    }
+}
+
+void StreamTransport::finish_later() {
+    if (std::exchange(is_being_finished_, true)) return;
+    // The frames are the stream's now: no deadline of the one who left may cut them.
     const Context::Scope nobodys{Context{}};
     retain();
     spawn([self = detail::CountedPtr<StreamTransport>{this}] {
         self->writing().acquire();
         const Turn turn{self->writing()};
-        self->finish_unfinished();
+        self->is_being_finished_ = false;
+        try {
+            self->push(0, Deadline::never());
+        } catch (const std::exception&) {
+            // Broken, or closed: whoever uses it next is told by his own call.
+        }
     });
-    return true;
 }
 
-void StreamTransport::finish_unfinished() {
-    if (!unfinished_) return;
+void StreamTransport::turn_ends() noexcept {
+    const detail::CountedPtr<StreamTransport> self = detail::CountedPtr<StreamTransport>{this};
+    retain();
+    push_some();
+    if (outbox_.empty()) return;
     try {
-        push(Deadline::never());
-    } catch (const std::exception&) {
-        // The connection is broken, or closed: whoever uses it next is told by his own call.
+        finish_later();
+    } catch (const std::bad_alloc&) {
+        ask();  // then at the end of the next turn
     }
-    unfinished_ = false;
 }
 
 std::byte* StreamTransport::make_room(std::size_t bytes, Deadline deadline) {
-    if (unfinished_) {
-        if (!push(deadline)) return nullptr;
-        unfinished_ = false;
-    }
-    return outgoing_.make_room(bytes);
+    if (!push(coalesces_ ? much : 0, deadline)) return nullptr;
+    return outbox_.make_room(bytes);
 }
 
-bool StreamTransport::send(std::size_t bytes, std::span<const int> descriptors, Deadline deadline) {
-    outgoing_.begin(bytes, descriptors);
+bool StreamTransport::send(FrameKind kind, std::size_t bytes, std::span<const int> descriptors,
+                           Deadline deadline) {
+    const bool alone = outbox_.empty() && !asked();
+    outbox_.add(
+        {static_cast<std::uint32_t>(bytes), static_cast<std::uint16_t>(descriptors.size()), kind},
+        descriptors);
+    if (coalesces_) {
+        if (alone) push_some();
+        if (broken_ != 0) sys::fail(broken_, "sending a frame");
+        ask();
+        return true;
+    }
     try {
-        if (push(deadline)) return true;
+        if (push(0, deadline)) return true;
     } catch (...) {  // an interrupt, a failed call, a kill with a reason of its own
+        if (!outbox_.take_back_last() && is_open()) finish_later();
+        throw;
+    }
+    if (outbox_.take_back_last()) return false;
+    finish_later();
+    return true;
+}
+
+bool StreamTransport::flush(Deadline deadline) {
+    if (!begin_turn(0, deadline)) return false;
+    const Turn turn{writing()};
+    return push(0, deadline);
+}
+
+bool StreamTransport::put(std::span<const std::byte> payload, std::span<const int> descriptors,
+                          Deadline deadline) {
+    if (payload.size() < large) return FrameTransport::put(payload, descriptors, deadline);
+    if (!begin_turn(payload.size(), deadline)) return false;
+    const Turn turn{writing()};
+    return as_sender(
+        [&] { return push(0, deadline) && send_large(payload, descriptors, deadline); });
+}
+
+bool StreamTransport::send_large(std::span<const std::byte> payload,
+                                 std::span<const int> descriptors, Deadline deadline) {
+    std::array<std::byte, FrameHeader::size> header;
+    FrameHeader{static_cast<std::uint32_t>(payload.size()),
+                static_cast<std::uint16_t>(descriptors.size()), FrameKind::message}
+        .write(header);
+    std::array<std::span<const std::byte>, 2> rest{header, payload};
+    bool begun = false;
+    const auto is_done = [&] {
+        check_sends();
+        return rest[1].empty();
+    };
+    const auto send_some = [&](int socket) {
+        const sys::Outcome sent =
+            send_with(socket, rest, begun ? std::span<const int>{} : descriptors);
+        if (!sent.ok()) return sent;
+        begun = begun || sent.value > 0;
+        auto bytes = static_cast<std::size_t>(sent.value);
+        for (auto& part : rest) {
+            const std::size_t of_this = std::min(bytes, part.size());
+            part = part.subspan(of_this);
+            bytes -= of_this;
+        }
+        return sent;
+    };
+    const auto leave = [&] {
+        if (!begun || !is_open()) return;
+        outbox_.add_rest(rest[0], rest[1]);
+        finish_later();
+    };
+    bool done = false;
+    try {
+        done = send_until(is_done, send_some, fd_, deadline);
+    } catch (...) {
         leave();
         throw;
     }
-    return leave();
+    if (!done) leave();
+    return done || begun;
 }
 
-std::optional<Frame> StreamTransport::take_frame(std::size_t& wanted) {
-    wanted = FrameHeader::size;
-    if (filled_ < wanted) return std::nullopt;
-    const FrameHeader header =
-        FrameHeader::read(std::span{inbox_}.first<FrameHeader::size>(), limit());
-    wanted += header.bytes;
-    if (filled_ < wanted) return std::nullopt;
-    if (arrived_.size() < header.descriptors)
-        throw ProtocolError("a frame without the descriptors that it announced");
-    Frame frame;
-    frame.size = header.bytes;
-    frame.payload =
-        kj::heapArray<capnp::word>((header.bytes + sizeof(capnp::word) - 1) / sizeof(capnp::word));
-    if (header.bytes > 0) {
-        std::memset(&frame.payload.back(), 0, sizeof(capnp::word));  // of which not all is sent
-        std::memcpy(frame.payload.begin(), inbox_.data() + FrameHeader::size, header.bytes);
-    }
-    for (std::size_t i = 0; i < header.descriptors; ++i) {
-        frame.descriptors.push_back(std::move(arrived_.front()));
-        arrived_.pop_front();
-    }
-    std::copy(inbox_.begin() + static_cast<std::ptrdiff_t>(wanted),
-              inbox_.begin() + static_cast<std::ptrdiff_t>(filled_), inbox_.begin());
-    filled_ -= wanted;
-    return frame;
-}
+// --- receiving ---
 
-bool StreamTransport::fill(std::size_t wanted, Deadline deadline) {
-    if (inbox_.size() < std::max(wanted, filled_ + read_size))
-        inbox_.resize(std::max(wanted, filled_ + read_size));
+bool StreamTransport::fill(Deadline deadline) {
     for (FdOperation operation{fd_, Direction::read, deadline}; operation.go();) {
-        const sys::Outcome got =
-            receive_with(operation.number(), std::span{inbox_}.subspan(filled_), arrived_);
+        const sys::Outcome got = inbox_.read_some(operation.number());
         if (got.would_block()) {
             operation.blocked();
             continue;
         }
         // A peer that died with unread input of ours shows as a reset: an end like any other.
-        const std::size_t size = got.error == ECONNRESET
-                                     ? 0
-                                     : static_cast<std::size_t>(sys::must(got, "reading a frame"));
-        filled_ += size;
-        if (size > 0) return true;
-        if (filled_ > 0) {
+        if (got.error != ECONNRESET && sys::must(got, "reading a frame") > 0) return true;
+        if (const Inbox::Begun begun = inbox_.begun(); begun.bytes > 0) {
             throw ProtocolError("the peer left in the middle of a frame, after " +
-                                std::to_string(filled_) + " of " + std::to_string(wanted) +
+                                std::to_string(begun.bytes) + " of " + std::to_string(begun.of) +
                                 " bytes");
         }
         came_to_end();
@@ -228,22 +259,95 @@ bool StreamTransport::fill(std::size_t wanted, Deadline deadline) {
 
 std::optional<Frame> StreamTransport::receive(Deadline deadline) {
     for (;;) {
-        std::size_t wanted = 0;
-        if (std::optional<Frame> frame = take_frame(wanted)) return frame;
+        if (std::optional<Inbox::Arrived> arrived = inbox_.take()) {
+            if (arrived->kind == FrameKind::message) return std::move(arrived->frame);
+            hear_hello(arrived->frame.bytes());
+            continue;
+        }
         if (at_end()) return std::nullopt;
-        check_open();
-        if (!fill(wanted, deadline)) return std::nullopt;
+        check_receives();
+        if (!fill(deadline)) return std::nullopt;
     }
+}
+
+// --- the end ---
+
+void StreamTransport::end_sending() noexcept {
+    push_some();
+    (void)sys::shutdown(fd_.number(), SHUT_WR);
+}
+
+// What was accepted is still sent, for as long as the hub lives.
+void StreamTransport::disconnect() noexcept {
+    unlink();
+    if (is_at_home()) push_some();  // what a forked copy holds is its parent's to send
+    if (outbox_.empty() || !is_at_home()) {
+        fd_.close();
+        return;
+    }
+    try {
+        const Context::Scope nobodys{Context{}};
+        spawn([fd = Fd{fd_.release()}, outbox = std::move(outbox_)]() mutable {
+            try {
+                (void)send_until([&] { return outbox.empty(); },
+                                 [&](int socket) { return outbox.send_some(socket); }, fd,
+                                 Deadline::never());
+            } catch (const std::exception&) {
+                // The peer is gone, or has had enough.
+            }
+        });
+    } catch (...) {
+        // No memory for a greenlet, or none can be made any more: what waits is lost.
+    }
+}
+
+void StreamTransport::pack_into(parcel::End::Builder end, std::vector<Fd>& descriptors) {
+    if (is_at_home()) {
+        push_some();
+        if (!outbox_.empty())
+            throw UsageError("this end of a pipe has not sent all yet: flush() it, then pack it");
+    }
+    unlink();
+    auto stream = end.getWay().initStream();
+    stream.setCoalesces(coalesces_);
+    const std::vector<std::byte> inbox = inbox_.bytes();
+    stream.setInbox(bytes(inbox));
+    auto& arrived = inbox_.descriptors();
+    end.setArrived(static_cast<std::uint32_t>(arrived.size()));
+    descriptors.reserve(1 + arrived.size());
+    descriptors.push_back(std::move(fd_));
+    for (Fd& fd : arrived) descriptors.push_back(std::move(fd));
+    arrived.clear();
+}
+
+void StreamTransport::put_back(std::span<const std::byte> bytes, std::span<Fd> descriptors) {
+    for (Fd& fd : descriptors) inbox_.descriptors().push_back(std::move(fd));
+    inbox_.put_back(bytes);
 }
 
 }  // namespace
 
-FrameStream::FrameStream(Fd socket, std::size_t limit)
-    : transport_{new StreamTransport{std::move(socket), limit}} {}
+detail::CountedPtr<FrameTransport> unpack_stream(parcel::End::Reader end,
+                                                 std::span<Fd> descriptors) {
+    if (descriptors.size() != 1 + std::size_t{end.getArrived()}) {
+        throw ProtocolError("a damaged parcel of a pipe's end: " +
+                            std::to_string(descriptors.size()) + " descriptors");
+    }
+    const auto stream = end.getWay().getStream();
+    const detail::CountedPtr<StreamTransport> transport{new StreamTransport{
+        std::move(descriptors.front()), {end.getLimit(), stream.getCoalesces()}}};
+    transport->put_back(
+        std::as_bytes(std::span{stream.getInbox().begin(), stream.getInbox().end()}),
+        descriptors.subspan(1));
+    return transport;
+}
 
-std::pair<FrameStream, FrameStream> frame_pair(std::size_t limit) {
+FrameStream::FrameStream(Fd socket, const StreamOptions& options)
+    : transport_{new StreamTransport{std::move(socket), options}} {}
+
+std::pair<FrameStream, FrameStream> frame_pair(const StreamOptions& options) {
     auto [a, b] = Stream::pair();
-    return {FrameStream{std::move(a.fd()), limit}, FrameStream{std::move(b.fd()), limit}};
+    return {FrameStream{std::move(a.fd()), options}, FrameStream{std::move(b.fd()), options}};
 }
 
 }  // namespace green::ipc

@@ -1,17 +1,29 @@
 #include "frames/transport.hpp"
 
 #include <cstring>
-#include <string>
 #include <system_error>
 #include <utility>
 
 #include <green/detail/give_way.hpp>
 #include <green/errors.hpp>
+#include <green/ipc/message.hpp>
 
 #include "frames/turn.hpp"
 
 namespace green::ipc {
 namespace {
+
+void write(parcel::Directions::Builder into, const Directions& directions) {
+    into.setReceives(directions.receives);
+    into.setSends(directions.sends);
+}
+void write(parcel::SchemaName::Builder into, const Schema& schema) {
+    into.setId(schema.id);
+    into.setName(schema.name.c_str());
+}
+Schema schema_of(parcel::SchemaName::Reader from) { return {from.getId(), from.getName().cStr()}; }
+
+constexpr std::size_t longest_name = 200;  // of a schema, as a hello says it
 
 void check_count(std::span<const int> descriptors) {
     if (descriptors.size() <= FrameStream::most_descriptors) return;
@@ -19,47 +31,66 @@ void check_count(std::span<const int> descriptors) {
                      std::to_string(FrameStream::most_descriptors));
 }
 
+std::string text_of(const Schema& schema) {
+    if (schema.id == 0 && schema.name.empty()) return "bytes";
+    constexpr const char* digits = "0123456789abcdef";
+    std::string text = schema.name + " (0x";
+    for (int shift = 60; shift >= 0; shift -= 4) text += digits[(schema.id >> shift) & 15];
+    return text + ')';
+}
+
 }  // namespace
 
-void FrameTransport::throw_closed() { throw Closed("the frame stream is closed"); }
+void FrameTransport::refuse_here() {
+    throw WrongProcess(
+        "this end of a pipe belongs to the process that was forked: pack() it and unpack it here");
+}
+void FrameTransport::refuse_to_send() const {
+    if (!made_for_.sends) throw UsageError("this end of a pipe only receives");
+    throw Closed(is_open() ? "this end of a pipe was closed for sending"
+                           : "this end of a pipe is closed");
+}
+void FrameTransport::refuse_to_receive() const {
+    if (!made_for_.receives) throw UsageError("this end of a pipe only sends");
+    throw Closed(is_open() ? "this end of a pipe was closed for receiving"
+                           : "this end of a pipe is closed");
+}
 
-std::byte* FrameTransport::begin(std::size_t bytes, Deadline deadline) {
-    check_open();
+// --- sending ---
+
+bool FrameTransport::begin_turn(std::size_t bytes, Deadline deadline) {
+    check_home();
+    check_sends();
     if (bytes > limit_) {
         throw UsageError("a frame of " + std::to_string(bytes) + " bytes; the limit is " +
                          std::to_string(limit_));
     }
-    detail::give_way_at_times(deadline);
-    if (!writing_.acquire(deadline)) return nullptr;
-    std::byte* room = nullptr;
-    try {
-        check_open();
-        room = make_room(bytes, deadline);
-    } catch (...) {
-        writing_.release();
-        rethrow();
-    }
-    if (room == nullptr) writing_.release();
+    if (!writing_.acquire(deadline)) return false;
+    Turn turn{writing_};
+    check_sends();
+    if (hello_is_due_ && !as_sender([&] { return say_hello(deadline); })) return false;
+    turn.keep();
+    return true;
+}
+
+std::byte* FrameTransport::begin(std::size_t bytes, Deadline deadline) {
+    if (!begin_turn(bytes, deadline)) return nullptr;
+    Turn turn{writing_};
+    std::byte* const room = as_sender([&] { return make_room(bytes, deadline); });
+    if (room != nullptr) turn.keep();
     return room;
 }
 
 bool FrameTransport::finish(std::size_t bytes, std::span<const int> descriptors,
                             Deadline deadline) {
     const Turn turn{writing_};
-    try {
-        return send(bytes, descriptors, deadline);
-    } catch (...) {
-        rethrow();
-    }
+    return as_sender([&] { return send(FrameKind::message, bytes, descriptors, deadline); });
 }
 
-void FrameTransport::rethrow() const {
-    try {
-        throw;
-    } catch (const std::system_error&) {
-        check_open();  // closed under us: say that
-        throw;
-    }
+bool FrameTransport::flush(Deadline) {
+    check_home();
+    check_sends();
+    return true;
 }
 
 bool FrameTransport::put(std::span<const std::byte> payload, std::span<const int> descriptors,
@@ -101,14 +132,165 @@ bool FrameDraft::put(std::size_t size, std::span<const int> descriptors, Deadlin
     return transport->finish(size, descriptors, deadline);
 }
 
+// --- receiving ---
+
 std::optional<Frame> FrameTransport::next(Deadline deadline) {
-    detail::give_way_at_times(deadline);
+    check_home();
+    check_receives();
     if (!reading_.acquire(deadline)) return std::nullopt;
     const Turn turn{reading_};
+    std::optional<Frame> frame;
     try {
-        return receive(deadline);
-    } catch (...) {
-        rethrow();
+        frame = receive(deadline);
+    } catch (const std::system_error&) {
+        check_receives();  // closed under us: say that
+        throw;
+    }
+    if (frame && hello_is_expected_) [[unlikely]]
+        throw ProtocolError("the peer of a pipe sends without saying what; " + text_of(receives_) +
+                            " was expected");
+    return frame;
+}
+
+// --- schemas ---
+
+void FrameTransport::expect(const Schema& sends, const Schema& receives) {
+    const bool known = sends_.id != 0 || receives_.id != 0;
+    if (known) {
+        // An end that has travelled: what was said before holds.
+        if (made_for_.sends && sends.id != 0 && sends_.id != sends.id) {
+            throw ProtocolError("this end of a pipe sends " + text_of(sends_) + ", not " +
+                                text_of(sends));
+        }
+        if (made_for_.receives && receives.id != 0 && receives_.id != receives.id) {
+            throw ProtocolError("this end of a pipe receives " + text_of(receives_) + ", not " +
+                                text_of(receives));
+        }
+        return;
+    }
+    sends_ = sends;
+    receives_ = receives;
+    hello_is_due_ = made_for_.sends && sends.id != 0;
+    hello_is_expected_ = made_for_.receives && receives.id != 0;
+}
+
+bool FrameTransport::say_hello(Deadline deadline) {
+    const std::string_view name = std::string_view{sends_.name}.substr(0, longest_name);
+    const std::size_t size = sizeof sends_.id + name.size();
+    std::byte* const room = make_room(size, deadline);
+    if (room == nullptr) return false;
+    std::memcpy(room, &sends_.id, sizeof sends_.id);
+    std::memcpy(room + sizeof sends_.id, name.data(), name.size());
+    if (!send(FrameKind::hello, size, {}, deadline)) return false;
+    hello_is_due_ = false;
+    return true;
+}
+
+void FrameTransport::hear_hello(std::span<const std::byte> words) {
+    Schema theirs;
+    if (words.size() < sizeof theirs.id || words.size() > sizeof theirs.id + longest_name)
+        throw ProtocolError("a damaged hello: " + std::to_string(words.size()) + " bytes");
+    std::memcpy(&theirs.id, words.data(), sizeof theirs.id);
+    const auto name = words.subspan(sizeof theirs.id);
+    theirs.name.assign(reinterpret_cast<const char*>(name.data()), name.size());
+    if (!hello_is_expected_) return;  // who reads bytes takes anything
+    if (theirs.id != receives_.id) {
+        throw ProtocolError("the peer of a pipe sends " + text_of(theirs) + ", but " +
+                            text_of(receives_) + " was expected");
+    }
+    hello_is_expected_ = false;
+}
+
+// --- the end ---
+
+void FrameTransport::close() {
+    check_home();
+    if (!is_open()) throw Closed("this end of a pipe is closed");
+    const bool puts = open_.sends && writing_.permits() == 0;
+    const bool gets = open_.receives && reading_.permits() == 0;
+    if (!puts && !gets) {
+        shutdown();
+        return;
+    }
+    if (open_.sends && !puts) {
+        open_.sends = false;
+        end_sending();
+    }
+    if (open_.receives && !gets) {
+        open_.receives = false;
+        end_receiving();
+    }
+    throw ConcurrentUse(puts ? "a greenlet puts into this end of a pipe: it stays open for that"
+                             : "a greenlet waits at this end of a pipe: it stays open for that");
+}
+
+void FrameTransport::close_write() {
+    check_home();
+    check_sends();
+    if (writing_.permits() == 0)
+        throw ConcurrentUse("a greenlet puts into this end of a pipe: it stays open for that");
+    if (!open_.receives) {
+        shutdown();
+        return;
+    }
+    open_.sends = false;
+    end_sending();
+}
+
+void FrameTransport::shutdown() noexcept {
+    if (!is_open()) return;
+    open_ = {false, false};
+    disconnect();
+}
+
+Parcel FrameTransport::pack() {
+    if (!is_open()) throw Closed("this end of a pipe is closed");
+    if (home_.is_here() && (writing_.permits() == 0 || reading_.permits() == 0))
+        throw ConcurrentUse("a greenlet uses this end of a pipe: it cannot be packed");
+    capnp::MallocMessageBuilder message;
+    auto end = message.initRoot<parcel::End>();
+    end.setLimit(limit_);
+    write(end.initMadeFor(), made_for_);
+    write(end.initOpen(), open_);
+    end.setAtEnd(end_);
+    end.setHelloIsDue(hello_is_due_);
+    end.setHelloIsExpected(hello_is_expected_);
+    write(end.initSends(), sends_);
+    write(end.initReceives(), receives_);
+    Parcel packed;
+    pack_into(end, packed.descriptors);
+    open_ = {false, false};
+    const kj::Array<capnp::word> words = capnp::messageToFlatArray(message);
+    const auto bytes = std::as_bytes(std::span{words.begin(), words.size()});
+    packed.bytes.assign(bytes.begin(), bytes.end());
+    return packed;
+}
+
+void FrameTransport::resume(parcel::End::Reader end) {
+    open_ = directions_of(end.getOpen());
+    end_ = end.getAtEnd();
+    hello_is_due_ = end.getHelloIsDue();
+    hello_is_expected_ = end.getHelloIsExpected();
+    sends_ = schema_of(end.getSends());
+    receives_ = schema_of(end.getReceives());
+}
+
+FrameStream FrameStream::unpack(Parcel packed) {
+    try {
+        // Copied: what came in a frame need not be aligned.
+        auto words = kj::heapArray<capnp::word>((packed.bytes.size() + sizeof(capnp::word) - 1) /
+                                                sizeof(capnp::word));
+        if (!packed.bytes.empty())
+            std::memcpy(words.begin(), packed.bytes.data(), packed.bytes.size());
+        capnp::FlatArrayMessageReader reader{words, reader_limits(words.size())};
+        const auto end = reader.getRoot<parcel::End>();
+        auto transport = end.getWay().isRing() ? unpack_ring(end, packed.descriptors)
+                                               : unpack_stream(end, packed.descriptors);
+        transport->resume(end);
+        return FrameStream{std::move(transport)};
+    } catch (const kj::Exception& error) {
+        throw ProtocolError(std::string("a damaged parcel of a pipe's end: ") +
+                            error.getDescription().cStr());
     }
 }
 
@@ -116,31 +298,50 @@ FrameStream::FrameStream(detail::CountedPtr<FrameTransport> transport) noexcept
     : transport_{std::move(transport)} {}
 FrameStream::FrameStream(FrameStream&&) noexcept = default;
 FrameStream& FrameStream::operator=(FrameStream&& other) noexcept {
-    close();
+    shutdown();
     transport_ = std::move(other.transport_);
     return *this;
 }
-FrameStream::~FrameStream() { close(); }
+FrameStream::~FrameStream() { shutdown(); }
 
-void FrameStream::close() noexcept {
-    if (transport_) transport_->close();
+void FrameStream::expect(const Schema& sends, const Schema& receives) {
+    transport_->expect(sends, receives);
 }
+bool FrameStream::flush(Deadline deadline) {
+    const detail::CountedPtr<FrameTransport> transport = transport_;
+    return transport->flush(deadline);
+}
+void FrameStream::close() {
+    const detail::CountedPtr<FrameTransport> transport = transport_;
+    transport->close();
+}
+void FrameStream::close_write() {
+    const detail::CountedPtr<FrameTransport> transport = transport_;
+    transport->close_write();
+}
+void FrameStream::shutdown() noexcept {
+    if (transport_) transport_->shutdown();
+}
+Parcel FrameStream::pack() && { return transport_->pack(); }
 bool FrameStream::is_open() const noexcept { return transport_ && transport_->is_open(); }
 bool FrameStream::at_end() const noexcept { return transport_->at_end(); }
 
 bool FrameStream::put(std::span<const std::byte> payload, std::span<const int> descriptors,
                       Deadline deadline) {
-    const detail::CountedPtr<FrameTransport> transport = transport_;  // it may be closed meanwhile
+    const detail::CountedPtr<FrameTransport> transport = transport_;  // it may go meanwhile
+    detail::give_way_at_times(deadline);
     return transport->put(payload, descriptors, deadline);
 }
 
 std::optional<FrameDraft> FrameStream::prepare(std::size_t bytes, Deadline deadline) {
     const detail::CountedPtr<FrameTransport> transport = transport_;
+    detail::give_way_at_times(deadline);
     return transport->draft(bytes, deadline);
 }
 
 std::optional<Frame> FrameStream::next(Deadline deadline) {
     const detail::CountedPtr<FrameTransport> transport = transport_;
+    detail::give_way_at_times(deadline);
     return transport->next(deadline);
 }
 
@@ -152,6 +353,7 @@ Frame FrameStream::get(Deadline deadline) {
 
 std::optional<Frame> FrameStream::get_for(Deadline limit) {
     const detail::CountedPtr<FrameTransport> transport = transport_;
+    detail::give_way_at_times(limit);
     std::optional<Frame> frame = transport->next(limit);
     if (!frame && transport->at_end()) throw Closed("the other end of the stream was closed");
     return frame;

@@ -4,26 +4,45 @@
 #include <cstddef>
 #include <optional>
 #include <span>
+#include <string>
+#include <system_error>
+#include <utility>
 
 #include <green/deadline.hpp>
 #include <green/detail/counted.hpp>
+#include <green/detail/home.hpp>
 #include <green/ipc/frame_stream.hpp>
+#include <green/ipc/parcel.capnp.h>
 #include <green/lock.hpp>
 
 namespace green::ipc {
 
+/// What an end does, or did before it was closed.
+struct Directions {
+    bool receives = true;
+    bool sends = true;
+};
+
 class FrameTransport : public detail::Counted {
  public:
-    explicit FrameTransport(std::size_t limit) noexcept : limit_{limit} {}
+    FrameTransport(std::size_t limit, Directions directions) noexcept
+        : limit_{limit}, made_for_{directions}, open_{directions} {}
 
-    // As FrameStream's.
-    bool put(std::span<const std::byte> payload, std::span<const int> descriptors,
-             Deadline deadline);
+    // As FrameStream's. Virtual so that a way can have a short one for what needs no wait.
+    virtual bool put(std::span<const std::byte> payload, std::span<const int> descriptors,
+                     Deadline deadline);
     [[nodiscard]] std::optional<FrameDraft> draft(std::size_t bytes, Deadline deadline);
-    [[nodiscard]] std::optional<Frame> next(Deadline deadline);
-    virtual void close() noexcept = 0;
-    [[nodiscard]] virtual bool is_open() const noexcept = 0;
+    [[nodiscard]] virtual std::optional<Frame> next(Deadline deadline);
+    virtual bool flush(Deadline deadline);
+    void close();
+    void close_write();
+    void shutdown() noexcept;
+    [[nodiscard]] bool is_open() const noexcept { return open_.sends || open_.receives; }
     [[nodiscard]] bool at_end() const noexcept { return end_; }
+    void expect(const Schema& sends, const Schema& receives);
+    [[nodiscard]] Parcel pack();
+    /// Goes on where the one that was packed had stopped.
+    void resume(parcel::End::Reader end);
 
  protected:
     // Called by whoever has the turn to write.
@@ -33,36 +52,99 @@ class FrameTransport : public detail::Counted {
     /// Nobody will send what is in it.
     virtual void give_up_room() noexcept {}
     /// Sends what is in it. Whether or not it does, that memory is gone.
-    virtual bool send(std::size_t bytes, std::span<const int> descriptors, Deadline deadline) = 0;
+    virtual bool send(FrameKind kind, std::size_t bytes, std::span<const int> descriptors,
+                      Deadline deadline) = 0;
 
     /// Called by whoever has the turn to read. Nothing at the deadline or at the end, which it
-    /// notes by came_to_end().
+    /// notes by came_to_end(). What is no frame of the peer's user it gives to hear_hello().
     virtual std::optional<Frame> receive(Deadline deadline) = 0;
 
-    void check_open() const {
-        if (!is_open()) [[unlikely]]
-            throw_closed();
+    /// Nothing will be sent any more, or received: tells the peer, and wakes who waits.
+    virtual void end_sending() noexcept = 0;
+    virtual void end_receiving() noexcept = 0;
+    /// Both, for good.
+    virtual void disconnect() noexcept = 0;
+    /// All that the end is. It is gone then, without a word to the peer.
+    virtual void pack_into(parcel::End::Builder end, std::vector<Fd>& descriptors) = 0;
+
+    /// Throws Closed unless that direction is open.
+    void check_sends() const {
+        if (!open_.sends) [[unlikely]]
+            refuse_to_send();
     }
-    [[noreturn]] static void throw_closed();
-    /// The present exception; Closed in place of a failed call if that is the reason.
-    [[noreturn]] void rethrow() const;
+    void check_receives() const {
+        if (!open_.receives) [[unlikely]]
+            refuse_to_receive();
+    }
     void came_to_end() noexcept { end_ = true; }
+    /// Waits for the turn to write so much, and says hello if that is due. Returns false once the
+    /// deadline has passed, and has no turn then.
+    bool begin_turn(std::size_t bytes, Deadline deadline);
+    /// Calls it. What fails because the end was closed meanwhile says so: Closed.
+    template <class Call>
+    auto as_sender(Call&& call) const {
+        try {
+            return std::forward<Call>(call)();
+        } catch (const std::system_error&) {
+            check_sends();
+            throw;
+        }
+    }
+    /// The first word of the peer. Throws ProtocolError when it sends another schema than we read.
+    void hear_hello(std::span<const std::byte> words);
+
+    /// Nothing stands in the way of a frame, unless there is no room. Nothing may switch before it
+    /// is sent.
+    [[nodiscard]] bool may_send_now() const noexcept {
+        return home_.is_here() && open_.sends && !hello_is_due_ && writing_.permits() > 0;
+    }
+    /// Nor of a look whether there is a frame.
+    [[nodiscard]] bool may_receive_now() const noexcept {
+        return home_.is_here() && open_.receives && !hello_is_expected_ && reading_.permits() > 0;
+    }
+
+    [[nodiscard]] bool is_at_home() const noexcept { return home_.is_here(); }
     [[nodiscard]] std::size_t limit() const noexcept { return limit_; }
     [[nodiscard]] Semaphore& writing() noexcept { return writing_; }
 
  private:
     friend class FrameDraft;
 
+    [[noreturn]] void refuse_to_send() const;
+    [[noreturn]] void refuse_to_receive() const;
+    void check_home() const {
+        if (!home_.is_here()) [[unlikely]]
+            refuse_here();
+    }
+    [[noreturn]] static void refuse_here();
     /// Waits for the turn to write, and for room. Returns nullptr once the deadline has passed, and
     /// has no turn then.
     std::byte* begin(std::size_t bytes, Deadline deadline);
     /// Sends, and ends the turn.
     bool finish(std::size_t bytes, std::span<const int> descriptors, Deadline deadline);
+    bool say_hello(Deadline deadline);
+    void check_schema(const Schema& theirs) const;
 
     std::size_t limit_;
+    Directions made_for_;
+    Directions open_;
+    bool end_ = false;
+    bool hello_is_due_ = false;       // before the first frame that is sent
+    bool hello_is_expected_ = false;  // before the first one that is received
+    detail::Home home_;
     Semaphore writing_{1};
     Semaphore reading_{1};
-    bool end_ = false;
+    Schema sends_;
+    Schema receives_;
 };
+
+[[nodiscard]] inline Directions directions_of(parcel::Directions::Reader from) {
+    return {from.getReceives(), from.getSends()};
+}
+// What pack_into() has written. They throw ProtocolError, std::system_error.
+[[nodiscard]] detail::CountedPtr<FrameTransport> unpack_stream(parcel::End::Reader end,
+                                                               std::span<Fd> descriptors);
+[[nodiscard]] detail::CountedPtr<FrameTransport> unpack_ring(parcel::End::Reader end,
+                                                             std::span<Fd> descriptors);
 
 }  // namespace green::ipc

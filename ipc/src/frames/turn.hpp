@@ -4,12 +4,15 @@
 
 namespace green::ipc {
 
-/// Gives a permit back, however the scope is left.
+/// Gives a permit back, however the scope is left, unless it is kept.
 struct Turn {
     explicit Turn(Semaphore& semaphore) noexcept : permits{&semaphore} {}
     Turn(const Turn&) = delete;
     Turn& operator=(const Turn&) = delete;
-    ~Turn() { permits->release(); }
+    ~Turn() {
+        if (permits != nullptr) permits->release();
+    }
+    void keep() noexcept { permits = nullptr; }
     Semaphore* permits;
 };
 

@@ -13,12 +13,17 @@
 //      long somebody reads in it. A record takes up half of the ring at most, so that a writer who
 //      waits for room always hears of it.
 //  R4  Who is about to sleep says so in its flag, and then looks once more, with a full fence
-//      between. Who has moved an index looks at the other's flag, with a full fence between. So at
-//      least one of the two sees the other's change, and nobody sleeps over a record or over room.
+//      between. The reader, who has moved the head, looks at the writer's flag, with a full fence
+//      between. So at least one of the two sees the other's change, and nobody sleeps over room.
 //      Who finds the flag set takes it back before it rings: one bell for each sleep.
-//  R5  Each side writes its own line only, but for the flags. What the other side wrote is checked
+//  R5  The writer, who moves the tail for each record, looks at the reader's flag without a fence:
+//      that would make it wait for all that it has just written. What it misses is a flag that is
+//      raised while its store of the tail is still on the way. So a reader that has fallen asleep
+//      looks a last time after late_look, by when the store has long arrived.
+//  R6  Each side writes its own line only, but for the flags. What the other side wrote is checked
 //      before it is used, each time: it may be anything.
 
+#include <chrono>
 #include <cstddef>
 #include <cstdint>
 
@@ -61,9 +66,13 @@ static_assert(sizeof(Header) <= header_bytes);
 static_assert(offsetof(Header, writer) == 128 && offsetof(Header, reader) == 256 &&
               offsetof(Header, reader_sleeps) == 384 && offsetof(Header, writer_sleeps) == 512);
 
+/// No processor holds a store back for as long as this.
+inline constexpr std::chrono::milliseconds late_look{1};
+
 enum class Kind : std::uint16_t {
     here,       // the payload follows
     elsewhere,  // it is in a sealed memfd, the first of the record's descriptors
+    hello,      // as here; the payload is the schema of those that follow
 };
 
 /// Stands before each payload.

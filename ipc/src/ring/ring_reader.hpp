@@ -28,8 +28,7 @@ class RingReader {
     /// is none.
     [[nodiscard]] std::optional<Record> front() {
         if (next_ == tail_) [[unlikely]] {
-            look();
-            if (next_ == tail_) return std::nullopt;
+            if (!look()) return std::nullopt;
         }
         return read();
     }
@@ -75,15 +74,16 @@ class RingReader {
         // A copy, taken at once: the other side may change it at any time.
         const auto header = std::bit_cast<RecordHeader>(
             *reinterpret_cast<const volatile std::uint64_t*>(memory_->at(next_)));
-        const bool here = header.kind == Kind::here;
-        const std::size_t inside = here ? header.bytes : 0;
-        if ((!here && header.kind != Kind::elsewhere) ||
+        const std::size_t inside = header.kind == Kind::elsewhere ? 0 : header.bytes;
+        if (header.kind > Kind::hello ||
             footprint(inside) > static_cast<std::size_t>(tail_ - next_)) [[unlikely]]
             refuse(header);
         return {header, {memory_->at(next_) + sizeof(RecordHeader), inside}};
     }
     [[noreturn]] void refuse(const RecordHeader& header) const;
-    void look();
+    /// Whether there is more than was seen.
+    bool look();
+    void keep_distance() noexcept;
 
     RingMemory* memory_;
     std::uint64_t step_;
@@ -91,6 +91,10 @@ class RingReader {
     std::uint64_t told_;  // what the writer knows of it
     std::uint64_t next_;  // behind the last one that was taken
     std::uint64_t tail_;  // as it was seen last
+    std::uint64_t seen_before_ = 0;
+    bool found_ = false;       // something, at the last look
+    bool found_more_ = false;  // at the last two
+    unsigned pauses_ = 0;      // before the next one
 };
 
 }  // namespace green::ipc::ring

@@ -29,14 +29,15 @@ class RingWriter {
         }
         return memory_->at(tail_) + sizeof(RecordHeader);
     }
-    /// What room() gave becomes a record. Returns whether the reader sleeps, and has to be rung:
-    /// the caller is the one who does.
+    /// What room() gave becomes a record. Returns whether the reader is seen to sleep, and has to
+    /// be rung: the caller is the one who does. One who falls asleep at this moment may be missed,
+    /// and looks again by himself (R5).
     [[nodiscard]] bool publish(RecordHeader record, std::size_t payload) noexcept {
         *reinterpret_cast<RecordHeader*>(memory_->at(tail_)) = record;
         tail_ += footprint(payload);
         Header& header = memory_->header();
         header.writer.tail.store(tail_);
-        return shm::take_flag(header.reader_sleeps.raised);
+        return shm::take_flag_if_seen(header.reader_sleeps.raised);
     }
 
     /// About to sleep: whoever makes room from now on rings. Look at room() once more.

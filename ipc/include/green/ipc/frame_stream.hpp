@@ -10,11 +10,16 @@
 //  F3  A next() that is interrupted keeps what it has read for the next one.
 //  F4  A length is checked against the limit before anything is allocated for it.
 //  F5  The end between two frames is an end; the end inside one is ProtocolError.
+//  F6  Where a schema is expected, the first word of each side is the name of what it sends, and
+//  another one is refused.
+//  F7  An end belongs to one process. It goes to another one as a Parcel.
 
 #include <cstddef>
 #include <cstdint>
 #include <optional>
 #include <span>
+#include <string>
+#include <utility>
 #include <vector>
 
 #include <capnp/common.h>
@@ -38,6 +43,24 @@ struct Frame {
     [[nodiscard]] std::span<const capnp::word> words() const noexcept {
         return {payload.begin(), payload.size()};
     }
+};
+
+/// What frames hold: the id of a Cap'n Proto type, or any other number that two programs agree on,
+/// and its name, for error messages. The id 0 fits anything.
+struct Schema {
+    std::uint64_t id = 0;
+    std::string name;
+};
+
+enum class FrameKind : std::uint8_t {
+    message,
+    hello,  // the schema of what follows
+};
+
+/// An end while it travels to another process: all that it is made of. Dropping it closes the end.
+struct Parcel {
+    std::vector<std::byte> bytes;
+    std::vector<Fd> descriptors;
 };
 
 class FrameTransport;
@@ -72,6 +95,15 @@ struct RingOptions {
     std::size_t limit = std::size_t{64} << 20;      // bytes of one payload
 };
 
+/// How frames go over a socket.
+struct StreamOptions {
+    std::size_t limit = std::size_t{64} << 20;  // bytes of one payload
+    /// What is put in one turn of the hub goes together, at its end: put() returns before. The
+    /// first frame of a turn goes at once all the same. Without it put() returns when the system
+    /// has all of its frame.
+    bool coalesce = true;
+};
+
 class FrameStream {
  public:
     static constexpr std::size_t default_limit = 64 << 20;  // bytes of one payload
@@ -79,21 +111,27 @@ class FrameStream {
 
     /// Takes a connected, non-blocking stream socket. Descriptors can be passed over Unix sockets
     /// only.
-    explicit FrameStream(Fd socket, std::size_t limit = default_limit);
+    explicit FrameStream(Fd socket, const StreamOptions& options = {});
     /// For the library's own ways of travelling.
     explicit FrameStream(green::detail::CountedPtr<FrameTransport> transport) noexcept;
     FrameStream(FrameStream&&) noexcept;
     FrameStream& operator=(FrameStream&&) noexcept;
-    /// Closes it; frames that were not fully sent are lost.
+    /// As shutdown().
     ~FrameStream();
 
-    /// Sends one frame; returns when the system has all of it. Switches where the peer is slow.
+    /// Sends one frame; returns when the system has all of it, or, where frames are coalesced, when
+    /// they will go without the caller: those of one that has died in the meantime are lost, and
+    /// what goes wrong with them is thrown by the next call. Switches where the peer is slow.
     /// Several putters are served in turn; frames never mix. `descriptors` are borrowed.
     /// Returns false once `deadline` has passed before its first byte had gone: then nothing of it
     /// will be sent. Throws std::system_error (EPIPE: the peer is gone), UsageError for too large a
-    /// frame, Closed after close().
+    /// frame or an end that only receives, Closed after close(), WrongProcess.
     bool put(std::span<const std::byte> payload, std::span<const int> descriptors = {},
              Deadline deadline = Deadline::never());
+
+    /// Until the system has all that was put. Switches where the peer is slow. Returns false once
+    /// `deadline` has passed. Throws as put().
+    bool flush(Deadline deadline = Deadline::never());
 
     /// Room for a frame of up to so many bytes. Switches where there is none, and while others put.
     /// Returns nothing once `deadline` has passed. Throws as put().
@@ -101,7 +139,8 @@ class FrameStream {
 
     /// The next frame; nothing once `deadline` has passed, or at the end of the stream: at_end()
     /// tells which. Several are served in turn. Switches, unless one is there. Throws
-    /// ProtocolError, std::system_error, Closed after close().
+    /// ProtocolError, std::system_error, UsageError for an end that only sends, Closed after
+    /// close(), WrongProcess.
     std::optional<Frame> next(Deadline deadline = Deadline::never());
     /// As next(), for where the end is an error: throws Closed there, and a Timeout of its own once
     /// `deadline` has passed.
@@ -112,9 +151,32 @@ class FrameStream {
     /// The stream has come to its end: nothing more will be read.
     [[nodiscard]] bool at_end() const noexcept;
 
-    /// Wakes all who wait, with Closed. Silent when closed.
-    void close() noexcept;
+    /// From now on the first word of each side is its schema. For who has not said or heard it yet,
+    /// before the first put() and next(), which throw ProtocolError when the peer sends something
+    /// else than `receives`, or has not said. For an end that has
+    /// travelled, what was said before holds: throws ProtocolError when that was something else.
+    void expect(const Schema& sends, const Schema& receives);
+
+    /// Closes it. Throws Closed when it is closed already, WrongProcess in another process than its
+    /// own; and ConcurrentUse while a greenlet is in put() or next(), or holds a FrameDraft: then
+    /// nothing of that direction is closed, but the other one is. What waits to be sent is sent
+    /// afterwards, as long as the hub lives.
+    void close();
+    /// Nothing more will be sent; the peer reads the end, and next() goes on. Holds for each copy
+    /// of this end, in other processes too. Throws as close().
+    void close_write();
+    /// Closes it whoever uses it: wakes all who wait, with Closed. Silent when closed.
+    void shutdown() noexcept;
     [[nodiscard]] bool is_open() const noexcept;
+
+    /// Makes a parcel of it, for another process; this object is closed then, silently. In a forked
+    /// child it may be called for what the parent had when it forked: each process then has an end,
+    /// and only one of them should use it. Throws ConcurrentUse as close(), UsageError while a
+    /// frame that was received still lies in the memory that the ends share, Closed.
+    [[nodiscard]] Parcel pack() &&;
+    /// The end that a parcel was made of. Throws ProtocolError when it is damaged,
+    /// std::system_error.
+    [[nodiscard]] static FrameStream unpack(Parcel parcel);
 
  private:
     // Shared with frames that lie in it, and with the greenlet that finishes what was begun.
@@ -122,8 +184,7 @@ class FrameStream {
 };
 
 /// Two ends that are connected to each other by a socket. Throws std::system_error.
-[[nodiscard]] std::pair<FrameStream, FrameStream> frame_pair(
-    std::size_t limit = FrameStream::default_limit);
+[[nodiscard]] std::pair<FrameStream, FrameStream> frame_pair(const StreamOptions& options = {});
 /// Two ends that share memory: a ring for each direction, and a socket for descriptors, for frames
 /// that are larger than half a ring, and for the end. A frame that was received lies in the ring
 /// until it is destroyed, and its room comes free then: who keeps many holds the sender up. Throws

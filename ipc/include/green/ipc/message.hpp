@@ -6,7 +6,9 @@
 #include <memory>
 #include <optional>
 #include <span>
+#include <string>
 #include <string_view>
+#include <type_traits>
 #include <utility>
 #include <vector>
 
@@ -44,29 +46,64 @@ namespace green::ipc {
     return options;
 }
 
+/// Descriptors that go with a message, whose fields hold their numbers in it.
+class Attachments {
+ public:
+    /// Borrows it until the message was put. Returns its number, for a field of the message.
+    std::uint32_t attach(const Fd& fd) {
+        numbers_.push_back(fd.number());
+        return static_cast<std::uint32_t>(numbers_.size() - 1);
+    }
+    [[nodiscard]] std::span<const int> numbers() const noexcept { return numbers_; }
+
+ private:
+    std::vector<int> numbers_;
+};
+
 /// A message that was received: owns its bytes and its descriptors.
 template <class T>
 class Message {
  public:
     /// Throws ProtocolError when it is no such message.
-    explicit Message(Frame frame) : frame_{std::make_unique<Frame>(std::move(frame))} {
+    explicit Message(Frame frame) {
         try {
-            const auto words = frame_->words();
-            reader_ = std::make_unique<capnp::FlatArrayMessageReader>(
-                kj::arrayPtr(words.data(), words.size()), reader_limits(words.size()));
-            root_ = reader_->getRoot<T>();
+            body_ = std::make_unique<Body>(std::move(frame));
         } catch (const kj::Exception& error) {
             throw ProtocolError(std::string("a broken message: ") + error.getDescription().cStr());
         }
     }
-    const typename T::Reader& operator*() const noexcept { return root_; }
-    const typename T::Reader* operator->() const noexcept { return &root_; }
-    [[nodiscard]] std::vector<Fd>& descriptors() noexcept { return frame_->descriptors; }
+    const typename T::Reader& operator*() const noexcept { return body_->root; }
+    const typename T::Reader* operator->() const noexcept { return &body_->root; }
+
+    [[nodiscard]] std::vector<Fd>& descriptors() noexcept { return body_->frame.descriptors; }
+    /// The one that the sender attached under this number, which a field of the message holds. It
+    /// is the caller's then. Throws ProtocolError when there is none, UsageError when it was taken
+    /// already.
+    [[nodiscard]] Fd take_descriptor(std::uint32_t number) {
+        std::vector<Fd>& all = descriptors();
+        if (number >= all.size()) {
+            throw ProtocolError("a message names its descriptor " + std::to_string(number) +
+                                ", but came with " + std::to_string(all.size()));
+        }
+        if (!all[number].is_open()) {
+            throw UsageError("descriptor " + std::to_string(number) +
+                             " of a message was taken already");
+        }
+        return std::move(all[number]);
+    }
 
  private:
-    std::unique_ptr<Frame> frame_;
-    std::unique_ptr<capnp::FlatArrayMessageReader> reader_;
-    typename T::Reader root_;
+    struct Body {
+        explicit Body(Frame received)
+            : frame{std::move(received)},
+              reader{kj::arrayPtr(frame.words().data(), frame.words().size()),
+                     reader_limits(frame.words().size())},
+              root{reader.template getRoot<T>()} {}
+        Frame frame;
+        capnp::FlatArrayMessageReader reader;
+        typename T::Reader root;
+    };
+    std::unique_ptr<Body> body_;  // the root points into it
 };
 
 /// Builds a message in a frame that is being prepared. What outgrows it goes to private memory.
@@ -91,17 +128,23 @@ class FrameBuilder final : public capnp::MessageBuilder {
     return bytes + bytes / 8 + 512;
 }
 
-/// Sends a message that `build(T::Builder)` fills, in the place that it is sent from; `bytes` is
-/// about how many there are in texts, data and lists. Others who put on the stream wait meanwhile.
-/// As FrameStream::put().
+/// Sends a message that `build(T::Builder)` or `build(T::Builder, Attachments&)` fills, in the
+/// place that it is sent from; `bytes` is about how many there are in texts, data and lists. Others
+/// who put on the stream wait meanwhile. As FrameStream::put().
 template <class T, class Build>
 bool put(FrameStream& stream, Build&& build, std::span<const int> descriptors = {},
          Deadline deadline = Deadline::never(), std::size_t bytes = 0) {
     std::optional<FrameDraft> draft = stream.prepare(room_for_message(bytes), deadline);
     if (!draft) return false;
     FrameBuilder message{std::move(*draft)};
-    std::forward<Build>(build)(message.initRoot<T>());
-    return message.put(stream, descriptors, deadline);
+    if constexpr (std::is_invocable_v<Build, typename T::Builder, Attachments&>) {
+        Attachments attachments;
+        std::forward<Build>(build)(message.initRoot<T>(), attachments);
+        return message.put(stream, attachments.numbers(), deadline);
+    } else {
+        std::forward<Build>(build)(message.initRoot<T>());
+        return message.put(stream, descriptors, deadline);
+    }
 }
 
 /// The next message. As FrameStream::next(); throws ProtocolError when it is no such message.
