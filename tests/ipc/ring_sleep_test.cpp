@@ -22,6 +22,7 @@ struct Rules {
     bool fences = true;
     bool second_look = true;
     bool late_look = true;  // of a reader that sleeps
+    bool numbers = true;    // only that sleep's is taken back which was seen
     bool tells_before_sleep = true;
 };
 constexpr unsigned records = 5;
@@ -32,7 +33,9 @@ struct Side {
     std::uint8_t told = 0;  // of them, as the other side knows
     std::uint8_t bell = 0;
     std::uint8_t looked_late = 0;
-    std::uint8_t stored = 0;  // stores that are on their way, the oldest first
+    std::uint8_t sleeps = 0;   // the number of the last one
+    std::uint8_t sleeper = 0;  // the other's, as it was seen
+    std::uint8_t stored = 0;   // stores that are on their way, the oldest first
     std::array<std::uint8_t, 6> where{};
     std::array<std::uint8_t, 6> what{};
 };
@@ -79,8 +82,8 @@ class Walk {
         tell,
         fence_moved,
         look_at_flag,
-        take_flag,
-        ring
+        ring,
+        take_back
     };
 
     void visit(const State& state) {
@@ -150,7 +153,8 @@ class Walk {
                 }
                 break;
             case raise:
-                store(me, my_flag, 1);
+                REQUIRE(me.sleeps < 200);
+                store(me, my_flag, ++me.sleeps);
                 me.at = fence_raised;
                 break;
             case fence_raised:
@@ -197,15 +201,18 @@ class Walk {
                 me.at = look_at_flag;
                 break;
             case look_at_flag:
-                me.at = load(state, side, their_flag) != 0 ? take_flag : look;
-                break;
-            case take_flag:
-                while (me.stored > 0) drain_one(state, side);
-                me.at = state.memory[their_flag] != 0 ? ring : look;
-                state.memory[their_flag] = 0;
+                me.sleeper = load(state, side, their_flag);
+                me.at = me.sleeper != 0 ? ring : look;
                 break;
             case ring:
                 state.sides[1 - side].bell = 1;
+                me.at = take_back;
+                break;
+            case take_back:
+                while (me.stored > 0) drain_one(state, side);
+                if (!rules_.numbers || state.memory[their_flag] == me.sleeper)
+                    state.memory[their_flag] = 0;
+                me.sleeper = 0;
                 me.at = look;
                 break;
             default:
@@ -236,5 +243,6 @@ TEST_CASE("ring sleeping: each of its rules is needed", "[ipc][ring]") {
     CHECK_FALSE(Walk{Rules{.capacity = 2, .step = 1, .fences = false}}.all());
     CHECK_FALSE(Walk{Rules{.capacity = 2, .step = 1, .second_look = false}}.all());
     CHECK_FALSE(Walk{Rules{.capacity = 2, .step = 1, .late_look = false}}.all());
+    CHECK_FALSE(Walk{Rules{.capacity = 2, .step = 1, .numbers = false}}.all());
     CHECK_FALSE(Walk{Rules{.capacity = 2, .step = 3, .tells_before_sleep = false}}.all());
 }

@@ -64,7 +64,7 @@ TEST_CASE("ring: records come out as they went in, also over its end", "[ipc][ri
         const auto payload = both.take();
         CHECK(reinterpret_cast<std::uintptr_t>(payload.data()) % granule == 0);
         REQUIRE(text_of(payload) == text);
-        CHECK_FALSE(both.reader.release(payload));
+        CHECK(both.reader.release(payload) == 0);
         CHECK_FALSE(both.reader.front());
     }
 }
@@ -129,19 +129,30 @@ TEST_CASE("ring: who has said that he sleeps is rung once", "[ipc][ring]") {
         REQUIRE(both.writer.room(0) != nullptr);
         return both.writer.publish({0, Kind::here, 0}, 0);
     };
-    CHECK_FALSE(publish());
+    CHECK(publish() == 0);
     both.reader.raise_flag();
-    CHECK(publish());
-    CHECK_FALSE(publish());
+    const std::uint64_t first = publish();
+    CHECK(first != 0);
+    both.writer.reader_was_rung(first);
+    CHECK(publish() == 0);
     both.reader.raise_flag();
     both.reader.lower_flag();
-    CHECK_FALSE(publish());
+    CHECK(publish() == 0);
+    // Who was rung sleeps again before the one who rang is done: that is another sleep.
+    both.reader.raise_flag();
+    const std::uint64_t second = publish();
+    both.reader.lower_flag();
+    both.reader.raise_flag();
+    both.writer.reader_was_rung(second);
+    CHECK(publish() != 0);
 
     both.writer.raise_flag();
-    CHECK_FALSE(both.reader.release(both.take()));  // it is told in steps
-    CHECK(both.reader.tell_room());
-    CHECK_FALSE(both.reader.release(both.take()));
-    CHECK_FALSE(both.reader.tell_room());
+    CHECK(both.reader.release(both.take()) == 0);  // it is told in steps
+    const std::uint64_t sleep = both.reader.tell_room();
+    CHECK(sleep != 0);
+    both.reader.writer_was_rung(sleep);
+    CHECK(both.reader.release(both.take()) == 0);
+    CHECK(both.reader.tell_room() == 0);
 
     both.reader.note_close();
     CHECK(both.writer.reader_closes() == 1);
@@ -190,6 +201,28 @@ TEST_CASE("ring: what the other side cannot have meant is refused, and nothing i
     SECTION("a record of no kind") {
         *reinterpret_cast<std::uint16_t*>(both.mine.at(0) + 4) = 3;
         CHECK_THROWS_WITH(both.reader.front(), Catch::Contains("unknown kind"));
+    }
+    SECTION("marks in a record that is still read") {
+        REQUIRE(both.put("three"));
+        REQUIRE(both.put("four"));
+        const auto first = both.take();
+        const auto second = both.take();
+        const auto third = both.take();
+        for (std::size_t at = 0; at < 200; at += 8)
+            *reinterpret_cast<std::uint16_t*>(both.mine.at(at) + 4) = 0xffff;
+        (void)both.reader.release(third);
+        (void)both.reader.release(first);
+        (void)both.reader.tell_room();
+        CHECK(header.reader.head.load() == 16);  // the second is held
+        (void)both.reader.release(second);
+        (void)both.reader.tell_room();
+        CHECK(header.reader.head.load() == 48);
+    }
+    SECTION("an index of its own that it never had") {
+        header.reader.head.store(7);
+        header.writer.tail.store(7);
+        CHECK_THROWS_AS(RingReader{both.theirs}, green::ProtocolError);
+        CHECK_THROWS_AS(RingWriter{both.mine}, green::ProtocolError);
     }
     SECTION("a record that grows after it was taken") {
         const auto payload = both.take();

@@ -1,8 +1,11 @@
 #include "frames/descriptors.hpp"
 
+#include <algorithm>
+#include <array>
 #include <cstring>
 
 #include <green/errors.hpp>
+#include <green/greenlet.hpp>
 #include <green/ipc/frame_stream.hpp>
 
 namespace green::ipc {
@@ -17,6 +20,8 @@ union ControlBuffer {
 };
 
 void take(const msghdr& message, std::deque<Fd>& into) {
+    std::array<Fd, most_at_once> all;  // owned before anything can fail
+    std::size_t owned = 0;
     for (cmsghdr* header = CMSG_FIRSTHDR(&message); header != nullptr;
          header = CMSG_NXTHDR(const_cast<msghdr*>(&message), header)) {
         if (header->cmsg_level != SOL_SOCKET || header->cmsg_type != SCM_RIGHTS) continue;
@@ -24,9 +29,10 @@ void take(const msghdr& message, std::deque<Fd>& into) {
         for (std::size_t i = 0; i < count; ++i) {
             int fd = -1;
             std::memcpy(&fd, CMSG_DATA(header) + i * sizeof(int), sizeof(int));
-            into.emplace_back(fd);
+            all[owned++] = Fd{fd};
         }
     }
+    for (std::size_t i = 0; i < owned; ++i) into.push_back(std::move(all[i]));
     if ((message.msg_flags & MSG_CTRUNC) != 0) {
         throw ProtocolError(
             "descriptors of a frame were lost on the way: too many, or none left in this process");
@@ -74,6 +80,13 @@ sys::Outcome receive_with(int socket, const std::array<std::span<std::byte>, 2>&
     const sys::Outcome got = sys::recvmsg(socket, message);
     if (got.ok()) take(message, descriptors);
     return got;
+}
+
+bool wait_for_fewer(Deadline deadline) {
+    constexpr std::chrono::milliseconds little{1};
+    if (deadline.has_passed()) return false;
+    sleep(deadline.is_never() ? little : std::min<Duration>(little, deadline.when() - now()));
+    return true;
 }
 
 // The peer's next call fails. One that waits for room would not be told of it, so it is given room.

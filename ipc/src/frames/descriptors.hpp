@@ -6,6 +6,7 @@
 #include <deque>
 #include <span>
 
+#include <green/deadline.hpp>
 #include <green/fd.hpp>
 #include <green/sys.hpp>
 
@@ -31,6 +32,9 @@ namespace green::ipc {
     return receive_with(socket, std::array{bytes, std::span<std::byte>{}}, descriptors);
 }
 
+/// For who is told (ETOOMANYREFS) that too many descriptors of this user are on their way: nothing
+/// tells when there are fewer. Waits a little. Returns false once the deadline has passed.
+bool wait_for_fewer(Deadline deadline);
 /// Ends the receiving of a socket, but not its sending. A peer that waits for room is told.
 void refuse_more(int socket) noexcept;
 

@@ -2,6 +2,7 @@
 #include <cstdint>
 #include <cstring>
 
+#include <green/errors.hpp>
 #include <green/ipc/message.hpp>
 
 namespace green::ipc {
@@ -15,7 +16,7 @@ constexpr std::size_t table_words = 1;
 FrameBuilder::~FrameBuilder() noexcept(false) = default;
 
 kj::ArrayPtr<capnp::word> FrameBuilder::allocateSegment(capnp::uint minimum_words) {
-    const std::span<std::byte> memory = draft_->memory();
+    const std::span<std::byte> memory = draft_ ? draft_->memory() : std::span<std::byte>{};
     const std::size_t words = memory.size() / sizeof(capnp::word);
     if (std::exchange(first_, false) && words >= table_words + minimum_words) {
         auto* const first = reinterpret_cast<capnp::word*>(memory.data()) + table_words;
@@ -29,6 +30,7 @@ kj::ArrayPtr<capnp::word> FrameBuilder::allocateSegment(capnp::uint minimum_word
 }
 
 bool FrameBuilder::put(FrameStream& stream, std::span<const int> descriptors, Deadline deadline) {
+    if (!draft_) throw UsageError("this message was put already");
     FrameDraft draft = std::move(*draft_);
     draft_.reset();
     const auto segments = getSegmentsForOutput();

@@ -5,6 +5,7 @@
 #include <cstdint>
 #include <cstring>
 #include <span>
+#include <string>
 
 #include <green/errors.hpp>
 #include <green/ipc/frame_stream.hpp>
@@ -36,6 +37,11 @@ struct FrameHeader {
         if (words[1] > limit) {
             throw ProtocolError("a frame of " + std::to_string(words[1]) + " bytes; the limit is " +
                                 std::to_string(limit));
+        }
+        if ((words[2] & 0xffff) > FrameStream::most_descriptors) {
+            throw ProtocolError("a frame with " + std::to_string(words[2] & 0xffff) +
+                                " descriptors; it takes " +
+                                std::to_string(FrameStream::most_descriptors));
         }
         return {words[1], static_cast<std::uint16_t>(words[2]),
                 static_cast<FrameKind>(words[2] >> 16)};

@@ -68,6 +68,9 @@ sys::Outcome Inbox::read_some(int socket) {
         socket, std::array{missing, std::span<std::byte>{buffer_.get() + end_, buffer_size - end_}},
         arrived_);
     if (!got.ok()) return got;
+    // Those of the frame that has begun, and of the first one behind it.
+    if (arrived_.size() > 2 * (FrameStream::most_descriptors + 1))
+        throw ProtocolError("descriptors that no frame has announced");
     const auto bytes = static_cast<std::size_t>(got.value);
     const std::size_t first = std::min(bytes, missing.size());
     if (partial_) partial_->filled += first;

@@ -2,6 +2,7 @@
 
 #include <cerrno>
 #include <string>
+#include <unistd.h>
 #include <utility>
 
 #include <green/errors.hpp>
@@ -33,6 +34,8 @@ MemoryFile::MemoryFile(std::size_t bytes)
     memory_ = reinterpret_cast<std::byte*>(
         sys::must(sys::mmap(nullptr, bytes, PROT_READ | PROT_WRITE, MAP_SHARED, fd_.number(), 0),
                   "mmap" + what));
+    // In a child it would stand in the way of seal().
+    (void)sys::madvise(memory_, bytes, MADV_DONTFORK);
 }
 
 MemoryFile::~MemoryFile() { unmap(); }
@@ -49,10 +52,13 @@ Fd MemoryFile::seal() && {
 
 kj::Array<capnp::word> map_sealed(const Fd& file, std::size_t bytes) {
     const sys::Outcome found = sys::fcntl(file.number(), F_GET_SEALS);
-    if (found.error == EINVAL || (sys::must(found, "looking at a frame's seals") & seals) != seals)
+    if (found.error == EINVAL || found.error == EBADF ||
+        (sys::must(found, "looking at a frame's seals") & seals) != seals)
         throw ProtocolError("a large frame whose sender could still change it");
     struct stat status {};
     (void)sys::must(sys::fstat(file.number(), status), "fstat of a frame");
+    if (status.st_blksize > ::getpagesize())
+        throw ProtocolError("a large frame in memory of huge pages");
     if (static_cast<std::size_t>(status.st_size) < bytes) {
         throw ProtocolError("a large frame of " + std::to_string(status.st_size) + " bytes, " +
                             std::to_string(bytes) + " were announced");

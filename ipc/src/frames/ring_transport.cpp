@@ -62,7 +62,8 @@ class RingTransport final : public FrameTransport, private PayloadOwner<RingTran
         if (in_) reader_.emplace(in_->memory);
         if (!out_) return;
         writer_.emplace(out_->memory);
-        most_inside_ = std::min(limit, out_->memory.capacity() / 2 - sizeof(RecordHeader));
+        most_inside_ = out_->memory.capacity() / 2 - sizeof(RecordHeader);
+        most_at_once_ = std::min(limit, most_inside_);
     }
     ~RingTransport() override { shutdown(); }
 
@@ -87,8 +88,15 @@ class RingTransport final : public FrameTransport, private PayloadOwner<RingTran
     std::byte* wait_for_room(std::size_t payload, Deadline deadline);
     /// What was written to the room becomes a record.
     void publish(RecordHeader header, std::size_t payload) noexcept {
-        if (writer_->publish(header, payload)) [[unlikely]]
+        if (const std::uint64_t sleep = writer_->publish(header, payload)) [[unlikely]] {
             ring_bell(out_->data);
+            writer_->reader_was_rung(sleep);
+        }
+    }
+    void wake_writer(std::uint64_t sleep) noexcept {
+        if (sleep == 0) return;
+        ring_bell(in_->room);
+        reader_->writer_was_rung(sleep);
     }
     bool send_descriptors(std::span<const int> descriptors, Deadline deadline);
     [[nodiscard]] Frame take(const RingReader::Record& record);
@@ -121,7 +129,8 @@ class RingTransport final : public FrameTransport, private PayloadOwner<RingTran
     Fd socket_;
     std::optional<RingReader> reader_;
     std::optional<RingWriter> writer_;
-    std::size_t most_inside_ = 0;        // bytes of a payload that goes through the ring
+    std::size_t most_inside_ = 0;  // bytes of a payload that goes through the ring
+    std::size_t most_at_once_ = 0;
     std::unique_ptr<MemoryFile> large_;  // that is being built
     std::deque<Fd> arrived_;
     bool writer_is_gone_ = false;
@@ -148,6 +157,8 @@ class Raised {
 
 void RingTransport::disconnect() noexcept {
     socket_.close();
+    arrived_.clear();
+    large_.reset();
     for (auto* way : {&in_, &out_}) {
         if (!*way) continue;
         (*way)->data.close();
@@ -198,7 +209,12 @@ void RingTransport::look_for_reader() {
 }
 
 bool RingTransport::sleep(Fd& bell, Direction side, Deadline deadline) {
-    if (deadline == Deadline::passed()) return false;  // also where nobody can wait
+    const auto look_for_peer = [&] {
+        side == Direction::read ? look_for_writer() : look_for_reader();
+        return side == Direction::read ? writer_is_gone_ : reader_is_gone_;
+    };
+    // Nobody can wait, perhaps; but who only ever asks must hear of a peer that was killed.
+    if (deadline == Deadline::passed()) return look_for_peer();
     detail::FdReport rung{bell, Direction::read};
     detail::FdReport peer{socket_, side};
     rung.blocked();  // what was reported before the flag was raised says nothing
@@ -206,7 +222,7 @@ bool RingTransport::sleep(Fd& bell, Direction side, Deadline deadline) {
     side == Direction::read ? check_receives() : check_sends();
     if (!peer.fired()) return true;
     peer.blocked();  // first: what happens after the look is reported anew
-    side == Direction::read ? look_for_writer() : look_for_reader();
+    (void)look_for_peer();
     return true;
 }
 
@@ -222,15 +238,24 @@ std::byte* RingTransport::wait_for_room(std::size_t payload, Deadline deadline) 
 
 bool RingTransport::send_descriptors(std::span<const int> descriptors, Deadline deadline) {
     const std::byte token{};
-    for (detail::FdOperation operation{socket_, Direction::write, deadline}; operation.go();) {
-        const sys::Outcome sent = send_with(operation.number(), {&token, 1}, descriptors);
-        if (!sent.would_block()) {
-            (void)sys::must(sent, "sending the descriptors of a frame");
-            return true;
-        }
-        operation.blocked();
+    const auto send = [&] { return send_with(socket_.number(), {&token, 1}, descriptors); };
+    sys::Outcome sent = send();
+    while (sent.error == ETOOMANYREFS) {
+        if (!wait_for_fewer(deadline)) return false;
+        check_sends();
+        sent = send();
     }
-    return false;
+    // Only now: sleep() has kept it from the hub that the socket can be written to.
+    if (sent.would_block()) {
+        for (detail::FdOperation operation{socket_, Direction::write, deadline}; operation.go();) {
+            sent = send();
+            if (!sent.would_block()) break;
+            operation.blocked();
+        }
+        if (sent.would_block()) return false;
+    }
+    (void)sys::must(sent, "sending the descriptors of a frame");
+    return true;
 }
 
 std::byte* RingTransport::make_room(std::size_t bytes, Deadline deadline) {
@@ -243,7 +268,7 @@ std::byte* RingTransport::make_room(std::size_t bytes, Deadline deadline) {
 
 bool RingTransport::put(std::span<const std::byte> payload, std::span<const int> descriptors,
                         Deadline deadline) {
-    if (descriptors.empty() && payload.size() <= most_inside_ && may_send_now() &&
+    if (descriptors.empty() && payload.size() <= most_at_once_ && may_send_now() &&
         !reader_is_gone()) [[likely]] {
         if (std::byte* room = writer_->room(payload.size())) [[likely]] {
             if (!payload.empty()) std::memcpy(room, payload.data(), payload.size());
@@ -269,6 +294,7 @@ bool RingTransport::send(FrameKind kind, std::size_t bytes, std::span<const int>
         all.insert(all.end(), descriptors.begin(), descriptors.end());
         descriptors = all;
     }
+    if (reader_is_gone()) sys::fail(EPIPE, "sending a frame");
     if (!descriptors.empty() && !send_descriptors(descriptors, deadline)) return false;
     publish(header, file ? 0 : bytes);
     return true;
@@ -289,6 +315,7 @@ std::optional<Frame> RingTransport::next(Deadline deadline) {
 std::optional<Frame> RingTransport::receive(Deadline deadline) {
     for (;;) {
         check_receives();
+        if (at_end()) return std::nullopt;
         if (const auto record = reader_->front()) {
             if (record->header.kind == Kind::hello) [[unlikely]] {
                 hear(*record);
@@ -296,7 +323,7 @@ std::optional<Frame> RingTransport::receive(Deadline deadline) {
             }
             return take(*record);
         }
-        if (reader_->tell_room()) ring_bell(in_->room);
+        wake_writer(reader_->tell_room());
         if (writer_is_gone()) {
             if (reader_->front()) continue;  // it came before the end did
             came_to_end();
@@ -345,21 +372,28 @@ Frame RingTransport::take(const RingReader::Record& record) {
         throw ProtocolError("a frame of " + std::to_string(header.bytes) + " bytes; the limit is " +
                             std::to_string(limit()));
     }
+    const bool elsewhere = header.kind == Kind::elsewhere;
+    if (header.descriptors > FrameStream::most_descriptors + (elsewhere ? 1 : 0)) {
+        throw ProtocolError("a frame with " + std::to_string(header.descriptors) +
+                            " descriptors; it takes " +
+                            std::to_string(FrameStream::most_descriptors));
+    }
     fetch_descriptors(header.descriptors);
     Frame frame;
     frame.size = header.bytes;
     std::size_t first = 0;
-    if (header.kind == Kind::elsewhere) {
-        if (header.descriptors == 0) throw ProtocolError("a large frame without its memory");
+    if (elsewhere) {
+        if (header.descriptors == 0 || header.bytes == 0)
+            throw ProtocolError("a large frame without its memory");
         frame.payload = map_sealed(arrived_.front(), header.bytes);
         first = 1;
     }
     frame.descriptors.reserve(header.descriptors - first);
+    reader_->take(record);  // from here on nothing fails
     for (std::size_t i = 0; i < header.descriptors; ++i) {
         if (i >= first) frame.descriptors.push_back(std::move(arrived_.front()));
         arrived_.pop_front();
     }
-    reader_->take(record);
     if (record.payload.empty()) {
         let_go(record.payload);
         return frame;
@@ -369,7 +403,9 @@ Frame RingTransport::take(const RingReader::Record& record) {
 }
 
 void RingTransport::let_go(std::span<const std::byte> payload) noexcept {
-    if (reader_->release(payload) && is_open()) ring_bell(in_->room);
+    // The ring may be another process's by now: the memory of a closed end, or of a forked copy, is
+    // only looked at.
+    if (is_open() && is_at_home()) wake_writer(reader_->release(payload));
 }
 
 void RingTransport::payload_gone(void* first, std::size_t bytes) const noexcept {
@@ -406,7 +442,7 @@ void RingTransport::pack_into(parcel::End::Builder end, std::vector<Fd>& descrip
             "a frame that was received still lies in this end of a pipe: it cannot be packed");
     }
     descriptors.reserve(1 + 6 + arrived_.size());
-    if (reader_ && reader_->tell_room()) ring_bell(in_->room);
+    if (reader_) wake_writer(reader_->tell_room());
     end.getWay().setRing();
     end.setArrived(static_cast<std::uint32_t>(arrived_.size()));
     descriptors.push_back(std::move(socket_));

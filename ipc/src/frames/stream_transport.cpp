@@ -46,6 +46,10 @@ bool send_until(Done&& is_done, SendSome&& send_some, Fd& fd, Deadline deadline)
                 operation.blocked();
                 continue;
             }
+            if (sent.error == ETOOMANYREFS) {
+                moved = wait_for_fewer(deadline);
+                break;
+            }
             (void)sys::must(sent, "sending a frame");
             moved = true;
             break;
@@ -57,7 +61,7 @@ bool send_until(Done&& is_done, SendSome&& send_some, Fd& fd, Deadline deadline)
 
 class StreamTransport final : public FrameTransport, private detail::TurnEnd {
  public:
-    StreamTransport(Fd socket, const StreamOptions& options) noexcept
+    StreamTransport(Fd socket, const StreamOptions& options)
         : FrameTransport{options.limit, {}},
           fd_{std::move(socket)},
           coalesces_{options.coalesce},
@@ -115,7 +119,7 @@ void StreamTransport::push_some() noexcept {
     while (!outbox_.empty()) {
         const sys::Outcome sent = outbox_.send_some(fd_.number());
         if (sent.ok()) continue;
-        if (sent.would_block()) return;
+        if (sent.would_block() || sent.error == ETOOMANYREFS) return;
         // The connection is broken: whoever uses it next is told by his own call.
         broken_ = sent.error;
         outbox_.drop();
@@ -280,6 +284,7 @@ void StreamTransport::end_sending() noexcept {
 // What was accepted is still sent, for as long as the hub lives.
 void StreamTransport::disconnect() noexcept {
     unlink();
+    inbox_.descriptors().clear();
     if (is_at_home()) push_some();  // what a forked copy holds is its parent's to send
     if (outbox_.empty() || !is_at_home()) {
         fd_.close();

@@ -1,6 +1,10 @@
 #include "frames/transport.hpp"
 
+#include <algorithm>
+#include <array>
+#include <cstdint>
 #include <cstring>
+#include <limits>
 #include <system_error>
 #include <utility>
 
@@ -58,6 +62,24 @@ void FrameTransport::refuse_to_receive() const {
 
 // --- sending ---
 
+FrameTransport::FrameTransport(std::size_t limit, Directions directions)
+    : limit_{limit}, made_for_{directions}, open_{directions} {
+    constexpr std::size_t most = std::numeric_limits<std::uint32_t>::max();
+    if (limit > most) {
+        throw UsageError("a limit of " + std::to_string(limit) +
+                         " bytes for a frame; the most is " + std::to_string(most));
+    }
+}
+
+bool FrameTransport::take_turn(Semaphore& semaphore, Deadline deadline) {
+    if (semaphore.try_acquire()) return true;
+    Semaphore::Acquire turn{semaphore};
+    Event::Ready closed{closed_};
+    if (!detail::park(std::array<detail::WaitNode*, 2>{&turn, &closed}, deadline)) return false;
+    if (!turn.fired()) throw Closed("this end of a pipe was closed");
+    return true;
+}
+
 bool FrameTransport::begin_turn(std::size_t bytes, Deadline deadline) {
     check_home();
     check_sends();
@@ -65,7 +87,7 @@ bool FrameTransport::begin_turn(std::size_t bytes, Deadline deadline) {
         throw UsageError("a frame of " + std::to_string(bytes) + " bytes; the limit is " +
                          std::to_string(limit_));
     }
-    if (!writing_.acquire(deadline)) return false;
+    if (!take_turn(writing_, deadline)) return false;
     Turn turn{writing_};
     check_sends();
     if (hello_is_due_ && !as_sender([&] { return say_hello(deadline); })) return false;
@@ -73,18 +95,25 @@ bool FrameTransport::begin_turn(std::size_t bytes, Deadline deadline) {
     return true;
 }
 
-std::byte* FrameTransport::begin(std::size_t bytes, Deadline deadline) {
+std::byte* FrameTransport::begin(std::size_t bytes, std::size_t room, Deadline deadline) {
     if (!begin_turn(bytes, deadline)) return nullptr;
     Turn turn{writing_};
-    std::byte* const room = as_sender([&] { return make_room(bytes, deadline); });
-    if (room != nullptr) turn.keep();
-    return room;
+    std::byte* const memory = as_sender([&] { return make_room(room, deadline); });
+    if (memory != nullptr) turn.keep();
+    return memory;
 }
 
 bool FrameTransport::finish(std::size_t bytes, std::span<const int> descriptors,
                             Deadline deadline) {
     const Turn turn{writing_};
-    return as_sender([&] { return send(FrameKind::message, bytes, descriptors, deadline); });
+    try {
+        check_home();
+        check_sends();  // it may have been closed since the frame was begun
+        return as_sender([&] { return send(FrameKind::message, bytes, descriptors, deadline); });
+    } catch (...) {
+        give_up_room();
+        throw;
+    }
 }
 
 bool FrameTransport::flush(Deadline) {
@@ -96,19 +125,20 @@ bool FrameTransport::flush(Deadline) {
 bool FrameTransport::put(std::span<const std::byte> payload, std::span<const int> descriptors,
                          Deadline deadline) {
     check_count(descriptors);
-    std::byte* const room = begin(payload.size(), deadline);
+    std::byte* const room = begin(payload.size(), payload.size(), deadline);
     if (room == nullptr) return false;
     if (!payload.empty()) std::memcpy(room, payload.data(), payload.size());
     return finish(payload.size(), descriptors, deadline);
 }
 
 std::optional<FrameDraft> FrameTransport::draft(std::size_t bytes, Deadline deadline) {
-    const std::size_t whole = (bytes + sizeof(capnp::word) - 1) / sizeof(capnp::word);
-    const std::size_t size = whole * sizeof(capnp::word);
-    std::byte* const room = begin(size, deadline);
-    if (room == nullptr) return std::nullopt;
+    // Rounded up only where it cannot overflow: begin() refuses what is too large.
+    const std::size_t room = (std::min(bytes, limit_) + sizeof(capnp::word) - 1) /
+                             sizeof(capnp::word) * sizeof(capnp::word);
+    std::byte* const memory = begin(bytes, room, deadline);
+    if (memory == nullptr) return std::nullopt;
     retain();
-    return FrameDraft{detail::CountedPtr<FrameTransport>{this}, {room, size}};
+    return FrameDraft{detail::CountedPtr<FrameTransport>{this}, {memory, room}};
 }
 
 FrameDraft::FrameDraft(detail::CountedPtr<FrameTransport> transport,
@@ -137,19 +167,23 @@ bool FrameDraft::put(std::size_t size, std::span<const int> descriptors, Deadlin
 std::optional<Frame> FrameTransport::next(Deadline deadline) {
     check_home();
     check_receives();
-    if (!reading_.acquire(deadline)) return std::nullopt;
+    if (!take_turn(reading_, deadline)) return std::nullopt;
     const Turn turn{reading_};
-    std::optional<Frame> frame;
+    if (!broken_.empty()) throw ProtocolError(broken_);
     try {
-        frame = receive(deadline);
+        std::optional<Frame> frame = receive(deadline);
+        if (frame && hello_is_expected_) [[unlikely]] {
+            throw ProtocolError("the peer of a pipe sends without saying what; " +
+                                text_of(receives_) + " was expected");
+        }
+        return frame;
     } catch (const std::system_error&) {
         check_receives();  // closed under us: say that
         throw;
+    } catch (const ProtocolError& error) {
+        broken_ = error.what();  // for good: nobody knows where the next frame begins
+        throw;
     }
-    if (frame && hello_is_expected_) [[unlikely]]
-        throw ProtocolError("the peer of a pipe sends without saying what; " + text_of(receives_) +
-                            " was expected");
-    return frame;
 }
 
 // --- schemas ---
@@ -241,6 +275,7 @@ void FrameTransport::shutdown() noexcept {
     if (!is_open()) return;
     open_ = {false, false};
     disconnect();
+    if (home_.is_here()) closed_.set();
 }
 
 Parcel FrameTransport::pack() {
@@ -304,43 +339,50 @@ FrameStream& FrameStream::operator=(FrameStream&& other) noexcept {
 }
 FrameStream::~FrameStream() { shutdown(); }
 
+// A copy: the stream may go while one waits in it.
+detail::CountedPtr<FrameTransport> FrameStream::kept() const {
+    if (!transport_) throw Closed("this end of a pipe was moved away");
+    return transport_;
+}
+
 void FrameStream::expect(const Schema& sends, const Schema& receives) {
-    transport_->expect(sends, receives);
+    kept()->expect(sends, receives);
 }
 bool FrameStream::flush(Deadline deadline) {
-    const detail::CountedPtr<FrameTransport> transport = transport_;
+    const detail::CountedPtr<FrameTransport> transport = kept();
     return transport->flush(deadline);
 }
 void FrameStream::close() {
-    const detail::CountedPtr<FrameTransport> transport = transport_;
+    const detail::CountedPtr<FrameTransport> transport = kept();
     transport->close();
 }
 void FrameStream::close_write() {
-    const detail::CountedPtr<FrameTransport> transport = transport_;
+    const detail::CountedPtr<FrameTransport> transport = kept();
     transport->close_write();
 }
 void FrameStream::shutdown() noexcept {
     if (transport_) transport_->shutdown();
 }
-Parcel FrameStream::pack() && { return transport_->pack(); }
+Parcel FrameStream::pack() && { return kept()->pack(); }
 bool FrameStream::is_open() const noexcept { return transport_ && transport_->is_open(); }
-bool FrameStream::at_end() const noexcept { return transport_->at_end(); }
+bool FrameStream::at_end() const noexcept { return transport_ && transport_->at_end(); }
+std::size_t FrameStream::limit() const { return kept()->limit(); }
 
 bool FrameStream::put(std::span<const std::byte> payload, std::span<const int> descriptors,
                       Deadline deadline) {
-    const detail::CountedPtr<FrameTransport> transport = transport_;  // it may go meanwhile
+    const detail::CountedPtr<FrameTransport> transport = kept();
     detail::give_way_at_times(deadline);
     return transport->put(payload, descriptors, deadline);
 }
 
 std::optional<FrameDraft> FrameStream::prepare(std::size_t bytes, Deadline deadline) {
-    const detail::CountedPtr<FrameTransport> transport = transport_;
+    const detail::CountedPtr<FrameTransport> transport = kept();
     detail::give_way_at_times(deadline);
     return transport->draft(bytes, deadline);
 }
 
 std::optional<Frame> FrameStream::next(Deadline deadline) {
-    const detail::CountedPtr<FrameTransport> transport = transport_;
+    const detail::CountedPtr<FrameTransport> transport = kept();
     detail::give_way_at_times(deadline);
     return transport->next(deadline);
 }
@@ -352,7 +394,7 @@ Frame FrameStream::get(Deadline deadline) {
 }
 
 std::optional<Frame> FrameStream::get_for(Deadline limit) {
-    const detail::CountedPtr<FrameTransport> transport = transport_;
+    const detail::CountedPtr<FrameTransport> transport = kept();
     detail::give_way_at_times(limit);
     std::optional<Frame> frame = transport->next(limit);
     if (!frame && transport->at_end()) throw Closed("the other end of the stream was closed");

@@ -11,6 +11,7 @@
 #include <green/deadline.hpp>
 #include <green/detail/counted.hpp>
 #include <green/detail/home.hpp>
+#include <green/event.hpp>
 #include <green/ipc/frame_stream.hpp>
 #include <green/ipc/parcel.capnp.h>
 #include <green/lock.hpp>
@@ -25,8 +26,8 @@ struct Directions {
 
 class FrameTransport : public detail::Counted {
  public:
-    FrameTransport(std::size_t limit, Directions directions) noexcept
-        : limit_{limit}, made_for_{directions}, open_{directions} {}
+    /// Throws UsageError for a limit that no header can hold.
+    FrameTransport(std::size_t limit, Directions directions);
 
     // As FrameStream's. Virtual so that a way can have a short one for what needs no wait.
     virtual bool put(std::span<const std::byte> payload, std::span<const int> descriptors,
@@ -39,6 +40,7 @@ class FrameTransport : public detail::Counted {
     void shutdown() noexcept;
     [[nodiscard]] bool is_open() const noexcept { return open_.sends || open_.receives; }
     [[nodiscard]] bool at_end() const noexcept { return end_; }
+    [[nodiscard]] std::size_t limit() const noexcept { return limit_; }
     void expect(const Schema& sends, const Schema& receives);
     [[nodiscard]] Parcel pack();
     /// Goes on where the one that was packed had stopped.
@@ -100,11 +102,11 @@ class FrameTransport : public detail::Counted {
     }
     /// Nor of a look whether there is a frame.
     [[nodiscard]] bool may_receive_now() const noexcept {
-        return home_.is_here() && open_.receives && !hello_is_expected_ && reading_.permits() > 0;
+        return home_.is_here() && open_.receives && !hello_is_expected_ && reading_.permits() > 0 &&
+               broken_.empty();
     }
 
     [[nodiscard]] bool is_at_home() const noexcept { return home_.is_here(); }
-    [[nodiscard]] std::size_t limit() const noexcept { return limit_; }
     [[nodiscard]] Semaphore& writing() noexcept { return writing_; }
 
  private:
@@ -117,9 +119,11 @@ class FrameTransport : public detail::Counted {
             refuse_here();
     }
     [[noreturn]] static void refuse_here();
+    /// Returns false once the deadline has passed. Throws Closed when the end is closed meanwhile.
+    bool take_turn(Semaphore& semaphore, Deadline deadline);
     /// Waits for the turn to write, and for room. Returns nullptr once the deadline has passed, and
     /// has no turn then.
-    std::byte* begin(std::size_t bytes, Deadline deadline);
+    std::byte* begin(std::size_t bytes, std::size_t room, Deadline deadline);
     /// Sends, and ends the turn.
     bool finish(std::size_t bytes, std::span<const int> descriptors, Deadline deadline);
     bool say_hello(Deadline deadline);
@@ -134,6 +138,8 @@ class FrameTransport : public detail::Counted {
     detail::Home home_;
     Semaphore writing_{1};
     Semaphore reading_{1};
+    Event closed_;
+    std::string broken_;  // why nothing can be received any more
     Schema sends_;
     Schema receives_;
 };

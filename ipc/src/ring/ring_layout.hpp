@@ -15,7 +15,8 @@
 //  R4  Who is about to sleep says so in its flag, and then looks once more, with a full fence
 //      between. The reader, who has moved the head, looks at the writer's flag, with a full fence
 //      between. So at least one of the two sees the other's change, and nobody sleeps over room.
-//      Who finds the flag set takes it back before it rings: one bell for each sleep.
+//      The flag is the number of the sleep. Who finds one rings, and then takes that number back:
+//      one bell for each sleep, and if he dies between the two, one too many.
 //  R5  The writer, who moves the tail for each record, looks at the reader's flag without a fence:
 //      that would make it wait for all that it has just written. What it misses is a flag that is
 //      raised while its store of the tail is still on the way. So a reader that has fallen asleep
@@ -56,8 +57,9 @@ struct Header {
         Word head;
         Word closes;
     } reader;
+    /// The number of a side's present sleep; 0: it does not sleep.
     struct alignas(line) Flag {
-        Word raised;
+        Word sleep;
     };
     Flag reader_sleeps;
     Flag writer_sleeps;

@@ -92,8 +92,8 @@ RingMemory RingMemory::adopt(Fd fd) {
     // Only what the size of the file says is believed later: the header stays the other's to write.
     const auto& header = *reinterpret_cast<const Header*>(space.base());
     if (header.magic != magic) throw ProtocolError("not a ring: another magic number");
-    if (header.version != version) {
-        throw ProtocolError("a ring of version " + std::to_string(header.version) +
+    if (const std::uint32_t theirs = header.version; theirs != version) {
+        throw ProtocolError("a ring of version " + std::to_string(theirs) +
                             ", but this program uses " + std::to_string(version));
     }
     if (header.capacity != capacity) throw ProtocolError("a damaged ring: its size");

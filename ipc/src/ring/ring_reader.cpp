@@ -8,6 +8,18 @@
 
 namespace green::ipc::ring {
 
+RingReader::RingReader(RingMemory& memory)
+    : memory_{&memory},
+      step_{memory.capacity() / 4},
+      head_{memory.header().reader.head.peek()},
+      told_{head_},
+      next_{head_},
+      tail_{head_},
+      sleeps_{memory.header().reader_sleeps.sleep.peek()} {
+    if (head_ % granule != 0)
+        throw ProtocolError("a damaged ring: its reader stands at " + std::to_string(head_));
+}
+
 // A reader that is faster than its writer pulls the tail's line over for every record, and the
 // record's with it, and both wait for that more than they work. So after two looks in a row that
 // found a little it lets the writer get ahead. One that found nothing is about to sleep, and does
@@ -44,20 +56,24 @@ void RingReader::refuse(const RecordHeader& header) const {
                         " bytes in " + std::to_string(tail_ - next_));
 }
 
-bool RingReader::release(std::span<const std::byte> payload) noexcept {
+std::uint64_t RingReader::release(std::span<const std::byte> payload) noexcept {
     const std::uint64_t offset = memory_->offset_of(payload.data()) - sizeof(RecordHeader);
     const std::uint64_t begin = head_ + ((offset - head_) & (memory_->capacity() - 1));
+    const std::uint64_t end = begin + footprint(payload.size());
     if (begin != head_) {
-        header_at(begin) = {static_cast<std::uint32_t>(payload.size()), released, 0};
-        return false;
+        const auto place = std::find_if(out_of_order_.begin(), out_of_order_.end(),
+                                        [&](const Range& range) { return range.begin > begin; });
+        out_of_order_.insert(place, {begin, end});  // take() has made room
+        return 0;
     }
-    head_ += footprint(payload.size());
-    while (head_ != next_ && header_at(head_).kind == released) {
-        const std::size_t bytes = footprint(header_at(head_).bytes);
-        if (bytes > next_ - head_) break;  // the writer has scribbled over it: no room for him
-        head_ += bytes;
+    head_ = end;
+    if (!out_of_order_.empty()) [[unlikely]] {
+        auto first = out_of_order_.begin();
+        for (; first != out_of_order_.end() && first->begin == head_; ++first) head_ = first->end;
+        out_of_order_.erase(out_of_order_.begin(), first);
     }
-    return head_ - told_ >= step_ && tell_room();
+    if (head_ == next_) held_ = 0;
+    return head_ - told_ >= step_ ? tell_room() : 0;
 }
 
 }  // namespace green::ipc::ring

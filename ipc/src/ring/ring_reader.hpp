@@ -6,6 +6,7 @@
 #include <cstdint>
 #include <optional>
 #include <span>
+#include <vector>
 
 #include "ring/ring_memory.hpp"
 
@@ -18,11 +19,8 @@ class RingReader {
         std::span<std::byte> payload;  // in the ring; empty when it is elsewhere
     };
 
-    /// Goes on where the ring is. Borrows the memory.
-    explicit RingReader(RingMemory& memory) noexcept
-        : memory_{&memory}, step_{memory.capacity() / 4} {
-        head_ = told_ = next_ = tail_ = memory.header().reader.head.peek();
-    }
+    /// Goes on where the ring is. Borrows the memory. Throws ProtocolError.
+    explicit RingReader(RingMemory& memory);
 
     /// The next record, which stays the next until take(). Throws ProtocolError when what is there
     /// is none.
@@ -32,29 +30,39 @@ class RingReader {
         }
         return read();
     }
-    /// The front one stays in the ring until release(): the one behind it is the next.
-    void take(const Record& record) noexcept { next_ += footprint(record.payload.size()); }
+    /// The front one stays in the ring until release(): the one behind it is the next. Throws
+    /// std::bad_alloc; it was not taken then.
+    void take(const Record& record) {
+        if (head_ != next_ && ++held_ > out_of_order_.capacity()) [[unlikely]]
+            out_of_order_.reserve(2 * held_);
+        next_ += footprint(record.payload.size());
+    }
     /// A payload that was taken is no longer needed. In any order; room comes free in the order of
     /// the records, and the writer is told of it in steps of a quarter of the ring, or by
-    /// tell_room(). Returns whether the writer sleeps, and has to be rung.
-    [[nodiscard]] bool release(std::span<const std::byte> payload) noexcept;
+    /// tell_room(). Returns the number of the writer's sleep, if it sleeps and was told: the caller
+    /// rings, and then says writer_was_rung().
+    [[nodiscard]] std::uint64_t release(std::span<const std::byte> payload) noexcept;
     /// For who finds nothing: the writer is told of all the room there is. Returns as release().
-    [[nodiscard]] bool tell_room() noexcept {
-        if (told_ == head_) return false;
+    [[nodiscard]] std::uint64_t tell_room() noexcept {
+        if (told_ == head_) return 0;
         told_ = head_;
         Header& header = memory_->header();
         header.reader.head.store(head_);
-        return shm::take_flag(header.writer_sleeps.raised);
+        shm::full_fence();
+        return header.writer_sleeps.sleep.peek();
     }
-    /// What was taken and not released.
+    void writer_was_rung(std::uint64_t sleep) noexcept {
+        (void)memory_->header().writer_sleeps.sleep.swap(sleep, 0);
+    }
+    /// Something was taken and not released.
     [[nodiscard]] bool holds() const noexcept { return head_ != next_; }
 
     /// About to sleep: whoever publishes from now on rings. Look at front() once more.
     void raise_flag() noexcept {
-        memory_->header().reader_sleeps.raised.store(1);
+        memory_->header().reader_sleeps.sleep.store(++sleeps_);
         shm::full_fence();
     }
-    void lower_flag() noexcept { memory_->header().reader_sleeps.raised.poke(0); }
+    void lower_flag() noexcept { memory_->header().reader_sleeps.sleep.poke(0); }
 
     /// How often a copy of the other side was closed.
     [[nodiscard]] std::uint64_t writer_closes() const noexcept {
@@ -63,12 +71,11 @@ class RingReader {
     void note_close() noexcept { (void)memory_->header().reader.closes.add(1); }
 
  private:
-    // Marks a record that was released while one before it was not. The writer reads no headers.
-    static constexpr auto released = static_cast<Kind>(0xffff);
+    struct Range {
+        std::uint64_t begin;
+        std::uint64_t end;
+    };
 
-    [[nodiscard]] RecordHeader& header_at(std::uint64_t index) const noexcept {
-        return *reinterpret_cast<RecordHeader*>(memory_->at(index));
-    }
     // Inline: what it gives goes through registers.
     [[nodiscard]] Record read() const {
         // A copy, taken at once: the other side may change it at any time.
@@ -91,6 +98,11 @@ class RingReader {
     std::uint64_t told_;  // what the writer knows of it
     std::uint64_t next_;  // behind the last one that was taken
     std::uint64_t tail_;  // as it was seen last
+    std::uint64_t sleeps_;
+    // Records that were released while one before them was not, in order, and a bound of how many
+    // there can be. Not in the ring: there the writer could change it.
+    std::vector<Range> out_of_order_;
+    std::size_t held_ = 0;
     std::uint64_t seen_before_ = 0;
     bool found_ = false;       // something, at the last look
     bool found_more_ = false;  // at the last two

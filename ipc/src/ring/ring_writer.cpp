@@ -6,6 +6,16 @@
 
 namespace green::ipc::ring {
 
+RingWriter::RingWriter(RingMemory& memory)
+    : memory_{&memory},
+      tail_{memory.header().writer.tail.peek()},
+      head_{tail_},
+      sleeps_{memory.header().writer_sleeps.sleep.peek()} {
+    if (tail_ % granule != 0)
+        throw ProtocolError("a damaged ring: its writer stands at " + std::to_string(tail_));
+    look();
+}
+
 void RingWriter::look() {
     const std::uint64_t head = memory_->header().reader.head.load();
     if (tail_ - head > memory_->capacity() || head % granule != 0) {

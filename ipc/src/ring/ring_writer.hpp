@@ -10,10 +10,7 @@ namespace green::ipc::ring {
 class RingWriter {
  public:
     /// Goes on where the ring is. Borrows the memory. Throws ProtocolError.
-    explicit RingWriter(RingMemory& memory)
-        : memory_{&memory}, tail_{memory.header().writer.tail.peek()}, head_{tail_} {
-        look();
-    }
+    explicit RingWriter(RingMemory& memory);
 
     /// The largest payload that fits when the ring is empty.
     [[nodiscard]] std::size_t most() const noexcept {
@@ -29,23 +26,26 @@ class RingWriter {
         }
         return memory_->at(tail_) + sizeof(RecordHeader);
     }
-    /// What room() gave becomes a record. Returns whether the reader is seen to sleep, and has to
-    /// be rung: the caller is the one who does. One who falls asleep at this moment may be missed,
-    /// and looks again by himself (R5).
-    [[nodiscard]] bool publish(RecordHeader record, std::size_t payload) noexcept {
+    /// What room() gave becomes a record. Returns the number of the reader's sleep, if it is seen
+    /// to sleep: the caller rings, and then says reader_was_rung(). One who falls asleep at this
+    /// moment may be missed, and looks again by himself (R5).
+    [[nodiscard]] std::uint64_t publish(RecordHeader record, std::size_t payload) noexcept {
         *reinterpret_cast<RecordHeader*>(memory_->at(tail_)) = record;
         tail_ += footprint(payload);
         Header& header = memory_->header();
         header.writer.tail.store(tail_);
-        return shm::take_flag_if_seen(header.reader_sleeps.raised);
+        return header.reader_sleeps.sleep.peek();
+    }
+    void reader_was_rung(std::uint64_t sleep) noexcept {
+        (void)memory_->header().reader_sleeps.sleep.swap(sleep, 0);
     }
 
     /// About to sleep: whoever makes room from now on rings. Look at room() once more.
     void raise_flag() noexcept {
-        memory_->header().writer_sleeps.raised.store(1);
+        memory_->header().writer_sleeps.sleep.store(++sleeps_);
         shm::full_fence();
     }
-    void lower_flag() noexcept { memory_->header().writer_sleeps.raised.poke(0); }
+    void lower_flag() noexcept { memory_->header().writer_sleeps.sleep.poke(0); }
 
     /// How often a copy of the other side was closed.
     [[nodiscard]] std::uint64_t reader_closes() const noexcept {
@@ -62,6 +62,7 @@ class RingWriter {
     RingMemory* memory_;
     std::uint64_t tail_;
     std::uint64_t head_;  // as it was seen last
+    std::uint64_t sleeps_;
 };
 
 }  // namespace green::ipc::ring

@@ -67,16 +67,4 @@ inline void pause() noexcept {
 #endif
 }
 
-/// For who has just stored what a sleeper waits for: whether the flag by which he said that he
-/// sleeps was up. It is down then, and the caller is the one who wakes him.
-[[nodiscard]] inline bool take_flag(Word& flag) noexcept {
-    full_fence();
-    return flag.peek() != 0 && flag.swap(1, 0);
-}
-/// The same without a fence: whoever raised it in this very moment is missed, unless he looks again
-/// when the store that he waits for must have arrived.
-[[nodiscard]] inline bool take_flag_if_seen(Word& flag) noexcept {
-    return flag.peek() != 0 && flag.swap(1, 0);
-}
-
 }  // namespace green::ipc::shm

@@ -14,6 +14,7 @@
 //  another one is refused.
 //  F7  An end belongs to one process. It goes to another one as a Parcel.
 
+#include <algorithm>
 #include <cstddef>
 #include <cstdint>
 #include <optional>
@@ -31,11 +32,20 @@
 
 namespace green::ipc {
 
-/// What one frame carried. Owns its descriptors.
+/// What one frame carried. Owns its descriptors. One that came through shared memory lies there
+/// until it goes, which must be in the thread of its stream; and as room comes free in the order of
+/// the frames, one that is kept stops its pipe sooner or later: keep() it.
 struct Frame {
     kj::Array<capnp::word> payload;  // aligned for reading in place
-    std::size_t size = 0;            // bytes
+    std::size_t size = 0;            // bytes; what is behind them means nothing
     std::vector<Fd> descriptors;
+
+    /// Moves it to memory of its own. What was read in place before is gone. Throws std::bad_alloc.
+    void keep() {
+        auto copy = kj::heapArray<capnp::word>(payload.size());
+        std::copy(payload.begin(), payload.end(), copy.begin());
+        payload = std::move(copy);
+    }
 
     [[nodiscard]] std::span<const std::byte> bytes() const noexcept {
         return std::as_bytes(words()).first(size);
@@ -66,7 +76,7 @@ struct Parcel {
 class FrameTransport;
 
 /// A frame that is built where it will be sent from. Dropping it without put() leaves no trace.
-/// While it is there, others who put on its stream wait.
+/// While it is there, others who put on its stream wait: its own greenlet would wait for itself.
 class FrameDraft {
  public:
     FrameDraft(FrameDraft&& other) noexcept;
@@ -168,6 +178,8 @@ class FrameStream {
     /// Closes it whoever uses it: wakes all who wait, with Closed. Silent when closed.
     void shutdown() noexcept;
     [[nodiscard]] bool is_open() const noexcept;
+    /// Bytes of one payload.
+    [[nodiscard]] std::size_t limit() const;
 
     /// Makes a parcel of it, for another process; this object is closed then, silently. In a forked
     /// child it may be called for what the parent had when it forked: each process then has an end,
@@ -179,6 +191,8 @@ class FrameStream {
     [[nodiscard]] static FrameStream unpack(Parcel parcel);
 
  private:
+    [[nodiscard]] green::detail::CountedPtr<FrameTransport> kept() const;
+
     // Shared with frames that lie in it, and with the greenlet that finishes what was begun.
     green::detail::CountedPtr<FrameTransport> transport_;
 };
@@ -186,9 +200,10 @@ class FrameStream {
 /// Two ends that are connected to each other by a socket. Throws std::system_error.
 [[nodiscard]] std::pair<FrameStream, FrameStream> frame_pair(const StreamOptions& options = {});
 /// Two ends that share memory: a ring for each direction, and a socket for descriptors, for frames
-/// that are larger than half a ring, and for the end. A frame that was received lies in the ring
-/// until it is destroyed, and its room comes free then: who keeps many holds the sender up. Throws
-/// std::system_error, UsageError for a capacity that is no power of two.
+/// that are larger than half a ring, and for the end. For ends that trust
+/// each other: one that writes nonsense into the memory on purpose can stop or crash the other. Who
+/// does not trust his peer takes a socket. Throws std::system_error, UsageError for a capacity that
+/// is no power of two.
 [[nodiscard]] std::pair<FrameStream, FrameStream> ring_pair(const RingOptions& options = {});
 /// The same for one direction: the first end receives, the second one sends, and using one for the
 /// other throws UsageError.

@@ -1,6 +1,7 @@
 #pragma once
 // Cap'n Proto messages over frames.
 
+#include <algorithm>
 #include <cstddef>
 #include <cstdint>
 #include <memory>
@@ -134,7 +135,8 @@ class FrameBuilder final : public capnp::MessageBuilder {
 template <class T, class Build>
 bool put(FrameStream& stream, Build&& build, std::span<const int> descriptors = {},
          Deadline deadline = Deadline::never(), std::size_t bytes = 0) {
-    std::optional<FrameDraft> draft = stream.prepare(room_for_message(bytes), deadline);
+    const std::size_t room = std::min(room_for_message(bytes), stream.limit());
+    std::optional<FrameDraft> draft = stream.prepare(room, deadline);
     if (!draft) return false;
     FrameBuilder message{std::move(*draft)};
     if constexpr (std::is_invocable_v<Build, typename T::Builder, Attachments&>) {
