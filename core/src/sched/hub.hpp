@@ -35,6 +35,7 @@
 #include "loop/fd_table.hpp"
 #include "loop/reactor.hpp"
 #include "sched/overflow.hpp"
+#include "sched/polls.hpp"
 #include "sched/ready_ring.hpp"
 #include "sched/sanitizer.hpp"
 #include "sched/scout.hpp"
@@ -148,6 +149,7 @@ class Hub final : private ReactorSink {
     }
     [[nodiscard]] HubFigures figures() const noexcept;
 
+    [[nodiscard]] Polls& polls() noexcept { return polls_; }
     void at_turn_end(TurnEnd& end) noexcept { turn_ends_.push_back(end); }
 
  private:
@@ -251,6 +253,8 @@ class Hub final : private ReactorSink {
 
     void turn() noexcept;
     void end_turn() noexcept;
+    /// Before it sleeps. Returns whether it need not.
+    bool linger(TimePoint until) noexcept;
     /// Whether more were woken than the cache has room for; `last` is the one that was the last in
     /// the ring before, or nullptr.
     [[nodiscard]] bool woke_a_crowd(const Task* last) const noexcept;
@@ -295,6 +299,7 @@ class Hub final : private ReactorSink {
     std::size_t outside_waits_ = 0;
     WaitList<ListNode> idle_;
     IntrusiveList<TurnEnd> turn_ends_;
+    Polls polls_;
     WaitList<ListNode> turned_;   // main, at the hub's end
     WaitNode* joiner_ = nullptr;  // main, which waits for what would otherwise be a deadlock
     std::uint64_t turns_ = 0;

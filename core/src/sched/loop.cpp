@@ -35,12 +35,14 @@ void Hub::turn() noexcept {
     if (ring_.holds_only(probe_)) ring_.pop()->leave_ring();
     end_turn();
     watchers_->before_looking_outside();
+    if (!polls_.empty()) polls_.look();
     TimePoint until = TimePoint::min();
     if (nobody_has_work()) {
         if (deadlocked()) {
             end_deadlock();
         } else if (!watchers_->keep_hub_hot()) {
             until = timers_.nearest();
+            if (!polls_.empty() && linger(until)) until = TimePoint::min();
         }
     }
     reactor_->wait(until);
@@ -58,6 +60,10 @@ void Hub::turn() noexcept {
                      : TimePoint::max();
     look_in_ = 1;
     refuse_in_forked_child();  // of what ran in this turn
+}
+
+bool Hub::linger(TimePoint until) noexcept {
+    return polls_.linger(until == TimePoint::max() ? Duration::max() : until - now());
 }
 
 void Hub::end_turn() noexcept {

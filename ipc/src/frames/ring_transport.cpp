@@ -18,6 +18,7 @@
 #include <utility>
 #include <vector>
 
+#include <green/detail/poll_node.hpp>
 #include <green/fd.hpp>
 #include <green/socket.hpp>
 #include <green/sys.hpp>
@@ -44,6 +45,28 @@ struct Way {
     RingMemory memory;
     Fd data;  // rung by the writer for a reader that sleeps
     Fd room;  // rung by the reader for a writer that sleeps
+};
+
+/// Whether it is worth to wait a little for the peer, before a sleep. What was in vain is not done
+/// again soon.
+class Eagerness {
+ public:
+    detail::Patience patience(bool peer_is_here) noexcept {
+        if (skip_ > 0) {
+            --skip_;
+            return detail::Patience::none;
+        }
+        // While we spin on its processor it cannot do what we wait for.
+        return peer_is_here ? detail::Patience::yields : detail::Patience::spins;
+    }
+    void ended(bool rewarded) noexcept {
+        pause_ = rewarded ? 0 : std::min(2 * pause_ + 1, 63U);
+        skip_ = pause_;
+    }
+
+ private:
+    unsigned pause_ = 0;
+    unsigned skip_ = 0;  // sleeps until the next try
 };
 
 void ring_bell(const Fd& bell) noexcept {
@@ -108,9 +131,10 @@ class RingTransport final : public FrameTransport, private PayloadOwner<RingTran
     }
     void fetch_descriptors(std::size_t count);
 
-    /// Until the bell rings, or something happens at the socket, which is then looked at. Returns
+    class Watch;
+    /// Until something has changed in the ring, or at the socket, which is then looked at. Returns
     /// false once the deadline has passed. Throws Closed when that direction was closed meanwhile.
-    bool sleep(Fd& bell, Direction side, Deadline deadline);
+    bool sleep(Watch& watch, Deadline deadline);
     [[nodiscard]] bool writer_is_gone();
     [[nodiscard]] bool reader_is_gone();
     void look_for_writer();
@@ -133,23 +157,46 @@ class RingTransport final : public FrameTransport, private PayloadOwner<RingTran
     std::size_t most_at_once_ = 0;
     std::unique_ptr<MemoryFile> large_;  // that is being built
     std::deque<Fd> arrived_;
+    Eagerness to_read_;
+    Eagerness to_write_;
     bool writer_is_gone_ = false;
     bool reader_is_gone_ = false;
     std::uint64_t seen_reader_closes_ = 0;
     std::uint64_t seen_writer_closes_ = 0;
 };
 
-/// Takes a flag back when its owner does not sleep any more, however he was woken.
-template <class Side>
-class Raised {
+/// What a side waits for in the memory.
+class RingTransport::Watch final : public detail::PollNode {
  public:
-    explicit Raised(Side& side) noexcept : side_{side} { side.raise_flag(); }
-    Raised(const Raised&) = delete;
-    Raised& operator=(const Raised&) = delete;
-    ~Raised() { side_.lower_flag(); }
+    Watch(RingTransport& end, Direction side) noexcept
+        : end_{&end}, side_{side}, eagerness_{reads() ? &end.to_read_ : &end.to_write_} {}
+    ~Watch() override {
+        if (asked()) reads() ? end_->reader_->lower_flag() : end_->writer_->lower_flag();
+    }
+    [[nodiscard]] bool reads() const noexcept { return side_ == Direction::read; }
+    [[nodiscard]] Direction side() const noexcept { return side_; }
+    [[nodiscard]] Fd& bell() const noexcept { return reads() ? end_->in_->data : end_->out_->room; }
+
+    bool look() noexcept override {
+        return reads() ? end_->reader_->has_news() : end_->writer_->has_news();
+    }
+    bool ask_to_be_woken() noexcept override {
+        reads() ? end_->reader_->raise_flag() : end_->writer_->raise_flag();
+        return look();
+    }
+    detail::Patience patience() noexcept override {
+        return eagerness_->patience(reads() ? end_->reader_->peer_is_here()
+                                            : end_->writer_->peer_is_here());
+    }
+    void patience_ended(bool rewarded) noexcept override { eagerness_->ended(rewarded); }
+    void describe(std::string& into) const override {
+        into += reads() ? "a frame in a ring" : "room in a ring";
+    }
 
  private:
-    Side& side_;
+    RingTransport* end_;
+    Direction side_;
+    Eagerness* eagerness_;
 };
 
 // Whether another process has a copy of an end only the socket knows. A peer that sleeps is woken
@@ -208,18 +255,19 @@ void RingTransport::look_for_reader() {
     reader_is_gone_ = true;
 }
 
-bool RingTransport::sleep(Fd& bell, Direction side, Deadline deadline) {
+bool RingTransport::sleep(Watch& watch, Deadline deadline) {
     const auto look_for_peer = [&] {
-        side == Direction::read ? look_for_writer() : look_for_reader();
-        return side == Direction::read ? writer_is_gone_ : reader_is_gone_;
+        watch.reads() ? look_for_writer() : look_for_reader();
+        return watch.reads() ? writer_is_gone_ : reader_is_gone_;
     };
     // Nobody can wait, perhaps; but who only ever asks must hear of a peer that was killed.
     if (deadline == Deadline::passed()) return look_for_peer();
-    detail::FdReport rung{bell, Direction::read};
-    detail::FdReport peer{socket_, side};
-    rung.blocked();  // what was reported before the flag was raised says nothing
-    if (!detail::park(std::array<detail::WaitNode*, 2>{&rung, &peer}, deadline)) return false;
-    side == Direction::read ? check_receives() : check_sends();
+    detail::FdReport rung{watch.bell(), Direction::read};
+    detail::FdReport peer{socket_, watch.side()};
+    rung.blocked();  // what was reported before says nothing
+    if (!detail::park(std::array<detail::WaitNode*, 3>{&rung, &peer, &watch}, deadline))
+        return false;
+    watch.reads() ? check_receives() : check_sends();
     if (!peer.fired()) return true;
     peer.blocked();  // first: what happens after the look is reported anew
     (void)look_for_peer();
@@ -230,9 +278,8 @@ std::byte* RingTransport::wait_for_room(std::size_t payload, Deadline deadline) 
     for (;;) {
         if (reader_is_gone()) sys::fail(EPIPE, "sending a frame");
         if (std::byte* room = writer_->room(payload)) return room;
-        const Raised flag{*writer_};
-        if (writer_->room(payload) != nullptr) continue;
-        if (!sleep(out_->room, Direction::write, deadline)) return nullptr;
+        Watch watch{*this, Direction::write};
+        if (!sleep(watch, deadline)) return nullptr;
     }
 }
 
@@ -343,15 +390,15 @@ void RingTransport::hear(const RingReader::Record& record) {
 }
 
 bool RingTransport::wait_for_record(Deadline deadline) {
-    const Raised flag{*reader_};
-    const Deadline late = ring::late_look;  // R5
-    for (const bool is_late_look : {true, false}) {
+    Watch watch{*this, Direction::read};
+    for (bool has_looked_late = false;;) {
         if (reader_->front()) return true;
-        const bool nearer = is_late_look && late < deadline;
-        if (sleep(in_->data, Direction::read, nearer ? late : deadline)) return true;
-        if (!nearer) return false;
+        const bool asked = watch.asked();
+        const Deadline late = has_looked_late ? Deadline::never() : ring::late_look;  // R5
+        if (sleep(watch, std::min(late, deadline))) return true;
+        if (deadline <= late) return false;
+        has_looked_late = asked;  // that is: for all of that time
     }
-    return false;
 }
 
 /// Into arrived_, where they stay until the frame is complete.

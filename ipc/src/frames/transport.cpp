@@ -310,6 +310,12 @@ void FrameTransport::resume(parcel::End::Reader end) {
     receives_ = schema_of(end.getReceives());
 }
 
+// A copy: the stream may go while one waits in it.
+detail::CountedPtr<FrameTransport> FrameStream::kept() const {
+    if (!transport_) throw Closed("this end of a pipe was moved away");
+    return transport_;
+}
+
 FrameStream FrameStream::unpack(Parcel packed) {
     try {
         // Copied: what came in a frame need not be aligned.
@@ -338,12 +344,6 @@ FrameStream& FrameStream::operator=(FrameStream&& other) noexcept {
     return *this;
 }
 FrameStream::~FrameStream() { shutdown(); }
-
-// A copy: the stream may go while one waits in it.
-detail::CountedPtr<FrameTransport> FrameStream::kept() const {
-    if (!transport_) throw Closed("this end of a pipe was moved away");
-    return transport_;
-}
 
 void FrameStream::expect(const Schema& sends, const Schema& receives) {
     kept()->expect(sends, receives);

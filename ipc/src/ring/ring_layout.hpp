@@ -8,7 +8,7 @@
 //  R2  What stands between head and tail is whole records. The writer moves the tail with one
 //      release store, when a record is complete: of a writer that died in the middle nothing is
 //      seen.
-//  R3  The reader moves the head past records that it is done with, in steps of a quarter of the
+//  R3  The reader moves the head past records that it is done with, in steps of half the
 //      ring, and whenever it finds nothing more: until then a record stays where it is, however
 //      long somebody reads in it. A record takes up half of the ring at most, so that a writer who
 //      waits for room always hears of it.
@@ -50,11 +50,13 @@ struct Header {
 
     struct alignas(line) Writer {
         Word tail;
+        Word processor;  // where it was when it last went to sleep, or began
         Word closes;  // how often a copy of this side was closed: a hint to look whether it was the
                       // last
     } writer;
     struct alignas(line) Reader {
         Word head;
+        Word processor;
         Word closes;
     } reader;
     /// The number of a side's present sleep; 0: it does not sleep.

@@ -2,6 +2,7 @@
 
 #include <bit>
 #include <cerrno>
+#include <sched.h>
 #include <string>
 #include <utility>
 
@@ -54,6 +55,8 @@ void map_into(Reserved& space, int fd, std::size_t capacity) {
 }
 
 }  // namespace
+
+std::uint64_t present_processor() noexcept { return static_cast<std::uint64_t>(::sched_getcpu()); }
 
 RingMemory RingMemory::create(std::size_t capacity) {
     if (!is_capacity(capacity)) {

@@ -9,6 +9,9 @@
 
 namespace green::ipc::ring {
 
+/// The number of the one that this thread runs on now.
+[[nodiscard]] std::uint64_t present_processor() noexcept;
+
 /// A mapped ring, and the descriptor by which another process gets it.
 class RingMemory {
  public:

@@ -10,7 +10,7 @@ namespace green::ipc::ring {
 
 RingReader::RingReader(RingMemory& memory)
     : memory_{&memory},
-      step_{memory.capacity() / 4},
+      step_{memory.capacity() / 2},
       head_{memory.header().reader.head.peek()},
       told_{head_},
       next_{head_},
@@ -18,6 +18,7 @@ RingReader::RingReader(RingMemory& memory)
       sleeps_{memory.header().reader_sleeps.sleep.peek()} {
     if (head_ % granule != 0)
         throw ProtocolError("a damaged ring: its reader stands at " + std::to_string(head_));
+    memory.header().reader.processor.poke(present_processor());
 }
 
 // A reader that is faster than its writer pulls the tail's line over for every record, and the

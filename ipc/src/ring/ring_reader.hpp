@@ -38,7 +38,7 @@ class RingReader {
         next_ += footprint(record.payload.size());
     }
     /// A payload that was taken is no longer needed. In any order; room comes free in the order of
-    /// the records, and the writer is told of it in steps of a quarter of the ring, or by
+    /// the records, and the writer is told of it in steps of half the ring, or by
     /// tell_room(). Returns the number of the writer's sleep, if it sleeps and was told: the caller
     /// rings, and then says writer_was_rung().
     [[nodiscard]] std::uint64_t release(std::span<const std::byte> payload) noexcept;
@@ -56,6 +56,18 @@ class RingReader {
     }
     /// Something was taken and not released.
     [[nodiscard]] bool holds() const noexcept { return head_ != next_; }
+
+    /// The other side has moved on since this one looked last.
+    [[nodiscard]] bool has_news() const noexcept {
+        return memory_->header().writer.tail.load() != tail_;
+    }
+    /// The other side shares the processor with this one, as far as is known.
+    [[nodiscard]] bool peer_is_here() noexcept {
+        Header& header = memory_->header();
+        const std::uint64_t here = present_processor();
+        header.reader.processor.poke(here);
+        return header.writer.processor.peek() == here;
+    }
 
     /// About to sleep: whoever publishes from now on rings. Look at front() once more.
     void raise_flag() noexcept {

@@ -14,6 +14,7 @@ RingWriter::RingWriter(RingMemory& memory)
     if (tail_ % granule != 0)
         throw ProtocolError("a damaged ring: its writer stands at " + std::to_string(tail_));
     look();
+    memory.header().writer.processor.poke(present_processor());
 }
 
 void RingWriter::look() {

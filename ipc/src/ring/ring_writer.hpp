@@ -40,6 +40,18 @@ class RingWriter {
         (void)memory_->header().reader_sleeps.sleep.swap(sleep, 0);
     }
 
+    /// The other side has moved on since this one looked last.
+    [[nodiscard]] bool has_news() const noexcept {
+        return memory_->header().reader.head.load() != head_;
+    }
+    /// The other side shares the processor with this one, as far as is known.
+    [[nodiscard]] bool peer_is_here() noexcept {
+        Header& header = memory_->header();
+        const std::uint64_t here = present_processor();
+        header.writer.processor.poke(here);
+        return header.reader.processor.peek() == here;
+    }
+
     /// About to sleep: whoever makes room from now on rings. Look at room() once more.
     void raise_flag() noexcept {
         memory_->header().writer_sleeps.sleep.store(++sleeps_);

@@ -1,0 +1,31 @@
+#pragma once
+// What a hub looks at by itself, without being told.
+
+#include <chrono>
+
+#include <green/deadline.hpp>
+#include <green/detail/poll_node.hpp>
+
+namespace green::detail {
+
+class Polls {
+ public:
+    void add(PollNode& node) noexcept { nodes_.push_back(node); }
+    [[nodiscard]] bool empty() const noexcept { return nodes_.empty(); }
+    /// In each turn: looks at some of them, by turns, and fires those whose wait is over.
+    void look() noexcept;
+    /// The hub is about to sleep, for so long: looks a little longer, and then all that are left
+    /// ask to be woken. Returns whether one fired.
+    bool linger(Duration longest) noexcept;
+
+ private:
+    using Clock = std::chrono::steady_clock;
+
+    bool look_at_all(Clock::time_point rewarded_until) noexcept;
+    bool spin(Duration longest) noexcept;
+    bool yield() noexcept;
+
+    IntrusiveList<PollNode> nodes_;
+};
+
+}  // namespace green::detail
