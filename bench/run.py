@@ -22,7 +22,7 @@ import tomllib
 
 HERE = pathlib.Path(__file__).resolve().parent
 PYTHON = "/usr/bin/python3"  # the one that Debian's python3-* packages belong to
-PEERS = "gevent go boost_fiber zeromq boost_interprocess multiprocessing redis nats kj nginx libev libuv asio".split()
+PEERS = "gevent go boost_fiber zeromq boost_interprocess multiprocessing redis nats copy kj nginx libev libuv asio".split()
 SIDES = ["greensup", "limit", *PEERS]
 STEADY = 0.8  # a series whose min/median is below was disturbed by something else
 ATTEMPTS = 3  # how often a disturbed case is measured in all

@@ -59,14 +59,17 @@ def ns_per_operation(options, body):
 
 
 def read_name(case):
-    """sleepers_100k_bytes is the operation sleepers_bytes with a count of 100 000; without one it is 0."""
-    count, words = 0, []
-    for word in case.split("_"):
-        if number := re.fullmatch(r"(\d+)([kM]?)", word):
+    """sleepers_100k_bytes is the operation sleepers_bytes with a count of 100 000, pipe_ring_1KiB_2core is pipe_ring
+    with a payload of 1024 bytes. What the name does not say is 0."""
+    count, payload, words = 0, 0, []
+    for word in re.sub(r"_[12]core$", "", case).split("_"):
+        if size := re.fullmatch(r"(\d+)(B|KiB|MiB)", word):
+            payload = int(size[1]) * {"B": 1, "KiB": 1 << 10, "MiB": 1 << 20}[size[2]]
+        elif number := re.fullmatch(r"(\d+)([kM]?)", word):
             count = int(number[1]) * {"": 1, "k": 1000, "M": 1_000_000}[number[2]]
         else:
             words.append(word)
-    return "_".join(words), count
+    return "_".join(words), count, payload
 
 
 def run(operations):
@@ -77,7 +80,7 @@ def run(operations):
     parser.add_argument("--cores", type=lambda text: [int(core) for core in text.split(",")], default=[])
     parser.add_argument("--at-most", type=int, default=sys.maxsize)
     options = parser.parse_args()
-    operation, options.count = read_name(options.case)
+    operation, options.count, options.payload = read_name(options.case)
     options.count = min(options.count, options.at_most)
     try:
         if operation not in operations:

@@ -1,6 +1,5 @@
 // greensup's side of the pipe cases: frames between two processes, the payload copied in and out.
 #include <algorithm>
-#include <optional>
 #include <utility>
 
 #include <green/ipc/frame_stream.hpp>
@@ -9,39 +8,46 @@
 
 namespace {
 
-using Pair = std::pair<green::ipc::FrameStream, green::ipc::FrameStream>;
+using green::ipc::FrameStream;
+using Pair = std::pair<FrameStream, FrameStream>;
 
 template <Pair (*make)()>
 class Pipe {
  public:
     explicit Pipe(const bench::Options&) : pair_{make()} {}
-    void attach_sender() {
-        pair_.second.shutdown();
-        // A copy that was forked belongs to the parent.
-        pair_.first = green::ipc::FrameStream::unpack(std::move(pair_.first).pack());
-    }
-    void attach_receiver() { pair_.first.shutdown(); }
-    void send(std::span<const std::byte> message) { pair_.first.put(message); }
+    void attach_sender() { choose(pair_.first, pair_.second); }
+    void attach_receiver() { choose(pair_.second, pair_.first); }
+    void send(std::span<const std::byte> message) { end_->put(message); }
     std::size_t receive(std::span<std::byte> into) {
-        const auto frame = pair_.second.next();
+        const auto frame = end_->next();
+        if (!frame) throw std::runtime_error("the end of the stream");
         const auto bytes = frame->bytes();
-        std::copy(bytes.begin(), bytes.end(), into.begin());
+        std::copy_n(bytes.begin(), std::min(bytes.size(), into.size()), into.begin());
         return bytes.size();
     }
 
  private:
+    void choose(FrameStream& mine, FrameStream& theirs) {
+        theirs.shutdown();
+        // A copy that was forked belongs to the parent: it is made this process's own.
+        mine = FrameStream::unpack(std::move(mine).pack());
+        end_ = &mine;
+    }
+
     Pair pair_;
+    FrameStream* end_ = nullptr;
 };
 
-Pair over_a_ring() { return green::ipc::ring_pair(); }
-Pair over_a_socket() { return green::ipc::frame_pair({.coalesce = false}); }
-Pair coalesced() { return green::ipc::frame_pair(); }
+using OverRing = Pipe<[] { return green::ipc::ring_pair(); }>;
+using OverSocket = Pipe<[] { return green::ipc::frame_pair({.coalesce = false}); }>;
+using Coalesced = Pipe<[] { return green::ipc::frame_pair(); }>;
 
 }  // namespace
 
 int main(int argc, char** argv) {
     return bench::run(argc, argv,
-                      {{"pipe_ring", bench::messages_per_second<Pipe<&over_a_ring>>},
-                       {"pipe_stream", bench::messages_per_second<Pipe<&over_a_socket>>},
-                       {"pipe_stream_coalesced", bench::messages_per_second<Pipe<&coalesced>>}});
+                      {{"pipe_ring", bench::messages_per_second<OverRing>},
+                       {"pipe_ring_rtt", bench::round_trip_ns<OverRing>},
+                       {"pipe_stream", bench::messages_per_second<OverSocket>},
+                       {"pipe_stream_coalesced", bench::messages_per_second<Coalesced>}});
 }

@@ -82,17 +82,28 @@ Options read_arguments(int argc, char** argv) {
         options.server.assign(dashes + 1, words.end());
         words.erase(dashes, words.end());
     }
-    if (words.size() < 2 || words.size() % 2 != 0)
+    std::optional<std::size_t> count;
+    std::size_t next = 1;
+    const auto word = [&]() -> std::string_view {
+        if (next < words.size()) return words[next++];
         throw BadArguments(
-            "usage: PROGRAM CASE [--seconds S] [--cores A,B] [--at-most N] [-- SERVER...]");
-    read_name(words[1], options);
-    for (std::size_t i = 2; i < words.size(); i += 2) {
-        const std::string_view key = words[i];
-        const std::string_view value = words[i + 1];
+            "usage: PROGRAM [--count N] CASE [--seconds S] [--cores A,B] [--at-most N] "
+            "[-- SERVER...]");
+    };
+    while (next < words.size() || options.operation.empty()) {
+        const std::string_view key = word();
+        if (!key.starts_with("--")) {
+            if (!options.operation.empty()) throw BadArguments("more than one case");
+            read_name(key, options);
+            continue;
+        }
+        const std::string_view value = word();
         if (key == "--seconds") {
             options.seconds = number<double>(value);
         } else if (key == "--at-most") {
             options.at_most = number<std::size_t>(value);
+        } else if (key == "--count") {
+            count = number<std::size_t>(value);
         } else if (key == "--cores") {
             const auto comma = std::min(value.find(','), value.size());
             options.consumer_core = number<int>(value.substr(0, comma));
@@ -102,7 +113,7 @@ Options read_arguments(int argc, char** argv) {
             throw BadArguments("unknown option " + std::string(key));
         }
     }
-    options.count = std::min(options.count, options.at_most);
+    options.count = std::min(count.value_or(options.count), options.at_most);
     return options;
 }
 

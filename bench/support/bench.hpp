@@ -1,10 +1,11 @@
 /// What the benchmark programs share: their arguments, a calibrated measurement, and the line they
 /// print.
 ///
-/// A program is called as `PROGRAM CASE [--seconds S] [--cores A,B] [--at-most N] [-- SERVER...]`
-/// and prints one line of JSON, {"value": X} in the unit that cases.toml gives for CASE, or
-/// {"value": null, "note": "why not"}. One call is one run; repeating, interleaving and medians are
-/// the business of run.py.
+/// A program is called as
+/// `PROGRAM [--count N] CASE [--seconds S] [--cores A,B] [--at-most N] [-- SERVER...]` and prints
+/// one line of JSON, {"value": X} in the unit that cases.toml gives for CASE, or {"value": null,
+/// "note": "why not"}. One call is one run; repeating, interleaving and medians are the business of
+/// run.py.
 #pragma once
 
 #include <cstddef>
@@ -24,7 +25,7 @@ namespace bench {
 /// count of a million; every other word of a name belongs to its operation.
 struct Options {
     std::string operation;
-    std::size_t count = 0;    // 0 where the name has none; never more than at_most
+    std::size_t count = 0;    // of the name, or --count; else 0. Never more than at_most
     std::size_t payload = 0;  // bytes; 0 where the name has none
     double seconds = 0.3;     // how long the measured part shall take
     int consumer_core = -1;   // server, receiver, and everything with one process; -1: not pinned

@@ -12,8 +12,8 @@
 namespace bench {
 namespace {
 
-void sender_died(int) {
-    constexpr std::string_view text = "the sending process died\n";
+void child_died(int) {
+    constexpr std::string_view text = "the other process died\n";
     [[maybe_unused]] const auto written = ::write(STDERR_FILENO, text.data(), text.size());
     ::_exit(1);
 }
@@ -29,8 +29,8 @@ void on_child_death(void (*handler)(int)) {
 
 std::string ipc_name() { return "greensup-bench-" + std::to_string(::getpid()); }
 
-Sender::Sender(int core, const std::function<void()>& body) {
-    on_child_death(sender_died);
+Child::Child(int core, const std::function<void()>& body) {
+    on_child_death(child_died);
     const pid_t parent = ::getpid();
     pid_ = ::fork();
     if (pid_ < 0) throw std::system_error(errno, std::generic_category(), "fork");
@@ -42,12 +42,12 @@ Sender::Sender(int core, const std::function<void()>& body) {
         pin(core);
         body();
     } catch (const std::exception& error) {
-        std::fprintf(stderr, "sender: %s\n", error.what());
+        std::fprintf(stderr, "child: %s\n", error.what());
     }
     ::_exit(1);
 }
 
-Sender::~Sender() {
+Child::~Child() {
     on_child_death(SIG_DFL);
     ::kill(pid_, SIGKILL);
     ::waitpid(pid_, nullptr, 0);
