@@ -6,11 +6,13 @@
 #include <limits>
 #include <system_error>
 
+#include <green/context.hpp>
 #include <green/fd.hpp>
 #include <green/greenlet.hpp>
 #include <green/log.hpp>
 #include <green/sys.hpp>
 
+#include "named/tending.hpp"
 #include "queue/keeper.hpp"
 #include "refusal.hpp"
 #include "units.hpp"
@@ -44,6 +46,8 @@ shm::Config figures_of(const QueueConfig& queue) {
     config.members = members;
     return config;
 }
+
+shm::Settings settings_of(const QueueConfig&) { return {}; }
 
 [[noreturn]] void refuse(const QueueConfig& queue, const std::string& what, std::string hint) {
     throw Refusal(Code::files, "queues." + queue.name + ": " + what, std::move(hint));
@@ -95,14 +99,14 @@ void keep_as_it_is(const shm::Keeper& keeper, const QueueConfig& queue) {
 /// Gives our place among the sleepers back.
 class SleepingPlace {
  public:
-    SleepingPlace(shm::WaitTable& table, shm::Owner us) noexcept : table_{table}, us_{us} {}
+    SleepingPlace(shm::WaitTable& table, unsigned index) noexcept : table_{table}, index_{index} {}
     SleepingPlace(const SleepingPlace&) = delete;
     SleepingPlace& operator=(const SleepingPlace&) = delete;
-    ~SleepingPlace() { table_.release(us_); }
+    ~SleepingPlace() { table_.give_up(index_); }
 
  private:
     shm::WaitTable& table_;
-    shm::Owner us_;
+    unsigned index_;
 };
 
 }  // namespace
@@ -116,7 +120,7 @@ struct OpenQueue::State {
 
 std::shared_ptr<OpenQueue> OpenQueue::open(const std::string& directory,
                                            const QueueConfig& config) {
-    auto state = std::make_unique<State>();
+    auto state = std::make_shared<State>();
     state->config = config;
     state->path = directory + "/" + config.name + ".queue";
     state->keeper = take_over(state->path, config);
@@ -136,12 +140,18 @@ std::shared_ptr<OpenQueue> OpenQueue::open(const std::string& directory,
     if (!opened.ok())
         refuse(config, "cannot open " + state->path + ": " + std::strerror(opened.error), "");
     state->segment = green::Fd{opened.as_int()};
+    state->keeper->configure(settings_of(config));
     return std::shared_ptr<OpenQueue>(new OpenQueue(std::move(state)));
 }
 
-OpenQueue::OpenQueue(std::unique_ptr<State> state) noexcept : state_{std::move(state)} {}
+OpenQueue::OpenQueue(std::shared_ptr<State> state) : state_{std::move(state)} {
+    const green::Context::Scope nobodys{green::Context{}};
+    tender_ = green::spawn([state = state_] { green::ipc::tend(*state->keeper); });
+    tender_->set_name("keeper of queue " + state_->config.name);
+}
 
 OpenQueue::~OpenQueue() {
+    tender_->kill_soon();
     const auto left = figures();
     if (empty())
         (void)sys::unlink(state_->path.c_str());
@@ -183,7 +193,7 @@ void OpenQueue::follow(green::Event& changed) {
         changed.set();
         green::sleep(blind);
     }
-    const SleepingPlace held{table, us};
+    const SleepingPlace held{table, *place};
     green::Fd bell{static_cast<int>(sys::must(sys::dup(table.doorbell(*place)), "dup a doorbell"))};
     for (;;) {
         table.arm(*place, shm::Interest::slots);

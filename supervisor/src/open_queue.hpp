@@ -4,10 +4,12 @@
 
 #include <cstdint>
 #include <memory>
+#include <optional>
 #include <string>
 #include <vector>
 
 #include <green/event.hpp>
+#include <green/greenlet.hpp>
 
 #include "config.hpp"
 
@@ -21,7 +23,8 @@ struct QueueFigures {
     [[nodiscard]] std::uint64_t left() const { return ready + leased; }
 };
 
-/// Open while anybody holds it: editions of the configuration do (see edition.hpp). At the end the
+/// Open while anybody holds it: editions of the configuration do (see edition.hpp). A greenlet of
+/// its own does what time brings about meanwhile, and keeps no hub alive. At the end the
 /// segment is removed if nothing is in it; else it stays for the next start.
 class OpenQueue {
  public:
@@ -54,9 +57,10 @@ class OpenQueue {
 
  private:
     struct State;
-    explicit OpenQueue(std::unique_ptr<State> state) noexcept;
+    explicit OpenQueue(std::shared_ptr<State> state);
 
-    std::unique_ptr<State> state_;
+    std::shared_ptr<State> state_;  // the greenlet that tends the queue shares it, until it ends
+    std::optional<green::AnyGreenlet> tender_;
 };
 
 }  // namespace greensup

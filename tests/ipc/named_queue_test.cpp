@@ -197,6 +197,32 @@ TEST_CASE("named queue: what a killed waiter had been handed goes to the next", 
     });
 }
 
+TEST_CASE("named queue: a lease ends in time, unless it is extended", "[ipc][queue]") {
+    run_green_for_real([] {
+        ipc::LocalQueue local{"texts", {16, 1 << 20, 10'000, 10ms}};
+        ipc::Queue<Document> slow{ipc::RawQueue{local.grant()}};
+        ipc::Queue<Document> other{ipc::RawQueue{local.grant()}};
+        put(slow, "a");
+        auto lost = slow.get();
+        SECTION("it is over and the next one has the message") {
+            auto lease = other.get();
+            CHECK(name_of(lease) == "a");
+            CHECK(lease.deliveries() == 2);
+            CHECK_FALSE(lost.extend(1h));
+            CHECK_FALSE(lost.ack());
+            CHECK(lease.ack());
+        }
+        SECTION("it was extended for as long as nobody lives") {
+            CHECK(lost.extend(1h));
+            CHECK_FALSE(other.get_for(30ms));
+            CHECK(lost.extend(1ms));
+            CHECK(name_of(other.get()) == "a");
+            CHECK_FALSE(lost.nack());
+        }
+        CHECK_THROWS_AS(lost.extend(1s), green::UsageError);
+    });
+}
+
 TEST_CASE("named queue: stopping ends the loops of consumers, not of producers", "[ipc][queue]") {
     run_green_for_real([] {
         ipc::LocalQueue local{"texts"};

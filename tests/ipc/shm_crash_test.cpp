@@ -136,6 +136,24 @@ const std::vector<Role>& roles() {
              get_and_ack(member);
              ack_as(member, lost);
          }},
+        {"consumer that extends", nothing,
+         [](World&, Member& member) {
+             Lease lease;
+             if (member.try_get(lease) != Got::message) return;
+             (void)member.extend(lease, late);
+             ack_as(member, lease);
+         }},
+        {"keeper whose time has come", nothing,
+         [](World& world, Member& member) {
+             Lease first;
+             Lease second;
+             (void)member.try_get(first);
+             (void)member.try_get(second);
+             Keeper keeper{Segment::open(world.queue.directory.file())};
+             (void)sweep_all(keeper, late, 1);
+             ack_as(member, first);
+             get_and_ack(member);
+         }},
         {"sleeper", nothing,
          [](World&, Member& member) {
              (void)member.doorbell();

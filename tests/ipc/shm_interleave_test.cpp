@@ -85,6 +85,7 @@ struct World {
     std::vector<Lease> held;
     std::map<std::uint64_t, int> ends;
     std::uint64_t next_id = 1;
+    bool is_extended = false;
 };
 
 struct Act {
@@ -139,6 +140,22 @@ const Act first_acts[] = {
          (void)dead->try_get(lease);
          world.queue.keeper->repair(3);
      }},
+    {"gets, extends and acks",
+     [](World& world) {
+         Lease lease;
+         if (world.one->try_get(lease) != Got::message) return;
+         // An extension that was granted at the time of the sweep is one that it has seen.
+         world.is_extended = world.one->extend(lease, 2 * late);
+         world.ack(*world.one, lease);
+     }},
+    {"sweeps when every lease is over",
+     [](World& world) {
+         for (int i = 0; i < 2; ++i) {
+             Lease lease;
+             if (world.two->try_get(lease) == Got::message) world.held.push_back(lease);
+         }
+         (void)sweep_all(*world.queue.keeper, late);
+     }},
     {"nacks",
      [](World& world) {
          for (const Turn turn : {Turn::first, Turn::last}) {
@@ -176,6 +193,17 @@ const Act other_acts[] = {
          if (world.two->try_get(lease) == Got::message) world.held.push_back(lease);
      }},
     {"takes leases away", [](World& world) { world.take_leases_away(); }},
+    {"sweeps when every lease is over",
+     [](World& world) { (void)sweep_all(*world.queue.keeper, late); }},
+    {"sweeps when every lease is over, gets and acks",
+     [](World& world) {
+         (void)sweep_all(*world.queue.keeper, late);
+         for (int i = 0; i < 8; ++i) world.get_and_ack(*world.two);
+     }},
+    {"extends",
+     [](World& world) {
+         for (const Lease& lease : world.held) (void)world.two->extend(lease, 2 * late);
+     }},
     {"takes leases away, gets and acks",
      [](World& world) {
          world.take_leases_away();

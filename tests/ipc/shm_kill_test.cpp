@@ -23,10 +23,13 @@ constexpr unsigned default_kills = 400;
 constexpr unsigned default_kills = 3000;
 #endif
 
+constexpr std::int64_t lease_time = 1000;
+
 enum Mark : std::uint8_t { begun = 1, done = 2, acked = 4, uncertain = 8 };
 
 struct Ground {
     std::atomic<bool> shall_stop;
+    std::atomic<std::int64_t> time;
     std::atomic<std::uint64_t> steps[workers];
     std::atomic<std::uint64_t> next[producers];
     std::atomic<std::uint64_t> in_ack[workers];  // id + 1
@@ -90,6 +93,7 @@ void finish_one(Member& member, std::size_t worker, Lease& lease) {
         (void)member.nack(lease, dice() % 2 == 0 ? Turn::first : Turn::last);
         return;
     }
+    if (dice() % 8 == 0) (void)member.extend(lease, ground->time + lease_time);
     ground->in_ack[worker] = id + 1;
     if (member.ack(lease)) {
         if ((ground->marks[id].fetch_or(acked) & acked) != 0) ++ground->acked_twice;
@@ -105,7 +109,7 @@ void consume(Member& member, std::size_t worker) {
         Lease& lease = leases[dice() % leases.size()];
         if (lease) {
             finish_one(member, worker, lease);
-        } else if (member.try_get(lease) == Got::message) {
+        } else if (member.try_get(lease, ground->time) == Got::message) {
             if (!is_whole(lease.message)) ++ground->torn;
             const bool is_acked = (ground->marks[id_of(lease.message)] & acked) != 0;
             if (is_acked && member.holds(lease))
@@ -120,6 +124,9 @@ void consume(Member& member, std::size_t worker) {
 class Arena {
  public:
     explicit Arena(std::uint64_t start) : queue_{arena()}, random_{start} {
+        Settings settings;
+        settings.lease = lease_time;
+        queue_.keeper->configure(settings);
         for (std::size_t worker = 0; worker < workers; ++worker) begin(worker);
     }
 
@@ -217,6 +224,11 @@ class Arena {
     }
 
     void take_leases_away() {
+        if (random_() % 2 == 0) {
+            ground->time += static_cast<std::int64_t>(random_() % (2 * lease_time));
+            (void)queue_.keeper->sweep(ground->time, 1 + random_() % 40);
+            return;
+        }
         for (std::uint32_t slot = 0; slot < arena().capacity; ++slot) {
             const std::uint64_t word = segment().slot(slot).state.load();
             if (random_() % 2 == 0) (void)queue_.keeper->take_back(slot, word);

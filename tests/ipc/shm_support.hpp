@@ -70,6 +70,7 @@ struct Queue {
     explicit Queue(const Config& config = small_config())
         : keeper{std::make_unique<Keeper>(Segment::create(directory.file(), config))} {
         keeper->recover();
+        keeper->configure(Settings{});
     }
     /// Has process-private state only, so each test process makes its own.
     [[nodiscard]] std::unique_ptr<Member> join(Owner owner) const {
@@ -135,6 +136,16 @@ inline Lease receive(Member& member) {
     REQUIRE(member.try_get(lease) == Got::message);
     REQUIRE(is_whole(lease.message));
     return lease;
+}
+
+/// A time at which every lease that was taken at 0 is over.
+inline constexpr std::int64_t late = 40'000'000'000;
+
+/// A whole pass of the keeper's, in slices of the size given.
+inline Sweep sweep_all(Keeper& keeper, std::int64_t now, std::size_t budget = 4096) {
+    for (;;) {
+        if (const Sweep sweep = keeper.sweep(now, budget); sweep.is_done) return sweep;
+    }
 }
 
 /// The ids of all that is left, each acked.

@@ -80,12 +80,14 @@ void produce(Surroundings& surroundings, int count) {
     }
 }
 
+std::int64_t time() { return green::now().time_since_epoch().count(); }
+
 /// Takes messages and holds them until the end.
 void take(Surroundings& surroundings, int count) {
     for (auto& queue : surroundings.queues) {
         for (int i = 0; queue->consume && i < count; ++i) {
             shm::Lease lease;
-            if (queue->member->try_get(lease) != shm::Got::message) std::exit(8);
+            if (queue->member->try_get(lease, time()) != shm::Got::message) std::exit(8);
         }
     }
 }
@@ -95,7 +97,7 @@ void eat(Surroundings& surroundings, std::chrono::milliseconds each) {
     for (;; green::sleep(each)) {
         for (auto& queue : surroundings.queues) {
             shm::Lease lease;
-            if (queue->consume && queue->member->try_get(lease) == shm::Got::message)
+            if (queue->consume && queue->member->try_get(lease, time()) == shm::Got::message)
                 (void)queue->member->ack(lease);
         }
     }

@@ -18,6 +18,9 @@ Interest interest_for(Shortage shortage) noexcept {
     return shortage == Shortage::slots ? Interest::slots : Interest::memory;
 }
 
+/// The clock that all processes share, cheaply.
+std::int64_t soon() noexcept { return detail::soon().time_since_epoch().count(); }
+
 std::vector<int> numbers_of(const std::vector<Fd>& fds) {
     std::vector<int> numbers;
     numbers.reserve(fds.size());
@@ -118,6 +121,7 @@ QueueCore::QueueCore(QueueGrant grant)
       produce_{grant.produce},
       consume_{grant.consume},
       on_first_next_{std::move(grant.on_first_next)},
+      on_first_use_{std::move(grant.on_first_use)},
       doorbells_{std::move(grant.doorbells)},
       doorbell_numbers_{numbers_of(doorbells_)},
       member_{shm::Segment::adopt(grant.segment.number(), grant.path), grant.owner,
@@ -127,7 +131,13 @@ QueueCore::~QueueCore() {
     if (listener_) listener_->kill_soon();  // it touches nothing of ours on its way out
 }
 
-bool QueueCore::try_lease(shm::Lease& into) { return member_.try_get(into) == Got::message; }
+bool QueueCore::try_lease(shm::Lease& into) {
+    return member_.try_get(into, soon()) == Got::message;
+}
+
+void QueueCore::first_use() {
+    if (const auto first = std::exchange(on_first_use_, nullptr)) in_use_ = first();
+}
 
 // --- waiting ---
 
@@ -222,6 +232,7 @@ void QueueCore::hand_on(shm::Lease& lease) noexcept {
 std::optional<RawDraft> QueueCore::prepare(std::size_t bytes, Deadline deadline) {
     if (!produce_) throw UsageError("this worker is not among the producers of queue " + name_);
     check_size(bytes);
+    if (on_first_use_) first_use();
     shm::Reservation reservation;
     if (!putters_.empty() || member_.try_reserve(bytes, reservation) != Shortage::none) {
         listen();
@@ -247,7 +258,7 @@ bool QueueCore::regrow(shm::Reservation& reservation, std::size_t bytes, Deadlin
 }
 
 void QueueCore::put(shm::Reservation& reservation, std::size_t size) {
-    (void)member_.put(reservation, size, now().time_since_epoch().count());
+    (void)member_.put(reservation, size, soon());
 }
 
 void QueueCore::abandon(shm::Reservation& reservation) noexcept { member_.abandon(reservation); }
@@ -257,6 +268,7 @@ void QueueCore::abandon(shm::Reservation& reservation) noexcept { member_.abando
 std::optional<RawLease> QueueCore::next(Deadline deadline) {
     if (!consume_) throw UsageError("this worker is not among the consumers of queue " + name_);
     if (const auto first = std::exchange(on_first_next_, nullptr)) first();
+    if (on_first_use_) first_use();
     if (stopped_) return std::nullopt;
     shm::Lease lease;
     if (!getters_.empty() || !try_lease(lease)) {
@@ -278,6 +290,10 @@ bool QueueCore::give_back(shm::Lease& lease, shm::Turn turn) {
     const bool done = member_.nack(lease, turn);
     lease_ended();
     return done;
+}
+
+bool QueueCore::extend(const shm::Lease& lease, Duration from_now) {
+    return member_.extend(lease, (now() + from_now).time_since_epoch().count());
 }
 
 void QueueCore::lease_ended() {

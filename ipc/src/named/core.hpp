@@ -33,6 +33,7 @@ class QueueCore : public std::enable_shared_from_this<QueueCore> {
     void abandon(shm::Reservation& reservation) noexcept;
     bool ack(shm::Lease& lease);
     bool give_back(shm::Lease& lease, shm::Turn turn);
+    [[nodiscard]] bool extend(const shm::Lease& lease, Duration from_now);
 
     [[nodiscard]] shm::Member& member() noexcept { return member_; }
     [[nodiscard]] bool stopped() const noexcept { return stopped_; }
@@ -55,6 +56,7 @@ class QueueCore : public std::enable_shared_from_this<QueueCore> {
     void lost_putter() noexcept;
     void hand_on(shm::Lease& lease) noexcept;
     void lease_ended();
+    void first_use();
     [[nodiscard]] bool try_lease(shm::Lease& into);
 
     std::string name_;
@@ -63,6 +65,8 @@ class QueueCore : public std::enable_shared_from_this<QueueCore> {
     bool consume_;
     bool stopped_ = false;
     std::function<void()> on_first_next_;
+    std::function<std::shared_ptr<void>()> on_first_use_;
+    std::shared_ptr<void> in_use_;
     std::vector<Fd> doorbells_;
     std::vector<int> doorbell_numbers_;
     shm::Member member_;

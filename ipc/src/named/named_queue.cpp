@@ -2,11 +2,14 @@
 #include <unistd.h>
 #include <utility>
 
+#include <green/context.hpp>
 #include <green/errors.hpp>
+#include <green/greenlet.hpp>
 #include <green/ipc/named_queue.hpp>
 #include <green/sys.hpp>
 
 #include "named/core.hpp"
+#include "named/tending.hpp"
 #include "queue/crash_drill.hpp"
 #include "queue/keeper.hpp"
 
@@ -53,6 +56,11 @@ bool RawLease::nack() {
     return core_->give_back(lease_, shm::Turn::last);
 }
 
+bool RawLease::extend(Duration from_now) {
+    if (!lease_) throw UsageError("this message was acknowledged or given back already");
+    return core_->extend(lease_, from_now);
+}
+
 RawQueue::RawQueue(QueueGrant grant) {
     shm::arm_drill();  // before the first step of the protocol, if there is a drill at all
     core_ = std::make_shared<QueueCore>(std::move(grant));
@@ -85,6 +93,18 @@ shm::Segment create_nameless(const std::string& queue, const LocalQueue::Options
 
 }  // namespace
 
+/// The greenlet that tends the queue, while it lives.
+class LocalQueue::Tender {
+ public:
+    explicit Tender(std::shared_ptr<State> state);
+    Tender(const Tender&) = delete;
+    Tender& operator=(const Tender&) = delete;
+    ~Tender() { greenlet_.kill_soon(); }
+
+ private:
+    AnyGreenlet greenlet_;
+};
+
 struct LocalQueue::State {
     State(std::string queue, const Options& options)
         : name{std::move(queue)},
@@ -93,16 +113,26 @@ struct LocalQueue::State {
           file{static_cast<int>(sys::must(sys::open(path.c_str(), O_RDWR), "opening " + path))} {
         (void)sys::unlink(path.c_str());  // it lives as long as somebody has it open
         keeper.recover();
+        shm::Settings settings;
+        settings.lease = static_cast<std::uint64_t>(options.lease.count());
+        keeper.configure(settings);
     }
     std::string name;
     std::string path;
     shm::Keeper keeper;
     Fd file;
     std::uint32_t last_owner = 0;
+    pid_t process = ::getpid();
+    std::weak_ptr<Tender> tender;
 };
 
+LocalQueue::Tender::Tender(std::shared_ptr<State> state)
+    : greenlet_{spawn([state = std::move(state)] { tend(state->keeper); })} {
+    greenlet_.set_name("keeper of a queue");
+}
+
 LocalQueue::LocalQueue(std::string name, Options options)
-    : state_{std::make_unique<State>(std::move(name), options)} {}
+    : state_{std::make_shared<State>(std::move(name), options)} {}
 LocalQueue::LocalQueue(LocalQueue&&) noexcept = default;
 LocalQueue::~LocalQueue() = default;
 
@@ -115,6 +145,14 @@ QueueGrant LocalQueue::grant() {
     grant.segment = copy(state_->file.number());
     for (const int doorbell : state_->keeper.doorbells()) grant.doorbells.push_back(copy(doorbell));
     grant.owner = ++state_->last_owner;
+    grant.on_first_use = [state = state_]() -> std::shared_ptr<void> {
+        if (::getpid() != state->process) return nullptr;
+        // It is for everybody, not only for, nor only as long as, the first.
+        const Context::Scope nobodys{Context{}};
+        auto tender = state->tender.lock();
+        if (!tender) state->tender = tender = std::make_shared<Tender>(state);
+        return tender;
+    };
     return grant;
 }
 void LocalQueue::repair(std::uint32_t owner) { state_->keeper.repair(owner); }

@@ -46,6 +46,7 @@ namespace green::ipc::shm {
     X(ack_exorcised, "ack.exorcised")             \
     X(ack_slot_freed, "ack.slot_freed")           \
     X(ack_done, "ack.done")                       \
+    X(lease_extended, "lease.extended")           \
     X(nack_returned, "nack.returned")             \
     X(nack_done, "nack.done")                     \
     X(wait_claimed, "wait.claimed")               \
@@ -65,6 +66,10 @@ namespace green::ipc::shm {
     X(repair_rings_done, "repair.rings_done")     \
     X(repair_waits_done, "repair.waits_done")     \
     X(repair_woken, "repair.woken")               \
+    X(sweep_begun, "sweep.begun")                 \
+    X(sweep_ended, "sweep.ended")                 \
+    X(sweep_returned, "sweep.returned")           \
+    X(sweep_pass, "sweep.pass")                   \
     X(recover_begun, "recover.begun")             \
     X(recover_slot, "recover.slot")               \
     X(recover_slots_done, "recover.slots_done")   \

@@ -4,6 +4,7 @@
 
 #include "chunks.hpp"
 #include "order_ring.hpp"
+#include "pins.hpp"
 #include "slot.hpp"
 
 namespace green::ipc::shm {
@@ -165,11 +166,11 @@ void audit_chunks(const Segment& segment, Complaints& complaints) {
 
 void audit_pins(const Segment& segment, Complaints& complaints) {
     for (Owner owner = 1; owner <= segment.config().members; ++owner) {
-        for (const Word& pin : segment.pins(owner)) {
-            if (pin.load() == 0) continue;
+        for (const PinRecord& pin : segment.pins(owner)) {
+            if (pin.what.load() == 0) continue;
             if (segment.member(owner).pid.load() == 0)
                 complaints.about("owner", owner, "is gone and pins a slot");
-            if (pin.load() > segment.config().capacity)
+            if (PinWord::of(pin.what.load()).slot >= segment.config().capacity)
                 complaints.about("owner", owner, "pins what is no slot");
         }
     }
@@ -181,6 +182,7 @@ Status status(const Segment& segment) {
     Status now;
     now.generation = segment.control().generation.load();
     now.last_sequence = segment.control().fresh.sequence.load();
+    now.expired = segment.control().expired.peek();
     std::uint64_t* const counts[slot_states] = {
         &now.free, &now.reserved, &now.ready, &now.leased, &now.retiring, &now.zombie, &now.dead};
     for (std::uint64_t index = 0; index < segment.config().capacity; ++index) {

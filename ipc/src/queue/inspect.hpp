@@ -17,6 +17,7 @@ struct Status {
     std::uint64_t free = 0, reserved = 0, ready = 0, leased = 0, retiring = 0, zombie = 0, dead = 0;
     std::uint64_t bytes = 0;  // of the messages that are ready or leased
     std::uint64_t put = 0, delivered = 0, redelivered = 0, acked = 0, returned = 0, refused = 0;
+    std::uint64_t expired = 0;          // leases
     std::uint64_t oldest_sequence = 0;  // of those ready or leased; 0: none
     std::uint64_t last_sequence = 0;
     std::uint64_t oldest_put_time = 0;

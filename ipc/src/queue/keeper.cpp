@@ -4,6 +4,8 @@
 
 #include <green/sys.hpp>
 
+#include "crash_point.hpp"
+
 namespace green::ipc::shm {
 
 Keeper::Doorbells::Doorbells(unsigned count) {
@@ -36,9 +38,12 @@ bool Keeper::take_back(std::uint32_t slot, std::uint64_t seen) {
     if (slot >= segment_.config().capacity || word.state != SlotState::leased) return false;
     const SlotWord ready = word.returned();
     if (!segment_.slot(slot).state.swap(seen, ready.pack())) return false;
+    crash_point(CrashPoint::sweep_returned);
     slots_.queue(slot, ready, Turn::first);
     return true;
 }
+
+void Keeper::configure(const Settings& settings) { segment_.control().lease.poke(settings.lease); }
 
 void Keeper::wake_all() { waits_.wake_all(); }
 

@@ -5,7 +5,9 @@
 // repair() and recover() may be killed at any instruction; called again they finish. One keeper at
 // a time.
 
+#include <cstddef>
 #include <cstdint>
+#include <optional>
 #include <span>
 #include <vector>
 
@@ -15,6 +17,12 @@
 #include "wait_table.hpp"
 
 namespace green::ipc::shm {
+
+/// What a slice of a sweep has left.
+struct Sweep {
+    bool is_done = true;    // false: go on at once, or soon
+    std::uint64_t due = 0;  // when the next one is needed; 0: not before somebody asks
+};
 
 class Keeper {
  public:
@@ -35,6 +43,15 @@ class Keeper {
     /// it had leased comes back first, its pins and its wait slot are free, and everybody is woken.
     /// Others go on meanwhile.
     void repair(Owner owner);
+
+    /// What time brings about: takes back leases whose end has come. Looks at `budget` places at
+    /// most, so that whoever turns a loop is not held up; one pass may take several calls.
+    Sweep sweep(std::int64_t now, std::size_t budget = 4096);
+    /// Whether a pass has been begun and not ended.
+    [[nodiscard]] bool is_sweeping() const noexcept { return pass_.has_value(); }
+
+    /// Changes what may change. Those who wait for the end of something look again.
+    void configure(const Settings& settings);
 
     /// Takes a lease away from its holder, who may still read: the memory stays until its pin is
     /// gone. The message comes back first. False: it was not that lease any more. `word`: the
@@ -63,6 +80,20 @@ class Keeper {
         std::vector<int> fds_;
     };
 
+    /// How far a pass has come.
+    struct Pass {
+        Owner owner = 1;
+        std::size_t pin = 0;
+        std::uint64_t due = 0;  // the earliest that it has seen
+        void note(std::uint64_t when) noexcept {
+            if (due == 0 || when < due) due = when;
+        }
+    };
+
+    // sweep.cpp
+    [[nodiscard]] bool sweep_pins(std::uint64_t now, std::size_t& budget);
+    void sweep_pin(Owner owner, PinRecord& pin, std::uint64_t now);
+
     // repair.cpp
     void return_slots(Owner owner);
     void bury_zombies();
@@ -78,6 +109,7 @@ class Keeper {
     void reset_chunk(std::uint64_t index);
     void fill_rings();
 
+    std::optional<Pass> pass_;
     Segment segment_;
     Doorbells doorbells_;
     WaitTable waits_;

@@ -74,7 +74,7 @@ Geometry::Geometry(const Config& config) noexcept {
     busy = ruler.take(busy_words * sizeof(Word));
     entries = ruler.take(chunk_count * chunk_units * sizeof(Word));
     members = ruler.take(config.members * sizeof(MemberRecord));
-    pins = ruler.take(std::uint64_t{config.members} * config.pins * sizeof(Word));
+    pins = ruler.take(std::uint64_t{config.members} * config.pins * sizeof(PinRecord));
     waits = ruler.take(config.wait_slots * sizeof(WaitRecord));
     payload = ruler.take(chunk_count * chunk_bytes, page);
     total = payload + chunk_count * chunk_bytes;

@@ -28,8 +28,7 @@ inline constexpr std::uint64_t max_run = 1u << 14;  // chunks in one extent
 inline constexpr std::uint64_t max_units = 512;     // in one chunk
 inline constexpr unsigned wait_words = 4;           // of 64 wait slots each
 
-/// What is decided when a queue is made. The figures of the last group are kept for leases that
-/// expire, dead letters and duplicate detection; the engine does not act on them yet.
+/// What is decided when a queue is made.
 struct Config {
     std::uint64_t schema_id = 0;  // Cap'n Proto type id; 0: bytes
     std::uint64_t payload_bytes = 64u << 20;
@@ -39,19 +38,20 @@ struct Config {
     std::uint32_t pins = 128;        // leases that one member can hold at a time
     std::uint32_t wait_slots = 64;
 
-    std::uint64_t lease_nanoseconds = 30'000'000'000;
-    std::uint64_t dedup_window_nanoseconds = 120'000'000'000;
-    std::uint64_t time_to_live_nanoseconds = 0;  // 0: for ever
-    std::uint32_t max_deliveries = 5;
-    std::uint32_t when_full = 0;  // 0: block
-
     /// What is wrong with these figures, as a sentence part, or an empty string.
     [[nodiscard]] std::string problem() const;
     friend bool operator==(const Config&, const Config&) = default;
 };
 
+/// What may change while the queue is in use. Times are nanoseconds.
+struct Settings {
+    std::uint64_t lease = 30'000'000'000;  // 0: a lease ends with its holder only
+
+    friend bool operator==(const Settings&, const Settings&) = default;
+};
+
 inline constexpr std::uint64_t segment_magic = 0x3145554555514e47;  // "GNQUEUE1" in memory
-inline constexpr std::uint32_t segment_version = 1;
+inline constexpr std::uint32_t segment_version = 2;
 
 /// The first bytes of the file. Written once, before the file gets its name; never changed.
 struct Header {
@@ -77,14 +77,18 @@ struct alignas(line) Sleepers {
     Word bits[wait_words];
     Word cursor;  // where the last waker stopped; a hint that makes waking fair
 };
-inline constexpr unsigned interests = 3;
+inline constexpr unsigned interests = 4;
 
 struct Control {
     alignas(line) Word generation;  // 1 at birth, one more with each recovery
     Word repairs;
-    RingEnds fresh;  // READY, never delivered
-    RingEnds again;  // READY once more: goes first
-    RingEnds free;   // FREE
+    Word expired;  // leases that the keeper took away because their time was over
+    // Read by everybody all the time and seldom written.
+    alignas(line) Word lease;  // Settings
+    Word due;                  // when the keeper has to look again; 0: never
+    RingEnds fresh;            // READY, never delivered
+    RingEnds again;            // READY once more: goes first
+    RingEnds free;             // FREE
     Sleepers sleepers[interests];
 };
 
@@ -96,14 +100,20 @@ struct alignas(line) SlotRecord {
     Word sequence;
     Word put_time;  // nanoseconds of the caller's clock; 0: not told
     Word first_get_time;
-    Word lease_deadline;  // reserved, as all that follow
-    Word not_before;
+    Word not_before;  // reserved, as all that follow
     Word expires;
     Word dedup_id[2];
     Word killers[4];  // pids that died with this message in hand
-    Word spare;
+    Word spare[2];
 };
 static_assert(sizeof(SlotRecord) == line);
+
+/// One message that a member has in hand, or is about to take. Written by the member, but for
+/// `until`, which the keeper may set to `over`.
+struct PinRecord {
+    Word what;   // pins.hpp; 0: nothing
+    Word until;  // when the lease ends
+};
 
 /// A piece of payload memory. Written by its owner alone while he fills it; what others write, the
 /// count of units given back, lies apart so that producer and consumer do not pull one line to and

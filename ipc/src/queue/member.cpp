@@ -122,13 +122,15 @@ void Member::abandon(Reservation& reservation) {
 
 Got Member::try_get(Lease& into, std::int64_t now) {
     if (pins_.is_full()) return Got::too_many_leases;
+    const std::uint64_t time = segment_.control().lease.peek();
+    const std::uint64_t until = time == 0 ? for_ever : static_cast<std::uint64_t>(now) + time;
     const auto claim = [&](std::uint64_t index, std::uint64_t tag) {
         const auto slot = static_cast<std::uint32_t>(index);
         Word& state = segment_.slot(slot).state;
         const std::uint64_t seen = state.load();
         const SlotWord word = SlotWord::of(seen);
         if (word.state != SlotState::ready || tag_of(word.generation) != tag) return Claim::stale;
-        const std::uint32_t pin = pins_.place(slot);
+        const std::uint32_t pin = pins_.place({slot, word.generation}, until);
         crash_point(CrashPoint::get_pinned);
         const std::uint64_t leased = word.leased_by(owner_).pack();
         if (!state.swap(seen, leased)) {
@@ -143,6 +145,7 @@ Got Member::try_get(Lease& into, std::int64_t now) {
         return Claim::taken;
     };
     if (!slots_.next(claim)) return Got::nothing;
+    slots_.remind(until);
     describe(into, now);
     crash_point(CrashPoint::get_done);
     return Got::message;
@@ -195,6 +198,18 @@ bool Member::nack(Lease& lease, Turn turn) {
     slots_.queue(gone.slot, ready, turn);
     crash_point(CrashPoint::nack_done);
     return true;
+}
+
+bool Member::extend(const Lease& lease, std::int64_t until) {
+    if (!lease) throw UsageError("no lease");
+    const auto end = static_cast<std::uint64_t>(until);
+    const bool is_ours = pins_.extend(lease.pin, end) && holds(lease);
+    crash_point(CrashPoint::lease_extended);
+    if (is_ours)
+        slots_.remind(end);
+    else
+        record_.refused.count();
+    return is_ours;
 }
 
 bool Member::holds(const Lease& lease) const noexcept {

@@ -61,7 +61,8 @@ class Member {
 
     // Consuming.
 
-    /// Leases the next message: redelivered ones first, else in the order of put.
+    /// Leases the next message: redelivered ones first, else in the order of put. The lease ends
+    /// its time after `now`, if leases of this queue end by time.
     [[nodiscard]] Got try_get(Lease& into, std::int64_t now = 0);
     /// Ends the lease and the message. False: stale lease; it was taken away and belongs to
     /// somebody else now.
@@ -69,6 +70,8 @@ class Member {
     /// Gives the message back, to be the next one delivered, or to stand behind all others. False:
     /// stale lease.
     [[nodiscard]] bool nack(Lease& lease, Turn turn = Turn::first);
+    /// Moves the end of the lease, to `until` on the clock of try_get(). False: stale lease.
+    [[nodiscard]] bool extend(const Lease& lease, std::int64_t until);
     /// Whether the lease is still ours.
     [[nodiscard]] bool holds(const Lease& lease) const noexcept;
 

@@ -66,8 +66,9 @@ class Segment {
     [[nodiscard]] MemberRecord& member(Owner owner) const noexcept {
         return at<MemberRecord>(geometry_.members)[owner - 1];
     }
-    [[nodiscard]] std::span<Word> pins(Owner owner) const noexcept {
-        return {at<Word>(geometry_.pins) + (owner - 1) * std::size_t{config_.pins}, config_.pins};
+    [[nodiscard]] std::span<PinRecord> pins(Owner owner) const noexcept {
+        return {at<PinRecord>(geometry_.pins) + (owner - 1) * std::size_t{config_.pins},
+                config_.pins};
     }
     [[nodiscard]] WaitRecord& wait(unsigned index) const noexcept {
         return at<WaitRecord>(geometry_.waits)[index];

@@ -84,6 +84,16 @@ void Slots::bury_if_haunted(std::uint32_t slot) {
     finish(slot, mine.freed());
 }
 
+bool Slots::bring_forward(std::uint64_t when) noexcept {
+    if (when == for_ever) return false;
+    Word& due = segment_.control().due;
+    for (;;) {
+        const std::uint64_t seen = due.load();
+        if (seen != 0 && seen <= when) return false;
+        if (due.swap(seen, when)) return true;
+    }
+}
+
 // The slot is exclusively ours, so a store is enough.
 void Slots::finish(std::uint32_t slot, SlotWord after) {
     const std::uint64_t ref = drop_extent(slot);

@@ -38,6 +38,14 @@ class Slots {
     /// Gives back the extent of a slot that is exclusively ours.
     void release_extent(std::uint32_t slot);
 
+    /// Sees to it that the keeper looks at `when`, if he would not before.
+    void remind(std::uint64_t when) {
+        const std::uint64_t due = segment_.control().due.load();
+        if ((due == 0 || when < due) && bring_forward(when)) waits_.announce(Interest::timers);
+    }
+    /// The same without telling him: for himself. False: it was no earlier.
+    bool bring_forward(std::uint64_t when) noexcept;
+
     /// Puts a FREE slot where it is found. Wakes nobody.
     void offer(std::uint32_t slot, SlotWord word) {
         (void)taken(free_.push(slot, word.generation));

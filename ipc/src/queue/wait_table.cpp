@@ -34,12 +34,14 @@ std::optional<unsigned> WaitTable::claim(Owner owner) {
 
 void WaitTable::release(Owner owner) {
     for (unsigned index = 0; index < segment_.config().wait_slots; ++index) {
-        WaitRecord& record = segment_.wait(index);
-        if (record.owner.load() != owner) continue;
-        for (unsigned i = 0; i < interests; ++i) disarm(index, static_cast<Interest>(i));
-        record.wanted_bytes.poke(0);
-        record.owner.store(nobody);
+        if (segment_.wait(index).owner.load() == owner) give_up(index);
     }
+}
+
+void WaitTable::give_up(unsigned index) {
+    for (unsigned i = 0; i < interests; ++i) disarm(index, static_cast<Interest>(i));
+    segment_.wait(index).wanted_bytes.poke(0);
+    segment_.wait(index).owner.store(nobody);
 }
 
 void WaitTable::arm(unsigned index, Interest interest, std::uint64_t bytes) {

@@ -38,7 +38,8 @@
 
 namespace green::ipc::shm {
 
-enum class Interest : std::uint8_t { items, slots, memory };
+/// `timers` is the keeper's: something falls due earlier than he knows.
+enum class Interest : std::uint8_t { items, slots, memory, timers };
 
 class WaitTable {
  public:
@@ -48,6 +49,9 @@ class WaitTable {
     [[nodiscard]] std::optional<unsigned> claim(Owner owner);
     /// Gives up what the owner has claimed, after its death too. Its sleep, if any, is over.
     void release(Owner owner);
+
+    /// Gives up one place of the owner's.
+    void give_up(unsigned index);
 
     void arm(unsigned index, Interest interest, std::uint64_t bytes = 0);
     /// True if a waker had chosen this sleeper.

@@ -3,10 +3,10 @@
 //
 //  N1  A message is built in the queue's own memory and read there.
 //  N2  prepare() waits while the queue is full: that is the back-pressure.
-//  N3  get() leases. ack() ends the message; a lease that is dropped, or whose holder dies, gives
-//  it to the next one. N4  What an interrupted greenlet had been handed goes to the next, here or
-//  in another process. N5  Greenlets of one process wait in turn; the process sleeps once for all
-//  of them.
+//  N3  get() leases. ack() ends the message; a lease that is dropped, whose holder dies, or whose
+//      time is over, gives it to the next one. What its holder says of it afterwards is refused.
+//  N4  What an interrupted greenlet had been handed goes to the next, here or in another process.
+//  N5  Greenlets of one process wait in turn; the process sleeps once for all of them.
 
 #include <cstddef>
 #include <cstdint>
@@ -37,6 +37,9 @@ struct QueueGrant {
     bool produce = true;
     bool consume = true;
     std::function<void()> on_first_next;  // called when this process first asks for a message
+    /// Called when this process first puts or asks; what it returns is kept as long as the process
+    /// takes part.
+    std::function<std::shared_ptr<void>()> on_first_use;
 };
 
 /// Room in a queue for one message that is being built. Dropping it gives the room back.
@@ -82,6 +85,9 @@ class RawLease {
     /// Gives it back, to stand behind all others: one that always fails holds up nobody. Returns
     /// false when the lease had been taken away.
     bool nack();
+    /// Moves the end of the lease to `from_now`, sooner or later than it was. Returns false when
+    /// the lease had been taken away.
+    bool extend(Duration from_now);
 
  private:
     friend class QueueCore;
@@ -119,13 +125,15 @@ class RawQueue {
 };
 
 /// A queue of one's own, without a supervisor: for programs that run alone and for tests. Its
-/// segment goes with it.
+/// segment goes with it. While the process that made it takes part in it, a greenlet there does
+/// what time brings about.
 class LocalQueue {
  public:
     struct Options {
         std::uint32_t capacity = 1024;
         std::uint64_t payload_bytes = 16 << 20;
         std::uint64_t max_message = 1 << 20;
+        Duration lease = std::chrono::seconds{30};  // zero: a lease ends with its holder only
     };
     LocalQueue(std::string name, Options options);
     explicit LocalQueue(std::string name) : LocalQueue{std::move(name), Options{}} {}
@@ -140,7 +148,8 @@ class LocalQueue {
 
  private:
     struct State;
-    std::unique_ptr<State> state_;
+    class Tender;
+    std::shared_ptr<State> state_;
 };
 
 }  // namespace green::ipc

@@ -71,6 +71,9 @@ class Lease {
     bool ack() { return body_->lease.ack(); }
     /// Gives it back, to stand behind all others.
     bool nack() { return body_->lease.nack(); }
+    /// Moves the end of the lease to `from_now`, sooner or later than it was. Returns false when
+    /// the lease had been taken away.
+    bool extend(Duration from_now) { return body_->lease.extend(from_now); }
     /// How often it was handed out, this time included.
     [[nodiscard]] std::uint32_t deliveries() const noexcept { return body_->lease.deliveries(); }
     [[nodiscard]] std::uint64_t sequence() const noexcept { return body_->lease.sequence(); }
