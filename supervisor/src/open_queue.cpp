@@ -125,7 +125,7 @@ std::shared_ptr<OpenQueue> OpenQueue::open(const std::string& directory,
     state->path = directory + "/" + config.name + ".queue";
     state->keeper = take_over(state->path, config);
     if (state->keeper && state->keeper->segment().config() != figures_of(config)) {
-        if (state->keeper->empty()) {
+        if (state->keeper->empty() && state->keeper->status().dead == 0) {
             state->keeper.reset();
             (void)sys::unlink(state->path.c_str());
         } else {
@@ -153,7 +153,7 @@ OpenQueue::OpenQueue(std::shared_ptr<State> state) : state_{std::move(state)} {
 OpenQueue::~OpenQueue() {
     tender_->kill_soon();
     const auto left = figures();
-    if (empty())
+    if (empty() && state_->keeper->status().dead == 0)
         (void)sys::unlink(state_->path.c_str());
     else
         green::log::info(

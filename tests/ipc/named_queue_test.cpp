@@ -223,6 +223,29 @@ TEST_CASE("named queue: a lease ends in time, unless it is extended", "[ipc][que
     });
 }
 
+TEST_CASE("named queue: one given back for later is not to be had before", "[ipc][queue]") {
+    run_green_for_real([] {
+        ipc::LocalQueue local{"texts"};
+        ipc::Queue<Document> queue{ipc::RawQueue{local.grant()}};
+        put(queue, "a");
+        put(queue, "b");
+        const auto begun = green::now();
+        CHECK(queue.get().nack(15ms));
+        auto b = queue.get();
+        CHECK(name_of(b) == "b");
+        CHECK_FALSE(queue.get_for(1ms));
+        CHECK_FALSE(local.empty());
+        auto a = queue.get();
+        CHECK(green::now() - begun >= 15ms);
+        CHECK(name_of(a) == "a");
+        CHECK(a.deliveries() == 2);
+        CHECK(a.reject());
+        CHECK_THROWS_AS(a.ack(), green::UsageError);
+        CHECK(b.reject());
+        CHECK(local.empty());
+    });
+}
+
 TEST_CASE("named queue: stopping ends the loops of consumers, not of producers", "[ipc][queue]") {
     run_green_for_real([] {
         ipc::LocalQueue local{"texts"};

@@ -20,6 +20,7 @@ struct Ledger {
     std::atomic<unsigned> hits[crash_point_count];
     std::atomic<bool> has_struck;
     std::atomic<bool> put_begun[ids], put_done[ids], ack_begun[ids], ack_done[ids];
+    std::atomic<bool> reject_begun[ids];
 };
 
 Ledger* ledger = nullptr;
@@ -45,9 +46,28 @@ void ack_as(Member& member, Lease& lease) {
     if (member.ack(lease)) ledger->ack_done[id] = true;
 }
 
+void reject_as(Member& member, Lease& lease) {
+    const std::uint64_t id = id_of(lease.message);
+    ledger->reject_begun[id] = true;
+    (void)member.reject(lease);
+}
+
 void get_and_ack(Member& member) {
     Lease lease;
     if (member.try_get(lease) == Got::message) ack_as(member, lease);
+}
+
+/// Ends what is dead; returns the ids.
+std::vector<std::uint64_t> bury_the_dead(Keeper& keeper) {
+    std::vector<std::uint64_t> found;
+    for (std::uint32_t slot = 0; slot < keeper.segment().config().capacity; ++slot) {
+        const std::uint64_t word = keeper.segment().slot(slot).state.load();
+        if (SlotWord::of(word).state != SlotState::dead) continue;
+        found.push_back(id_of(keeper.dead_message(slot)));
+        ledger->reject_begun[found.back()] = true;
+        CHECK(keeper.bury_dead(slot, word));
+    }
+    return found;
 }
 
 struct World;
@@ -68,6 +88,13 @@ struct World {
 };
 
 void nothing(World&) {}
+
+void keep_dead_letters(World& world) {
+    Settings settings;
+    settings.max_deliveries = 2;
+    settings.has_dead_letter = true;
+    world.queue.keeper->configure(settings);
+}
 
 void haunt(World& world) {
     world.stale = receive(*world.witness);
@@ -121,6 +148,33 @@ const std::vector<Role>& roles() {
              if (member.try_get(lease) == Got::message) (void)member.nack(lease, Turn::first);
              if (member.try_get(lease) == Got::message) (void)member.nack(lease, Turn::last);
              get_and_ack(member);
+         }},
+        {"consumer that nacks for later", nothing,
+         [](World& world, Member& member) {
+             for (int i = 0; i < 2; ++i) {
+                 Lease lease;
+                 if (member.try_get(lease) == Got::message) (void)member.nack_until(lease, 10);
+             }
+             Keeper keeper{Segment::open(world.queue.directory.file())};
+             (void)sweep_all(keeper, 10, 3);
+             get_and_ack(member);
+         }},
+        {"consumer that rejects", nothing,
+         [](World&, Member& member) {
+             Lease lease;
+             if (member.try_get(lease) == Got::message) reject_as(member, lease);
+             get_and_ack(member);
+         }},
+        {"consumer that makes dead letters", keep_dead_letters,
+         [](World& world, Member& member) {
+             Lease lease;
+             if (member.try_get(lease) == Got::message) reject_as(member, lease);
+             if (member.try_get(lease) == Got::message) (void)member.nack(lease, Turn::first);
+             if (member.try_get(lease) == Got::message) (void)member.nack(lease, Turn::first);
+             if (member.try_get(lease) == Got::message) (void)member.nack_until(lease, 10);
+             Keeper keeper{Segment::open(world.queue.directory.file())};
+             (void)sweep_all(keeper, 10, 3);
+             (void)bury_the_dead(keeper);
          }},
         {"consumer behind a stale reader", haunt,
          [](World&, Member& member) {
@@ -201,14 +255,20 @@ void visit(World& world) {
 void settle_account(World& world) {
     if (world.stale) CHECK_FALSE(world.witness->ack(world.stale));
     CHECK(is_sound(world.queue.segment()));
-    const std::vector<std::uint64_t> pending = drain(*world.witness);
+    // What was given back for later is there again, and what is dead is found once.
+    (void)sweep_all(*world.queue.keeper, late);
+    std::vector<std::uint64_t> pending = drain(*world.witness);
+    std::vector<bool> rejected(std::begin(ledger->reject_begun), std::end(ledger->reject_begun));
+    const std::vector<std::uint64_t> dead = bury_the_dead(*world.queue.keeper);
+    pending.insert(pending.end(), dead.begin(), dead.end());
     for (std::uint64_t id = 0; id < ids; ++id) {
         INFO("message " << id);
         const auto times = std::count(pending.begin(), pending.end(), id);
         CHECK(times <= 1);
         if (!ledger->put_begun[id]) CHECK(times == 0);
         if (ledger->ack_done[id]) CHECK(times == 0);
-        if (ledger->put_done[id] && !ledger->ack_begun[id]) CHECK(times == 1);
+        const bool may_have_ended = ledger->ack_begun[id] || rejected[id];
+        if (ledger->put_done[id] && !may_have_ended) CHECK(times == 1);
     }
     world.witness.reset();
     world.queue.keeper->repair(2);
@@ -367,13 +427,22 @@ TEST_CASE("queue crash: every named point is come by in some role, or by repair,
           "[ipc][queue]") {
     std::set<std::string> missing{std::begin(crash_point_names), std::end(crash_point_names)};
     for (const Place& place : places()) missing.erase(name_of(place.point));
-    for (const CrashPoint mess : {CrashPoint::reserve_done, CrashPoint::put_published}) {
+    struct Mess {
+        const char* role;
+        CrashPoint point;
+    };
+    for (const Mess mess :
+         {Mess{"producer", CrashPoint::reserve_done}, Mess{"producer", CrashPoint::put_published},
+          Mess{"consumer", CrashPoint::get_done}}) {
+        const auto role = std::find_if(roles().begin(), roles().end(), [&](const Role& one) {
+            return std::string(one.name) == mess.role;
+        });
         for (const auto mend : {+[](Keeper& keeper) { keeper.repair(1); },
                                 +[](Keeper& keeper) { keeper.recover(); }}) {
             Common<Ledger> fresh;
             ledger = &*fresh;
             World world;
-            REQUIRE(play(world, roles()[0], mess, 1) == SIGKILL);
+            REQUIRE(play(world, *role, mess.point, 1) == SIGKILL);
             REQUIRE(mend_in_child(world, {}, 0, mend) == 0);
             for (std::size_t point = 0; point < crash_point_count; ++point) {
                 if (fresh->hits[point] != 0) missing.erase(crash_point_names[point]);

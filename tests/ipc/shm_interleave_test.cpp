@@ -62,6 +62,7 @@ struct World {
 
     /// Every message that was put has ended once, and nothing is left anywhere.
     void settle() {
+        (void)sweep_all(*queue.keeper, 10);  // what was given back for later
         CHECK(is_sound(queue.segment()));
         for (Lease& lease : held) ack(*two, lease);
         Lease lease;
@@ -156,6 +157,22 @@ const Act first_acts[] = {
          }
          (void)sweep_all(*world.queue.keeper, late);
      }},
+    {"nacks for later, and the time comes",
+     [](World& world) {
+         for (int i = 0; i < 2; ++i) {
+             Lease lease;
+             if (world.one->try_get(lease) == Got::message) (void)world.one->nack_until(lease, 10);
+         }
+         (void)sweep_all(*world.queue.keeper, 10, 2);
+         world.get_and_ack(*world.one);
+     }},
+    {"rejects",
+     [](World& world) {
+         Lease lease;
+         if (world.one->try_get(lease) != Got::message) return;
+         const std::uint64_t id = id_of(lease.message);
+         if (world.one->reject(lease)) ++world.ends[id];
+     }},
     {"nacks",
      [](World& world) {
          for (const Turn turn : {Turn::first, Turn::last}) {
@@ -186,6 +203,11 @@ const Act other_acts[] = {
          for (int i = 0; i < 8; ++i) world.get_and_ack(*world.two);
          world.put(*world.two, 3 * 4096);
          world.put(*world.two, 3 * 4096);
+     }},
+    {"gets and gives back for later",
+     [](World& world) {
+         Lease lease;
+         if (world.two->try_get(lease) == Got::message) (void)world.two->nack_until(lease, 10);
      }},
     {"gets and keeps",
      [](World& world) {

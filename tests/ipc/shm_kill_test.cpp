@@ -90,7 +90,10 @@ void finish_one(Member& member, std::size_t worker, Lease& lease) {
     if (!is_whole(lease.message)) ++ground->torn;
     const std::uint64_t id = id_of(lease.message);
     if (dice() % 8 == 0) {
-        (void)member.nack(lease, dice() % 2 == 0 ? Turn::first : Turn::last);
+        if (dice() % 2 == 0)
+            (void)member.nack_until(lease, ground->time + static_cast<std::int64_t>(dice() % 500));
+        else
+            (void)member.nack(lease, dice() % 2 == 0 ? Turn::first : Turn::last);
         return;
     }
     if (dice() % 8 == 0) (void)member.extend(lease, ground->time + lease_time);
@@ -150,6 +153,7 @@ class Arena {
             CHECK((end == 0 || end == SIGKILL));
             bury(worker);
         }
+        (void)sweep_all(*queue_.keeper, late);
         CHECK(is_sound(queue_.segment()));
         const auto member = queue_.join(5);
         std::map<std::uint64_t, unsigned> pending;

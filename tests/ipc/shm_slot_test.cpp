@@ -31,6 +31,15 @@ TEST_CASE(
     CHECK(retiring.haunted() == SlotWord{SlotState::zombie, 0, 1, 8});
     CHECK(retiring.haunted().buried_by(5) == SlotWord{SlotState::retiring, 5, 1, 8});
     CHECK(retiring.freed() == SlotWord{SlotState::free, 0, 0, 8});
+    const SlotWord returning = leased.returning_by(4);
+    CHECK(returning == SlotWord{SlotState::returning, 4, 1, 8});
+    CHECK(returning.delayed() == SlotWord{SlotState::delayed, 0, 1, 8});
+    CHECK(returning.delayed().ready_again() == SlotWord{SlotState::ready, 0, 1, 8});
+    const SlotWord dead = leased.died_of(Reason::rejected);
+    CHECK(dead.state == SlotState::dead);
+    CHECK(dead.reason() == Reason::rejected);
+    CHECK(dead.holder() == nobody);
+    CHECK(dead.buried_by(0) == SlotWord{SlotState::retiring, 0, 1, 8});
 }
 
 TEST_CASE("queue slot: the delivery count saturates and the fence token differs all the same",
@@ -56,6 +65,12 @@ TEST_CASE("queue slot: words that the protocol never writes are told apart", "[i
     CHECK_FALSE(is_legal({SlotState::reserved, 9, 0, 1}, 8));
     CHECK_FALSE(is_legal({SlotState::leased, 3, 0, 1}, 8));
     CHECK_FALSE(is_legal({SlotState::ready, 3, 0, 1}, 8));
+    CHECK(is_legal({SlotState::dead, 1, 1, 1}, 8));
+    CHECK_FALSE(is_legal({SlotState::dead, 0, 1, 1}, 8));
+    CHECK_FALSE(is_legal({SlotState::dead, last_reason + 1, 1, 1}, 8));
+    CHECK(is_legal({SlotState::delayed, 0, 1, 1}, 8));
+    CHECK_FALSE(is_legal({SlotState::delayed, 1, 1, 1}, 8));
+    CHECK(is_legal({SlotState::returning, 1, 1, 1}, 8));
     CHECK(is_legal({SlotState::retiring, 0, 1, 1}, 8));
     CHECK_FALSE(is_legal(SlotWord::of(std::uint64_t{0xff} << 56), 8));
 }

@@ -292,6 +292,18 @@ bool QueueCore::give_back(shm::Lease& lease, shm::Turn turn) {
     return done;
 }
 
+bool QueueCore::give_back_for(shm::Lease& lease, Duration delay) {
+    const bool done = member_.nack_until(lease, (now() + delay).time_since_epoch().count());
+    lease_ended();
+    return done;
+}
+
+bool QueueCore::reject(shm::Lease& lease) {
+    const bool done = member_.reject(lease);
+    lease_ended();
+    return done;
+}
+
 bool QueueCore::extend(const shm::Lease& lease, Duration from_now) {
     return member_.extend(lease, (now() + from_now).time_since_epoch().count());
 }

@@ -33,6 +33,8 @@ class QueueCore : public std::enable_shared_from_this<QueueCore> {
     void abandon(shm::Reservation& reservation) noexcept;
     bool ack(shm::Lease& lease);
     bool give_back(shm::Lease& lease, shm::Turn turn);
+    bool give_back_for(shm::Lease& lease, Duration delay);
+    bool reject(shm::Lease& lease);
     [[nodiscard]] bool extend(const shm::Lease& lease, Duration from_now);
 
     [[nodiscard]] shm::Member& member() noexcept { return member_; }

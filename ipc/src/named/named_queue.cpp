@@ -47,18 +47,14 @@ RawLease& RawLease::operator=(RawLease&& other) noexcept {
 RawLease::~RawLease() {
     if (lease_) (void)core_->give_back(lease_, shm::Turn::last);
 }
-bool RawLease::ack() {
+bool RawLease::ack() { return core_of_held()->ack(lease_); }
+bool RawLease::nack() { return core_of_held()->give_back(lease_, shm::Turn::last); }
+bool RawLease::nack(Duration delay) { return core_of_held()->give_back_for(lease_, delay); }
+bool RawLease::reject() { return core_of_held()->reject(lease_); }
+bool RawLease::extend(Duration from_now) { return core_of_held()->extend(lease_, from_now); }
+QueueCore* RawLease::core_of_held() const {
     if (!lease_) throw UsageError("this message was acknowledged or given back already");
-    return core_->ack(lease_);
-}
-bool RawLease::nack() {
-    if (!lease_) throw UsageError("this message was acknowledged or given back already");
-    return core_->give_back(lease_, shm::Turn::last);
-}
-
-bool RawLease::extend(Duration from_now) {
-    if (!lease_) throw UsageError("this message was acknowledged or given back already");
-    return core_->extend(lease_, from_now);
+    return core_.get();
 }
 
 RawQueue::RawQueue(QueueGrant grant) {

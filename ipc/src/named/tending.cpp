@@ -18,6 +18,7 @@ using shm::Interest;
 
 constexpr Duration patience = 1min;  // a note of what falls due can die with its writer
 constexpr Duration pause = 1ms;      // one look for what falls due together
+constexpr int share = 20;            // of our time at most one part in so many is for looking
 constexpr Duration blind = 200ms;    // without a place to sleep
 
 /// A place among the sleepers, given back at the end.
@@ -63,6 +64,7 @@ void tend(shm::Keeper& keeper) {
     const int door = place.has_one() ? place.doorbell() : keeper.doorbells().front();
     Fd bell{static_cast<int>(sys::must(sys::dup(door), "dup a doorbell"))};
     for (;;) {
+        const TimePoint begun = now();
         place.arm();  // before we look: what is noted from now on rings
         shm::Sweep sweep = keeper.sweep(nanoseconds(now()));
         while (!sweep.is_done) {
@@ -72,7 +74,7 @@ void tend(shm::Keeper& keeper) {
         TimePoint next = now() + patience;
         if (sweep.due != 0)
             next = std::min(next, TimePoint{Duration{static_cast<std::int64_t>(sweep.due)}});
-        next = std::max(next, now() + pause);
+        next = std::max(next, now() + std::max(pause, share * (now() - begun)));
         if (place.has_one())
             wait_for_bell(bell, Deadline::at(next));
         else

@@ -49,6 +49,10 @@ namespace green::ipc::shm {
     X(lease_extended, "lease.extended")           \
     X(nack_returned, "nack.returned")             \
     X(nack_done, "nack.done")                     \
+    X(nack_returning, "nack.returning")           \
+    X(nack_delayed, "nack.delayed")               \
+    X(reject_buried, "reject.buried")             \
+    X(reject_committed, "reject.committed")       \
     X(wait_claimed, "wait.claimed")               \
     X(wait_armed, "wait.armed")                   \
     X(wake_chosen, "wake.chosen")                 \
@@ -57,6 +61,7 @@ namespace green::ipc::shm {
     X(repair_begun, "repair.begun")               \
     X(repair_unpinned, "repair.unpinned")         \
     X(repair_slot, "repair.slot")                 \
+    X(repair_killer, "repair.killer")             \
     X(repair_slots_done, "repair.slots_done")     \
     X(repair_zombies_done, "repair.zombies_done") \
     X(repair_chunk_seen, "repair.chunk_seen")     \
@@ -69,6 +74,8 @@ namespace green::ipc::shm {
     X(sweep_begun, "sweep.begun")                 \
     X(sweep_ended, "sweep.ended")                 \
     X(sweep_returned, "sweep.returned")           \
+    X(sweep_due, "sweep.due")                     \
+    X(dead_buried, "dead.buried")                 \
     X(sweep_pass, "sweep.pass")                   \
     X(recover_begun, "recover.begun")             \
     X(recover_slot, "recover.slot")               \

@@ -58,6 +58,8 @@ void audit_slots(const Segment& segment, Complaints& complaints) {
         const std::uint64_t ref = slot.extent.load();
         if (!is_legal(word, segment.config().members))
             complaints.about("slot", index, "is in an impossible state");
+        if (word.state == SlotState::returning)
+            complaints.about("slot", index, "is being given back by nobody alive");
         if (word.state == SlotState::retiring)
             complaints.about("slot", index, "is being freed by nobody alive");
         if (word.state == SlotState::free && ref != 0)
@@ -71,7 +73,7 @@ void audit_slots(const Segment& segment, Complaints& complaints) {
         if ((needs_memory || ref != 0) && !chunks.find(ref, index)) {
             complaints.about("slot", index, "names memory that is not its own");
         }
-        if (word.owner != nobody && segment.member(word.owner).pid.load() == 0) {
+        if (word.holder() != nobody && segment.member(word.holder()).pid.load() == 0) {
             complaints.about("slot", index, "is held by somebody who is gone");
         }
     }
@@ -183,14 +185,15 @@ Status status(const Segment& segment) {
     now.generation = segment.control().generation.load();
     now.last_sequence = segment.control().fresh.sequence.load();
     now.expired = segment.control().expired.peek();
-    std::uint64_t* const counts[slot_states] = {
-        &now.free, &now.reserved, &now.ready, &now.leased, &now.retiring, &now.zombie, &now.dead};
+    std::uint64_t* const counts[slot_states] = {&now.free,   &now.reserved, &now.ready,
+                                                &now.leased, &now.retiring, &now.zombie,
+                                                &now.dead,   &now.delayed,  &now.delayed};
     for (std::uint64_t index = 0; index < segment.config().capacity; ++index) {
         const SlotRecord& slot = segment.slot(index);
         const SlotWord word = SlotWord::of(slot.state.load());
         if (static_cast<std::uint8_t>(word.state) < slot_states)
             ++*counts[static_cast<std::uint8_t>(word.state)];
-        if (word.state != SlotState::ready && word.state != SlotState::leased) continue;
+        if (!word.has_message()) continue;
         now.bytes += slot.size.peek();
         const std::uint64_t sequence = slot.sequence.peek();
         if (now.oldest_sequence != 0 && sequence >= now.oldest_sequence) continue;
@@ -205,15 +208,15 @@ Status status(const Segment& segment) {
         now.acked += member.acked.peek();
         now.returned += member.returned.peek();
         now.refused += member.refused.peek();
+        now.rejected += member.rejected.peek();
     }
     return now;
 }
 
 bool empty(const Segment& segment) {
     for (std::uint64_t index = 0; index < segment.config().capacity; ++index) {
-        const SlotState state = SlotWord::of(segment.slot(index).state.load()).state;
-        if (state == SlotState::reserved || state == SlotState::ready || state == SlotState::leased)
-            return false;
+        const SlotWord word = SlotWord::of(segment.slot(index).state.load());
+        if (word.state == SlotState::reserved || word.has_message()) return false;
     }
     return true;
 }

@@ -14,18 +14,21 @@ namespace green::ipc::shm {
 /// step per kill at most: they are counted by those who do the work.
 struct Status {
     std::uint64_t generation = 0;
-    std::uint64_t free = 0, reserved = 0, ready = 0, leased = 0, retiring = 0, zombie = 0, dead = 0;
-    std::uint64_t bytes = 0;  // of the messages that are ready or leased
+    std::uint64_t free = 0, reserved = 0, ready = 0, leased = 0, retiring = 0, zombie = 0, dead = 0,
+                  delayed = 0;
+    std::uint64_t bytes = 0;  // of the messages that are ready, leased or delayed
     std::uint64_t put = 0, delivered = 0, redelivered = 0, acked = 0, returned = 0, refused = 0;
     std::uint64_t expired = 0;          // leases
-    std::uint64_t oldest_sequence = 0;  // of those ready or leased; 0: none
+    std::uint64_t rejected = 0;         // and not kept: there are no dead letters
+    std::uint64_t oldest_sequence = 0;  // of those that `bytes` counts; 0: none
     std::uint64_t last_sequence = 0;
     std::uint64_t oldest_put_time = 0;
 };
 
 [[nodiscard]] Status status(const Segment& segment);
 
-/// Whether no message is in the queue or on its way into it.
+/// Whether no message is in the queue or on its way into it, for anybody to get; the dead do not
+/// count.
 [[nodiscard]] bool empty(const Segment& segment);
 
 /// Where every byte of the payload is.

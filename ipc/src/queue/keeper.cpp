@@ -1,5 +1,6 @@
 #include "keeper.hpp"
 
+#include <string>
 #include <utility>
 
 #include <green/sys.hpp>
@@ -36,14 +37,43 @@ Keeper::~Keeper() = default;
 bool Keeper::take_back(std::uint32_t slot, std::uint64_t seen) {
     const SlotWord word = SlotWord::of(seen);
     if (slot >= segment_.config().capacity || word.state != SlotState::leased) return false;
-    const SlotWord ready = word.returned();
-    if (!segment_.slot(slot).state.swap(seen, ready.pack())) return false;
+    const SlotWord after = slots_.after_return(word);
+    if (!segment_.slot(slot).state.swap(seen, after.pack())) return false;
     crash_point(CrashPoint::sweep_returned);
-    slots_.queue(slot, ready, Turn::first);
+    if (after.state == SlotState::dead)
+        slots_.remind(segment_.control().slot_due, at_once);
+    else
+        slots_.queue(slot, after, Turn::first);
     return true;
 }
 
-void Keeper::configure(const Settings& settings) { segment_.control().lease.poke(settings.lease); }
+bool Keeper::bury_dead(std::uint32_t slot, std::uint64_t seen) {
+    const SlotWord word = SlotWord::of(seen);
+    if (slot >= segment_.config().capacity || word.state != SlotState::dead) return false;
+    const SlotWord retiring = word.buried_by(nobody);
+    if (!segment_.slot(slot).state.swap(seen, retiring.pack())) return false;
+    crash_point(CrashPoint::dead_buried);
+    slots_.bury(slot, retiring);
+    return true;
+}
+
+std::span<const std::byte> Keeper::dead_message(std::uint32_t slot) const {
+    const SlotRecord& record = segment_.slot(slot);
+    const auto memory = chunks_.find(record.extent.load(), slot);
+    const std::uint64_t size = record.size.peek();
+    if (!memory || size > memory->size())
+        segment_.damaged("damaged: slot " + std::to_string(slot) +
+                         " holds a message without memory");
+    return memory->first(size);
+}
+
+void Keeper::configure(const Settings& settings) {
+    Control& control = segment_.control();
+    control.lease.poke(settings.lease);
+    control.has_dead_letter.poke(settings.has_dead_letter ? 1 : 0);
+    // What cannot be kept as a dead letter is delivered for ever rather than dropped.
+    control.max_deliveries.poke(settings.has_dead_letter ? settings.max_deliveries : 0);
+}
 
 void Keeper::wake_all() { waits_.wake_all(); }
 

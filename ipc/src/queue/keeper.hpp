@@ -44,7 +44,8 @@ class Keeper {
     /// Others go on meanwhile.
     void repair(Owner owner);
 
-    /// What time brings about: takes back leases whose end has come. Looks at `budget` places at
+    /// What time brings about: takes back leases whose end has come, and lets those go on that were
+    /// given back for later. Looks at `budget` places at
     /// most, so that whoever turns a loop is not held up; one pass may take several calls.
     Sweep sweep(std::int64_t now, std::size_t budget = 4096);
     /// Whether a pass has been begun and not ended.
@@ -57,6 +58,12 @@ class Keeper {
     /// gone. The message comes back first. False: it was not that lease any more. `word`: the
     /// slot's state word.
     bool take_back(std::uint32_t slot, std::uint64_t word);
+
+    /// Frees a DEAD slot whose message is kept elsewhere, or shall not be kept. False: it was not
+    /// that one any more.
+    bool bury_dead(std::uint32_t slot, std::uint64_t word);
+    /// The message of a DEAD slot, lent; nobody but the keeper touches it.
+    [[nodiscard]] std::span<const std::byte> dead_message(std::uint32_t slot) const;
 
     /// Rings every doorbell; healthy members look around and sleep again.
     void wake_all();
@@ -84,18 +91,22 @@ class Keeper {
     struct Pass {
         Owner owner = 1;
         std::size_t pin = 0;
-        std::uint64_t due = 0;  // the earliest that it has seen
-        void note(std::uint64_t when) noexcept {
-            if (due == 0 || when < due) due = when;
-        }
+        bool has_pins = true;  // still to be looked at
+        bool has_slots = false;
+        std::uint32_t slot = 0;
+        std::uint64_t lease_due = 0;  // the earliest that it has seen
+        std::uint64_t slot_due = 0;
     };
 
     // sweep.cpp
     [[nodiscard]] bool sweep_pins(std::uint64_t now, std::size_t& budget);
     void sweep_pin(Owner owner, PinRecord& pin, std::uint64_t now);
+    [[nodiscard]] bool sweep_slots(std::uint64_t now, std::size_t& budget);
+    void sweep_slot(std::uint32_t slot, std::uint64_t now);
 
     // repair.cpp
     void return_slots(Owner owner);
+    void note_killer(std::uint32_t slot, Owner owner);
     void bury_zombies();
     void mend_chunks(Owner owner);
     void finish_extents(std::uint64_t index, std::uint64_t seen);

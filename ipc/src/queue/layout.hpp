@@ -46,12 +46,14 @@ struct Config {
 /// What may change while the queue is in use. Times are nanoseconds.
 struct Settings {
     std::uint64_t lease = 30'000'000'000;  // 0: a lease ends with its holder only
+    std::uint64_t max_deliveries = 0;      // then the message is dead; 0: there is no limit
+    bool has_dead_letter = false;          // what dies is kept, to be moved
 
     friend bool operator==(const Settings&, const Settings&) = default;
 };
 
 inline constexpr std::uint64_t segment_magic = 0x3145554555514e47;  // "GNQUEUE1" in memory
-inline constexpr std::uint32_t segment_version = 2;
+inline constexpr std::uint32_t segment_version = 3;
 
 /// The first bytes of the file. Written once, before the file gets its name; never changed.
 struct Header {
@@ -85,10 +87,13 @@ struct Control {
     Word expired;  // leases that the keeper took away because their time was over
     // Read by everybody all the time and seldom written.
     alignas(line) Word lease;  // Settings
-    Word due;                  // when the keeper has to look again; 0: never
-    RingEnds fresh;            // READY, never delivered
-    RingEnds again;            // READY once more: goes first
-    RingEnds free;             // FREE
+    Word max_deliveries;
+    Word has_dead_letter;
+    Word lease_due;  // when the keeper has to look at leases again; 0: never
+    Word slot_due;   // and at slots
+    RingEnds fresh;  // READY, never delivered
+    RingEnds again;  // READY once more: goes first
+    RingEnds free;   // FREE
     Sleepers sleepers[interests];
 };
 
@@ -100,11 +105,14 @@ struct alignas(line) SlotRecord {
     Word sequence;
     Word put_time;  // nanoseconds of the caller's clock; 0: not told
     Word first_get_time;
-    Word not_before;  // reserved, as all that follow
-    Word expires;
-    Word dedup_id[2];
-    Word killers[4];  // pids that died with this message in hand
-    Word spare[2];
+    Word not_before;  // of a DELAYED one
+    Word expires;     // reserved
+
+    // Seldom looked at, so it has a line of its own and is not cleared for each message.
+    Word about;        // the sequence number of the message that the next words are about
+    Word killers[4];   // pids that died with it in hand
+    Word letter;       // reserved
+    Word dedup_id[2];  // reserved
 };
 static_assert(sizeof(SlotRecord) == line);
 
@@ -135,8 +143,10 @@ struct alignas(line) MemberRecord {
     Word redelivered;  // those of `delivered` that were not the first
     Word acked;
     Word returned;
-    Word refused;  // late acks and nacks
-    Word spare[7];
+    Word refused;   // late acks and nacks
+    Word buried;    // messages that died by this member's hand, and are kept
+    Word rejected;  // those that were not
+    Word spare[5];
 };
 static_assert(sizeof(MemberRecord) == line);
 

@@ -145,7 +145,7 @@ Got Member::try_get(Lease& into, std::int64_t now) {
         return Claim::taken;
     };
     if (!slots_.next(claim)) return Got::nothing;
-    slots_.remind(until);
+    slots_.remind(segment_.control().lease_due, until);
     describe(into, now);
     crash_point(CrashPoint::get_done);
     return Got::message;
@@ -191,13 +191,57 @@ bool Member::ack(Lease& lease) {
 
 bool Member::nack(Lease& lease, Turn turn) {
     const Lease gone = std::exchange(lease, {});
-    const SlotWord ready = SlotWord::of(gone.word).returned();
-    if (!end(gone, ready)) return false;
+    const SlotWord after = slots_.after_return(SlotWord::of(gone.word));
+    if (!end(gone, after)) return false;
     crash_point(CrashPoint::nack_returned);
     record_.returned.count();
-    slots_.queue(gone.slot, ready, turn);
+    if (after.state == SlotState::dead)
+        mourn();
+    else
+        slots_.queue(gone.slot, after, turn);
     crash_point(CrashPoint::nack_done);
     return true;
+}
+
+// The time is written while the slot is exclusively ours, by its word: a holder whose lease was
+// taken away meanwhile must not write into what is another one's.
+bool Member::nack_until(Lease& lease, std::int64_t until) {
+    if (slots_.after_return(SlotWord::of(lease.word)).state == SlotState::dead) return nack(lease);
+    const Lease gone = std::exchange(lease, {});
+    const SlotWord returning = SlotWord::of(gone.word).returning_by(owner_);
+    if (!end(gone, returning)) return false;
+    crash_point(CrashPoint::nack_returning);
+    record_.returned.count();
+    SlotRecord& record = segment_.slot(gone.slot);
+    record.not_before.poke(static_cast<std::uint64_t>(until));
+    record.state.store(returning.delayed().pack());
+    full_fence();
+    crash_point(CrashPoint::nack_delayed);
+    slots_.remind(segment_.control().slot_due, static_cast<std::uint64_t>(until));
+    return true;
+}
+
+bool Member::reject(Lease& lease) {
+    const Lease gone = std::exchange(lease, {});
+    const SlotWord word = SlotWord::of(gone.word);
+    if (segment_.control().has_dead_letter.peek() != 0) {
+        if (!end(gone, word.died_of(Reason::rejected))) return false;
+        crash_point(CrashPoint::reject_buried);
+        mourn();
+        return true;
+    }
+    const SlotWord retiring = word.acked_by(owner_);
+    if (!end(gone, retiring)) return false;
+    crash_point(CrashPoint::reject_committed);
+    record_.rejected.count();
+    slots_.bury(gone.slot, retiring);
+    return true;
+}
+
+/// A message has died by our hand: the keeper fetches it.
+void Member::mourn() {
+    record_.buried.count();
+    slots_.remind(segment_.control().slot_due, at_once);
 }
 
 bool Member::extend(const Lease& lease, std::int64_t until) {
@@ -206,7 +250,7 @@ bool Member::extend(const Lease& lease, std::int64_t until) {
     const bool is_ours = pins_.extend(lease.pin, end) && holds(lease);
     crash_point(CrashPoint::lease_extended);
     if (is_ours)
-        slots_.remind(end);
+        slots_.remind(segment_.control().lease_due, end);
     else
         record_.refused.count();
     return is_ours;

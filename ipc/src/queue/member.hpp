@@ -70,6 +70,11 @@ class Member {
     /// Gives the message back, to be the next one delivered, or to stand behind all others. False:
     /// stale lease.
     [[nodiscard]] bool nack(Lease& lease, Turn turn = Turn::first);
+    /// The same with the message not to be had before `until`, on the clock of the keeper's sweeps.
+    [[nodiscard]] bool nack_until(Lease& lease, std::int64_t until);
+    /// Ends the message: nobody gets it any more. It becomes a dead letter where the queue keeps
+    /// them. False: stale lease.
+    [[nodiscard]] bool reject(Lease& lease);
     /// Moves the end of the lease, to `until` on the clock of try_get(). False: stale lease.
     [[nodiscard]] bool extend(const Lease& lease, std::int64_t until);
     /// Whether the lease is still ours.
@@ -91,6 +96,7 @@ class Member {
     SlotRecord& checked(const Reservation& reservation) const;
     void describe(Lease& lease, std::int64_t now);
     [[nodiscard]] bool end(const Lease& lease, SlotWord after);
+    void mourn();
 
     Segment segment_;
     Owner owner_;

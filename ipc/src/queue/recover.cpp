@@ -17,12 +17,14 @@ namespace green::ipc::shm {
 
 void Keeper::recover() {
     check();
+    pass_.reset();
     crash_point(CrashPoint::recover_begun);
+    reset_slots();  // first: the members' records say who had what
     reset_members();
-    reset_slots();
     crash_point(CrashPoint::recover_slots_done);
     reset_chunks();
     fill_rings();
+    segment_.control().slot_due.store(at_once);
     segment_.control().generation.add(1);
     crash_point(CrashPoint::recover_done);
 }
@@ -34,7 +36,7 @@ void Keeper::check() const {
         const std::string name = "damaged: slot " + std::to_string(index);
         if (!is_legal(word, segment_.config().members))
             segment_.damaged(name + " is in an impossible state");
-        if (word.state != SlotState::ready && word.state != SlotState::leased) continue;
+        if (!word.has_message() && word.state != SlotState::dead) continue;
         const auto memory = chunks_.find(slot.extent.load(), index);
         if (!memory || slot.size.peek() > memory->size())
             segment_.damaged(name + " holds a message without memory");
@@ -59,10 +61,14 @@ void Keeper::reset_slots() {
         const SlotWord word = SlotWord::of(slot.state.load());
         const bool is_acked = word.state == SlotState::retiring || word.state == SlotState::zombie;
         if (word.state == SlotState::reserved) slot.state.store(word.abandoned().pack());
-        if (word.state == SlotState::leased) slot.state.store(word.returned().pack());
+        if (word.state == SlotState::leased) {
+            note_killer(index, word.owner);
+            slot.state.store(slots_.after_return(word).pack());
+        }
+        if (word.state == SlotState::returning) slot.state.store(word.ready_again().pack());
         if (is_acked) slot.state.store(word.freed().pack());
         crash_point(CrashPoint::recover_slot);
-        if (SlotWord::of(slot.state.load()).state == SlotState::ready)
+        if (SlotWord::of(slot.state.load()).has_message())
             last = std::max(last, slot.sequence.peek());
     }
     segment_.control().fresh.sequence.store(last);

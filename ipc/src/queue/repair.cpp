@@ -5,6 +5,7 @@
 // be killed anywhere; the member's record is cleared last and says that work is left.
 
 #include <algorithm>
+#include <iterator>
 #include <utility>
 #include <vector>
 
@@ -29,6 +30,8 @@ void Keeper::repair(Owner owner) {
     crash_point(CrashPoint::repair_rings_done);
     waits_.release(owner);
     crash_point(CrashPoint::repair_waits_done);
+    // What the dead one noted for the keeper, or should have noted, may be gone with him.
+    Slots::bring_forward(segment_.control().slot_due, at_once);
     waits_.wake_all();
     crash_point(CrashPoint::repair_woken);
     segment_.control().repairs.count();
@@ -42,13 +45,41 @@ void Keeper::return_slots(Owner owner) {
         const std::uint64_t seen = state.load();
         const SlotWord word = SlotWord::of(seen);
         const bool is_keepers = word.state == SlotState::retiring && word.owner == nobody;
-        if (word.owner != owner && !is_keepers) continue;
+        if (word.holder() != owner && !is_keepers) continue;
         if (word.state == SlotState::reserved) slots_.abandon(index, word);
-        if (word.state == SlotState::leased)
-            state.swap(seen, word.returned().pack());  // refill_rings() queues it
+        // refill_rings() queues what is READY then.
+        if (word.state == SlotState::leased) {
+            note_killer(index, owner);
+            state.swap(seen, slots_.after_return(word).pack());
+        }
+        if (word.state == SlotState::returning) state.swap(seen, word.ready_again().pack());
         if (word.state == SlotState::retiring) slots_.bury(index, word);
         crash_point(CrashPoint::repair_slot);
     }
+}
+
+// The slot is LEASED to a dead one, so the keeper alone writes there. Killed before the slot is
+// returned it comes here again: the same pid is not noted twice. Only the last four are kept.
+void Keeper::note_killer(std::uint32_t slot, Owner owner) {
+    SlotRecord& record = segment_.slot(slot);
+    const std::uint64_t pid = segment_.member(owner).pid.load();
+    const std::uint64_t sequence = record.sequence.peek();
+    if (pid == 0) return;
+    if (record.about.peek() != sequence) {
+        for (Word& killer : record.killers) killer.poke(0);
+        record.letter.poke(0);
+        record.about.store(sequence);
+    }
+    for (const Word& killer : record.killers) {
+        if (killer.peek() == pid) return;
+    }
+    crash_point(CrashPoint::repair_killer);
+    for (Word& killer : record.killers) {
+        if (killer.peek() == 0) return killer.store(pid);
+    }
+    for (std::size_t i = 1; i < std::size(record.killers); ++i)
+        record.killers[i - 1].poke(record.killers[i].peek());
+    record.killers[3].store(pid);
 }
 
 void Keeper::bury_zombies() {

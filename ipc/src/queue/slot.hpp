@@ -7,7 +7,8 @@
 // Q2  The generation grows by one whenever the slot stops being RESERVED without a message, and
 //     whenever it stops being LEASED. So each stay in READY and each stay in FREE has a generation
 //     of its own: what was true of (slot, generation) and has ended never comes back, and the
-//     LEASED word is a fence token: a late ack fails.
+//     LEASED word is a fence token: a late ack fails. A message that is taken out of READY without
+//     having been leased (it died of age) moves it too.
 // Q3  The delivery count grows when a lease begins (the first holder sees 1) and saturates at 255;
 //     a return, by nack or by death, leaves it.
 //
@@ -16,6 +17,9 @@
 //     └──── abandon, ────┘                    └── nack, death ─┘        foreign │  │ last pin
 //           death                                                        pins   ▼  │ gone
 //                                                                             ZOMBIE
+//
+//   LEASED ──nack with a delay──▶ RETURNING ──▶ DELAYED ──its time──▶ READY
+//   LEASED ──reject, too many deliveries──▶ DEAD ──moved to the dead letters──▶ RETIRING (keeper)
 
 #include <algorithm>
 #include <cstdint>
@@ -28,12 +32,18 @@ enum class SlotState : std::uint8_t {
     free = 0,
     reserved = 1,  // its owner builds a message
     ready = 2,
-    leased = 3,    // its owner reads the message
-    retiring = 4,  // acked; its owner (0: the keeper) gives the memory back
-    zombie = 5,    // acked, but somebody whose lease was taken away may still read
-    dead = 6,      // reserved: a dead letter
+    leased = 3,     // its owner reads the message
+    retiring = 4,   // acked; its owner (0: the keeper) gives the memory back
+    zombie = 5,     // acked, but somebody whose lease was taken away may still read
+    dead = 6,       // nobody gets it any more; `owner` is the reason why
+    returning = 7,  // its last holder writes down when it may be had again
+    delayed = 8,    // not to be had yet
 };
-inline constexpr std::uint8_t slot_states = 7;
+inline constexpr std::uint8_t slot_states = 9;
+
+/// Why a message is DEAD.
+enum class Reason : std::uint8_t { rejected = 1, deliveries = 2 };
+inline constexpr std::uint8_t last_reason = 2;
 
 struct SlotWord {
     SlotState state = SlotState::free;
@@ -66,6 +76,29 @@ struct SlotWord {
     [[nodiscard]] constexpr SlotWord returned() const noexcept {
         return {SlotState::ready, nobody, deliveries, generation + 1};
     }
+    [[nodiscard]] constexpr SlotWord returning_by(Owner who) const noexcept {
+        return {SlotState::returning, who, deliveries, generation + 1};
+    }
+    [[nodiscard]] constexpr SlotWord delayed() const noexcept {
+        return {SlotState::delayed, nobody, deliveries, generation};
+    }
+    [[nodiscard]] constexpr SlotWord ready_again() const noexcept {
+        return {SlotState::ready, nobody, deliveries, generation};
+    }
+    [[nodiscard]] constexpr SlotWord died_of(Reason reason) const noexcept {
+        return {SlotState::dead, static_cast<Owner>(reason), deliveries, generation + 1};
+    }
+    /// Of a DEAD one.
+    [[nodiscard]] constexpr Reason reason() const noexcept { return static_cast<Reason>(owner); }
+    /// Who acts or would have to act; a DEAD one has nobody, whatever stands in that place.
+    [[nodiscard]] constexpr Owner holder() const noexcept {
+        return state == SlotState::dead ? nobody : owner;
+    }
+    /// Whether a message stands in it that somebody may still get.
+    [[nodiscard]] constexpr bool has_message() const noexcept {
+        return state == SlotState::ready || state == SlotState::leased ||
+               state == SlotState::returning || state == SlotState::delayed;
+    }
     [[nodiscard]] constexpr SlotWord acked_by(Owner who) const noexcept {
         return {SlotState::retiring, who, deliveries, generation + 1};
     }
@@ -92,9 +125,13 @@ struct SlotWord {
         case SlotState::reserved:
             return word.owner != nobody && word.owner <= members && word.deliveries == 0;
         case SlotState::ready:
-        case SlotState::dead:
             return word.owner == nobody;
+        case SlotState::dead:
+            return word.owner != nobody && word.owner <= last_reason;
+        case SlotState::delayed:
+            return word.owner == nobody && word.deliveries != 0;
         case SlotState::leased:
+        case SlotState::returning:
             return word.owner != nobody && word.owner <= members && word.deliveries != 0;
         case SlotState::retiring:
             return word.owner <= members && word.deliveries != 0;

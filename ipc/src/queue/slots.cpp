@@ -63,7 +63,9 @@ void Slots::release_extent(std::uint32_t slot) {
 void Slots::abandon(std::uint32_t slot, SlotWord word) { finish(slot, word.abandoned()); }
 
 void Slots::bury(std::uint32_t slot, SlotWord word) {
-    if (word.deliveries > 1 && Pins::is_pinned(segment_, slot)) {
+    // A holder whose own lease ends here has lifted his pin; the keeper buries what others had.
+    const std::uint32_t unsuspicious = self_ == nobody ? 0 : 1;
+    if (word.deliveries > unsuspicious && Pins::is_pinned(segment_, slot)) {
         segment_.slot(slot).state.store(word.haunted().pack());
         crash_point(CrashPoint::ack_haunted);
         bury_if_haunted(slot);
@@ -84,9 +86,8 @@ void Slots::bury_if_haunted(std::uint32_t slot) {
     finish(slot, mine.freed());
 }
 
-bool Slots::bring_forward(std::uint64_t when) noexcept {
+bool Slots::bring_forward(Word& due, std::uint64_t when) noexcept {
     if (when == for_ever) return false;
-    Word& due = segment_.control().due;
     for (;;) {
         const std::uint64_t seen = due.load();
         if (seen != 0 && seen <= when) return false;

@@ -16,6 +16,9 @@ enum class Turn : std::uint8_t { first, last };
 
 using Ring = BasicRing<Word>;
 
+/// The earliest time that remind() can be given.
+inline constexpr std::uint64_t at_once = 1;
+
 class Slots {
  public:
     /// Borrows all of them. `self` is who acts here; the keeper is nobody.
@@ -38,13 +41,22 @@ class Slots {
     /// Gives back the extent of a slot that is exclusively ours.
     void release_extent(std::uint32_t slot);
 
-    /// Sees to it that the keeper looks at `when`, if he would not before.
-    void remind(std::uint64_t when) {
-        const std::uint64_t due = segment_.control().due.load();
-        if ((due == 0 || when < due) && bring_forward(when)) waits_.announce(Interest::timers);
+    /// Sees to it that the keeper looks at `when`, if he would not before. `due` is a word of the
+    /// control area.
+    void remind(Word& due, std::uint64_t when) {
+        const std::uint64_t seen = due.load();
+        if ((seen == 0 || when < seen) && bring_forward(due, when))
+            waits_.announce(Interest::timers);
     }
     /// The same without telling him: for himself. False: it was no earlier.
-    bool bring_forward(std::uint64_t when) noexcept;
+    static bool bring_forward(Word& due, std::uint64_t when) noexcept;
+
+    /// What becomes of a LEASED message that its holder does not want or cannot have any more.
+    [[nodiscard]] SlotWord after_return(SlotWord leased) const noexcept {
+        const std::uint64_t most = segment_.control().max_deliveries.peek();
+        return most != 0 && leased.deliveries >= most ? leased.died_of(Reason::deliveries)
+                                                      : leased.returned();
+    }
 
     /// Puts a FREE slot where it is found. Wakes nobody.
     void offer(std::uint32_t slot, SlotWord word) {

@@ -2,27 +2,44 @@
 //
 // A pass begins by forgetting when it is due and ends by noting the earliest thing that is still to
 // come. Who sets a later date meanwhile notes it himself (Slots::remind()): he changes first and
-// looks at `due` then, the keeper clears `due` first and looks then, so one of them sees the other.
+// looks at the due time then, the keeper clears it first and looks then, so one of them sees the
+// other. Slots are walked over only when something in them falls due; leases always.
 
 #include "crash_point.hpp"
 #include "keeper.hpp"
 #include "pins.hpp"
 
 namespace green::ipc::shm {
+namespace {
 
-Sweep Keeper::sweep(std::int64_t now, std::size_t budget) {
-    Word& due = segment_.control().due;
+void note(std::uint64_t& due, std::uint64_t when) noexcept {
+    if (due == 0 || when < due) due = when;
+}
+
+}  // namespace
+
+Sweep Keeper::sweep(std::int64_t at, std::size_t budget) {
+    const auto now = static_cast<std::uint64_t>(at);
+    Control& control = segment_.control();
     if (!pass_) {
         pass_.emplace();
-        due.swap(due.load(), 0);
+        control.lease_due.swap(control.lease_due.load(), 0);
+        const std::uint64_t slot_due = control.slot_due.load();
+        pass_->has_slots = slot_due != 0 && slot_due <= now;
+        if (pass_->has_slots) control.slot_due.swap(slot_due, 0);
         full_fence();
         crash_point(CrashPoint::sweep_begun);
     }
-    if (!sweep_pins(static_cast<std::uint64_t>(now), budget)) return {false, 0};
+    if (pass_->has_pins && !sweep_pins(now, budget)) return {false, 0};
+    pass_->has_pins = false;
+    if (pass_->has_slots && !sweep_slots(now, budget)) return {false, 0};
     crash_point(CrashPoint::sweep_pass);
-    if (pass_->due != 0) (void)slots_.bring_forward(pass_->due);
+    if (pass_->lease_due != 0) Slots::bring_forward(control.lease_due, pass_->lease_due);
+    if (pass_->slot_due != 0) Slots::bring_forward(control.slot_due, pass_->slot_due);
     pass_.reset();
-    return {true, due.load()};
+    std::uint64_t due = control.lease_due.load();
+    if (const std::uint64_t slot_due = control.slot_due.load(); slot_due != 0) note(due, slot_due);
+    return {true, due};
 }
 
 // Leases are found by the pins of their holders: there are few of them, however large the queue.
@@ -45,7 +62,7 @@ void Keeper::sweep_pin(Owner owner, PinRecord& pin, std::uint64_t now) {
     if (what == 0) return;
     const std::uint64_t until = pin.until.load();
     if (until == for_ever) return;
-    if (until > now) return pass_->note(until);
+    if (until > now) return note(pass_->lease_due, until);
     const PinWord pinned = PinWord::of(what);
     if (pinned.slot >= segment_.config().capacity) return;
     const std::uint64_t seen = segment_.slot(pinned.slot).state.load();
@@ -54,9 +71,32 @@ void Keeper::sweep_pin(Owner owner, PinRecord& pin, std::uint64_t now) {
         word.generation != pinned.generation) {
         return;
     }
-    if (until != over && !pin.until.swap(until, over)) return pass_->note(now);
+    if (until != over && !pin.until.swap(until, over)) return note(pass_->lease_due, now);
     crash_point(CrashPoint::sweep_ended);
     if (take_back(pinned.slot, seen)) segment_.control().expired.count();
+}
+
+bool Keeper::sweep_slots(std::uint64_t now, std::size_t& budget) {
+    for (; pass_->slot < segment_.config().capacity; ++pass_->slot, --budget) {
+        if (budget == 0) return false;
+        sweep_slot(pass_->slot, now);
+    }
+    return true;
+}
+
+void Keeper::sweep_slot(std::uint32_t slot, std::uint64_t now) {
+    SlotRecord& record = segment_.slot(slot);
+    const std::uint64_t seen = record.state.load();
+    const SlotWord word = SlotWord::of(seen);
+    // What an earlier keeper left when it was killed.
+    if (word.state == SlotState::retiring && word.owner == nobody) return slots_.bury(slot, word);
+    if (word.state != SlotState::delayed) return;
+    const std::uint64_t until = record.not_before.peek();
+    if (until > now) return note(pass_->slot_due, until);
+    const SlotWord ready = word.ready_again();
+    if (!record.state.swap(seen, ready.pack())) return;
+    crash_point(CrashPoint::sweep_due);
+    slots_.queue(slot, ready, Turn::first);
 }
 
 }  // namespace green::ipc::shm

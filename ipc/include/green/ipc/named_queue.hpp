@@ -85,6 +85,11 @@ class RawLease {
     /// Gives it back, to stand behind all others: one that always fails holds up nobody. Returns
     /// false when the lease had been taken away.
     bool nack();
+    /// The same, and nobody gets it before `delay` has passed; then it comes first.
+    bool nack(Duration delay);
+    /// Ends the message without anybody getting it again: it goes to the dead letters, where the
+    /// queue has them, or is dropped and counted. Returns false when the lease had been taken away.
+    bool reject();
     /// Moves the end of the lease to `from_now`, sooner or later than it was. Returns false when
     /// the lease had been taken away.
     bool extend(Duration from_now);
@@ -92,6 +97,8 @@ class RawLease {
  private:
     friend class QueueCore;
     RawLease(std::shared_ptr<QueueCore> core, const shm::Lease& lease) noexcept;
+    /// Throws UsageError when it is over.
+    [[nodiscard]] QueueCore* core_of_held() const;
 
     std::shared_ptr<QueueCore> core_;
     shm::Lease lease_;

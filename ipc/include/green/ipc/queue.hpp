@@ -71,6 +71,11 @@ class Lease {
     bool ack() { return body_->lease.ack(); }
     /// Gives it back, to stand behind all others.
     bool nack() { return body_->lease.nack(); }
+    /// The same, and nobody gets it before `delay` has passed; then it comes first.
+    bool nack(Duration delay) { return body_->lease.nack(delay); }
+    /// Ends the message without anybody getting it again: it goes to the dead letters, where the
+    /// queue has them, or is dropped and counted. Returns false when the lease had been taken away.
+    bool reject() { return body_->lease.reject(); }
     /// Moves the end of the lease to `from_now`, sooner or later than it was. Returns false when
     /// the lease had been taken away.
     bool extend(Duration from_now) { return body_->lease.extend(from_now); }

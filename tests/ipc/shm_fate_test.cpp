@@ -1,0 +1,199 @@
+// What becomes of messages that nobody wants now, or ever: given back for later, rejected,
+// delivered too often, in the hands of those who died.
+
+#include "shm_support.hpp"
+
+using namespace shm_test;
+
+namespace {
+
+void keep_dead_letters(const Queue& queue, std::uint64_t max_deliveries) {
+    Settings settings;
+    settings.max_deliveries = max_deliveries;
+    settings.has_dead_letter = true;
+    queue.keeper->configure(settings);
+}
+
+std::vector<std::uint64_t> killers_of(const SlotRecord& slot) {
+    std::vector<std::uint64_t> pids;
+    if (slot.about.peek() != slot.sequence.peek()) return pids;
+    for (const Word& pid : slot.killers) {
+        if (pid.peek() != 0) pids.push_back(pid.peek());
+    }
+    return pids;
+}
+
+/// Dies with the next message in hand. Returns its pid.
+std::uint64_t die_with_a_message(const Queue& queue) {
+    const pid_t child = fork_child([&] {
+        const auto member = queue.join(3);
+        Lease lease;
+        if (member->try_get(lease) == Got::message) ::raise(SIGKILL);
+    });
+    REQUIRE(reap(child) == SIGKILL);
+    return static_cast<std::uint64_t>(child);
+}
+
+}  // namespace
+
+TEST_CASE("queue fate: what is given back for later comes at its time, before all others",
+          "[ipc][queue]") {
+    const Queue queue;
+    const auto member = queue.join(1);
+    for (std::uint64_t id = 1; id <= 3; ++id) send(*member, id);
+    Lease one = receive(*member);
+    Lease two = receive(*member);
+    CHECK(member->nack_until(one, 500));
+    CHECK(member->nack_until(two, 400));
+    CHECK(status(queue.segment()).delayed == 2);
+    CHECK_FALSE(queue.keeper->empty());
+    CHECK(queue.keeper->sweep(0).due == 400);
+    CHECK(is_sound(queue.segment()));
+    CHECK(sweep_all(*queue.keeper, 400, 2).due == 500);
+    two = receive(*member);
+    CHECK(id_of(two.message) == 2);
+    CHECK(two.deliveries() == 2);
+    CHECK(queue.keeper->sweep(499).due == 500);
+    CHECK(queue.keeper->sweep(500).due != 500);
+    CHECK(member->ack(two));
+    CHECK(drain(*member) == std::vector<std::uint64_t>{1, 3});
+    CHECK(is_sound(queue.segment()));
+}
+
+TEST_CASE("queue fate: a late wish for later is refused and changes nothing for the next holder",
+          "[ipc][queue]") {
+    const Queue queue;
+    const auto slow = queue.join(1);
+    const auto other = queue.join(2);
+    send(*slow, 1);
+    Lease lost = receive(*slow);
+    REQUIRE(queue.keeper->take_back(lost.slot, lost.word));
+    Lease lease = receive(*other);
+    CHECK(other->nack_until(lease, 100));
+    CHECK_FALSE(slow->nack_until(lost, 1'000'000));
+    CHECK_FALSE(lost);
+    (void)queue.keeper->sweep(100);
+    CHECK(drain(*other) == std::vector<std::uint64_t>{1});
+}
+
+TEST_CASE("queue fate: a rejected message ends, or is kept dead where there are dead letters",
+          "[ipc][queue]") {
+    const Queue queue;
+    const auto member = queue.join(1);
+    send(*member, 1);
+    SECTION("it ends") {
+        Lease lease = receive(*member);
+        CHECK(member->reject(lease));
+        CHECK(status(queue.segment()).rejected == 1);
+        CHECK(status(queue.segment()).free == 8);
+    }
+    SECTION("it is kept") {
+        keep_dead_letters(queue, 3);
+        Lease lease = receive(*member);
+        const std::uint32_t slot = lease.slot;
+        CHECK(member->reject(lease));
+        CHECK(status(queue.segment()).dead == 1);
+        CHECK(queue.keeper->empty());
+        CHECK(slot_of(queue.segment(), slot).reason() == Reason::rejected);
+        CHECK(queue.segment().control().slot_due.load() == at_once);
+        CHECK(member->try_get(lease) == Got::nothing);
+        CHECK(id_of(queue.keeper->dead_message(slot)) == 1);
+        CHECK(is_sound(queue.segment()));
+        queue.keeper->recover();
+        CHECK(status(queue.segment()).dead == 1);
+        const std::uint64_t word = queue.segment().slot(slot).state.load();
+        CHECK(queue.keeper->bury_dead(slot, word));
+        CHECK_FALSE(queue.keeper->bury_dead(slot, word));
+        CHECK(status(queue.segment()).free == 8);
+    }
+    SECTION("too late") {
+        keep_dead_letters(queue, 3);
+        Lease lost = receive(*member);
+        REQUIRE(queue.keeper->take_back(lost.slot, lost.word));
+        CHECK_FALSE(member->reject(lost));
+        CHECK(status(queue.segment()).ready == 1);
+    }
+    CHECK(is_sound(queue.segment()));
+}
+
+TEST_CASE("queue fate: after so many deliveries a message is dead, however it came back",
+          "[ipc][queue]") {
+    const Queue queue;
+    keep_dead_letters(queue, 2);
+    const auto member = queue.join(1);
+    send(*member, 1);
+    Lease lease = receive(*member);
+    REQUIRE(member->nack(lease));
+    lease = receive(*member);
+    REQUIRE(lease.deliveries() == 2);
+    const std::uint32_t slot = lease.slot;
+    SECTION("given back") { CHECK(member->nack(lease)); }
+    SECTION("given back for later") { CHECK(member->nack_until(lease, 100)); }
+    SECTION("its time over") {
+        (void)queue.keeper->sweep(late);
+        CHECK_FALSE(member->ack(lease));
+    }
+    SECTION("its holder dead") { queue.keeper->repair(1); }
+    SECTION("everybody dead") { queue.keeper->recover(); }
+    CHECK(slot_of(queue.segment(), slot).state == SlotState::dead);
+    CHECK(slot_of(queue.segment(), slot).reason() == Reason::deliveries);
+    CHECK(queue.segment().control().slot_due.load() == at_once);
+}
+
+TEST_CASE("queue fate: the memory of a dead one stays while its last holder may read it",
+          "[ipc][queue]") {
+    const Queue queue;
+    keep_dead_letters(queue, 1);
+    const auto reader = queue.join(1);
+    send(*reader, 1);
+    Lease lost = receive(*reader);
+    (void)queue.keeper->sweep(late);
+    const std::uint32_t slot = lost.slot;
+    REQUIRE(queue.keeper->bury_dead(slot, queue.segment().slot(slot).state.load()));
+    CHECK(slot_of(queue.segment(), slot).state == SlotState::zombie);
+    CHECK(is_whole(lost.message));
+    CHECK_FALSE(reader->ack(lost));
+    CHECK(status(queue.segment()).free == 8);
+}
+
+TEST_CASE("queue fate: without dead letters nothing dies of deliveries", "[ipc][queue]") {
+    const Queue queue;
+    Settings settings;
+    settings.max_deliveries = 2;
+    queue.keeper->configure(settings);
+    const auto member = queue.join(1);
+    send(*member, 1);
+    for (std::uint32_t i = 1; i <= 300; ++i) {
+        Lease lease = receive(*member);
+        CHECK(lease.deliveries() == std::min(i, 255u));
+        REQUIRE(member->nack(lease));
+    }
+    CHECK(drain(*member) == std::vector<std::uint64_t>{1});
+}
+
+TEST_CASE("queue fate: the pids of those who died with a message in hand are kept with it",
+          "[ipc][queue]") {
+    const Queue queue;
+    const auto member = queue.join(1);
+    send(*member, 1);
+    std::vector<std::uint64_t> pids;
+    for (int i = 0; i < 6; ++i) {
+        pids.push_back(die_with_a_message(queue));
+        if (i == 2)
+            queue.keeper->recover();
+        else
+            queue.keeper->repair(3);
+    }
+    Lease lease = receive(*member);
+    CHECK(lease.deliveries() == 7);
+    CHECK(killers_of(queue.segment().slot(lease.slot)) ==
+          std::vector<std::uint64_t>(pids.begin() + 2, pids.end()));
+    // The next message in that place has nothing of it.
+    CHECK(member->ack(lease));
+    for (std::uint64_t id = 2; id < 12; ++id) {
+        send(*member, id);
+        lease = receive(*member);
+        CHECK(killers_of(queue.segment().slot(lease.slot)).empty());
+        CHECK(member->ack(lease));
+    }
+}
