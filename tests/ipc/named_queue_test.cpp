@@ -246,6 +246,27 @@ TEST_CASE("named queue: one given back for later is not to be had before", "[ipc
     });
 }
 
+TEST_CASE("named queue: of several puts of one id one counts", "[ipc][queue]") {
+    run_green_for_real([] {
+        ipc::LocalQueue local{"texts"};
+        ipc::Queue<Document> queue{ipc::RawQueue{local.grant()}};
+        const auto id = ipc::MessageId::of("order 17");
+        CHECK(id == ipc::MessageId::of("order 17"));
+        CHECK_FALSE(id == ipc::MessageId::of("order 18"));
+        for (const char* name : {"first", "second"}) {
+            CHECK(queue.put_once(id, [&](Document::Builder document) { document.setName(name); }));
+        }
+        auto draft = queue.prepare(0);
+        draft->setName("third");
+        draft->setBody(ipc::bytes(std::string(100'000, 'x')));
+        CHECK(draft.put_once(id));
+        auto lease = queue.get();
+        CHECK(name_of(lease) == "first");
+        CHECK(lease.ack());
+        CHECK(local.empty());
+    });
+}
+
 TEST_CASE("named queue: stopping ends the loops of consumers, not of producers", "[ipc][queue]") {
     run_green_for_real([] {
         ipc::LocalQueue local{"texts"};

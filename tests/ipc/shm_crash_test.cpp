@@ -40,6 +40,29 @@ void put_as(Member& member, std::uint64_t id, std::size_t size) {
     if (try_send(member, id, size) == Shortage::none) ledger->put_done[id] = true;
 }
 
+void put_once_as(Member& member, std::uint64_t id) {
+    ledger->put_begun[id] = true;
+    Reservation reservation;
+    if (member.try_reserve(200, reservation) != Shortage::none) return;
+    write_message(reservation.memory.first(200), id);
+    (void)member.put_once(reservation, 200, {id, id});
+    ledger->put_done[id] = true;
+}
+
+/// As another put of the same id would do to ours, just before we publish.
+CrashHook hook_behind = nullptr;
+const Segment* revoked_in = nullptr;
+void revoke_once(CrashPoint point) {
+    hook_behind(point);
+    if (point != CrashPoint::dedup_claimed || revoked_in == nullptr) return;
+    for (std::uint32_t slot = 0; slot < revoked_in->config().capacity; ++slot) {
+        Word& state = revoked_in->slot(slot).state;
+        const SlotWord word = SlotWord::of(state.load());
+        if (word.state == SlotState::reserved) state.swap(word.pack(), word.revoked().pack());
+    }
+    revoked_in = nullptr;
+}
+
 void ack_as(Member& member, Lease& lease) {
     const std::uint64_t id = id_of(lease.message);
     ledger->ack_begun[id] = true;
@@ -96,6 +119,19 @@ void keep_dead_letters(World& world) {
     world.queue.keeper->configure(settings);
 }
 
+/// A put of message 1 that stands in its way, by owner 3 who was killed.
+void leave_a_put_on_its_way(World& world) {
+    REQUIRE(reap(fork_child([&] {
+                crash_hook = [](CrashPoint point) {
+                    if (point == CrashPoint::dedup_claimed) ::raise(SIGKILL);
+                };
+                const auto member = world.queue.join(3);
+                Reservation reservation;
+                (void)member->try_reserve(200, reservation);
+                (void)member->put_once(reservation, 200, {1, 1});
+            })) == SIGKILL);
+}
+
 void haunt(World& world) {
     world.stale = receive(*world.witness);
     REQUIRE(world.queue.keeper->take_back(world.stale.slot, world.stale.word));
@@ -137,6 +173,37 @@ const std::vector<Role>& roles() {
              write_message(reservation.memory.first(9000), 1);
              member.put(reservation, 9000);
              ledger->put_done[1] = true;
+         }},
+        {"producer of what must come once", nothing,
+         [](World&, Member& member) {
+             put_once_as(member, 1);
+             put_once_as(member, 1);
+             put_once_as(member, 2);
+         }},
+        {"producer in whose way another put stands", leave_a_put_on_its_way,
+         [](World&, Member& member) { put_once_as(member, 1); }},
+        {"producer whose put is revoked", nothing,
+         [](World& world, Member& member) {
+             revoked_in = &world.queue.segment();
+             hook_behind = crash_hook;
+             crash_hook = revoke_once;
+             put_once_as(member, 1);
+         }},
+        {"producer of a duplicate that notices late", nothing,
+         [](World& world, Member& member) {
+             static World* other;
+             other = &world;
+             hook_behind = crash_hook;
+             crash_hook = [](CrashPoint point) {
+                 hook_behind(point);
+                 if (point != CrashPoint::dedup_claimed || other == nullptr) return;
+                 World& them = *std::exchange(other, nullptr);
+                 const CrashHook hook = crash_hook.exchange(nullptr);
+                 const auto twin = them.queue.join(3);
+                 put_once_as(*twin, 1);
+                 crash_hook = hook;
+             };
+             put_once_as(member, 1);
          }},
         {"consumer", nothing,
          [](World&, Member& member) {
@@ -272,6 +339,7 @@ void settle_account(World& world) {
     }
     world.witness.reset();
     world.queue.keeper->repair(2);
+    world.queue.keeper->repair(3);
     CHECK(is_like_new(world.queue.segment()));
 }
 

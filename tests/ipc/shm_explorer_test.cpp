@@ -2,14 +2,9 @@
 // push, consumers pop, claim and ack, one of them may die between any two steps, and a keeper then
 // repairs while the others go on.
 //
-// Each access to shared memory is a step. A state is the memory and, for each actor, what its steps
-// have returned so far: that decides what it does next. To make one step an actor is run from its
-// beginning with the recorded answers, makes one new access, and is thrown out of its function. So
-// states can be copied, compared and visited once.
+// shm_stepped.hpp says how.
 
 #include <array>
-#include <csetjmp>
-#include <cstdlib>
 #include <unordered_set>
 #include <utility>
 #include <vector>
@@ -18,55 +13,16 @@
 
 #include "queue/order_ring.hpp"
 #include "queue/slot.hpp"
+#include "shm_stepped.hpp"
 
 using namespace green::ipc::shm;
 
 namespace {
 
-std::jmp_buf pause;
-
-/// What the steps of one actor have returned.
-struct Answers {
-    std::array<std::uint64_t, 63> list{};
-    std::uint64_t size = 0;
-};
-
-/// The answers that the running actor has had, and leave for one more.
-struct Tape {
-    Answers* answers = nullptr;
-    std::size_t position = 0;
-    bool has_stepped = false;
-};
-Tape tape;
-
-template <class F>
-std::uint64_t step(F&& access) {
-    if (tape.answers == nullptr) return access();  // the referee, who looks without being an actor
-    if (tape.position < tape.answers->size) return tape.answers->list[tape.position++];
-    if (tape.has_stepped) std::longjmp(pause, 1);
-    if (tape.position == tape.answers->list.size()) std::abort();
-    tape.has_stepped = true;
-    ++tape.answers->size;
-    return tape.answers->list[tape.position++] = access();
-}
-
-class SteppedWord {
- public:
-    [[nodiscard]] std::uint64_t load() const {
-        return step([&] { return value; });
-    }
-    void store(std::uint64_t to) {
-        step([&] { return value = to; });
-    }
-    bool swap(std::uint64_t expected, std::uint64_t desired) {
-        return step([&] {
-                   if (value != expected) return 0;
-                   value = desired;
-                   return 1;
-               }) != 0;
-    }
-    std::uint64_t value = 0;
-};
+using shm_test::Answers;
+using shm_test::interruption;
+using shm_test::SteppedWord;
+using shm_test::tape;
 
 constexpr std::size_t slots = 2;
 constexpr std::size_t cells = 4;
@@ -222,7 +178,7 @@ class Explorer {
         State next = before;
         memory = before.memory;
         tape = {&next.answers[actor], 0, false};
-        if (setjmp(pause) == 0) {
+        if (setjmp(interruption) == 0) {
             act(actor, before.dead);
             next.is_over[actor] = true;
             next.answers[actor].size = 0;  // nothing hangs on them any more

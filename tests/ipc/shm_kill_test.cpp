@@ -32,6 +32,7 @@ struct Ground {
     std::atomic<std::int64_t> time;
     std::atomic<std::uint64_t> steps[workers];
     std::atomic<std::uint64_t> next[producers];
+    std::atomic<std::uint64_t> once[producers];  // id + 1 of a put that may be repeated
     std::atomic<std::uint64_t> in_ack[workers];  // id + 1
     std::atomic<std::uint64_t> torn, acked_twice, after_ack, refused;
     std::atomic<std::uint8_t> marks[producers * ids_each];
@@ -53,7 +54,7 @@ Config arena() {
 
 std::size_t random_size() { return dice() % 16 == 0 ? 8 + dice() % 20'000 : 8 + dice() % 1500; }
 
-bool produce_one(Member& member, std::uint64_t id) {
+bool produce_one(Member& member, std::uint64_t id, bool is_once) {
     const std::size_t size = random_size();
     Reservation reservation;
     if (member.try_reserve(dice() % 8 == 0 ? 64 : size, reservation) != Shortage::none)
@@ -68,19 +69,30 @@ bool produce_one(Member& member, std::uint64_t id) {
     if (!is_zero(reservation.memory)) ++ground->torn;
     write_message(reservation.memory.first(size), id);
     ground->marks[id] |= begun;
-    member.put(reservation, size);
+    if (is_once)
+        (void)member.put_once(reservation, size, {id, 1}, ground->time);
+    else
+        member.put(reservation, size);
     ground->marks[id] |= done;
     return true;
 }
 
 void produce(Member& member, std::size_t worker) {
     while (!ground->shall_stop) {
-        const std::uint64_t number = ground->next[worker]++;
-        if (number >= ids_each) return;
-        while (!produce_one(member, worker * ids_each + number)) {
+        // What was put with an id by one who may not have lived to see it is put again.
+        std::uint64_t id = ground->once[worker];
+        const bool is_once = id != 0 || dice() % 2 == 0;
+        if (id == 0) {
+            const std::uint64_t number = ground->next[worker]++;
+            if (number >= ids_each) return;
+            id = worker * ids_each + number + 1;
+            if (is_once) ground->once[worker] = id;
+        }
+        while (!produce_one(member, id - 1, is_once)) {
             if (ground->shall_stop) return;
             ::sched_yield();
         }
+        if (dice() % 4 != 0) ground->once[worker] = 0;
         ++ground->steps[worker];
     }
 }

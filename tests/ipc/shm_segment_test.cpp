@@ -88,11 +88,12 @@ TEST_CASE(
 }
 
 TEST_CASE("queue segment: its bytes lie where the reference page says", "[ipc][queue]") {
-    CHECK(sizeof(Header) == 200);
+    CHECK(sizeof(Header) == 208);
     CHECK(offsetof(Header, config) == 24);
     CHECK(offsetof(Header, config.capacity) == 48);
     CHECK(offsetof(Header, config.wait_slots) == 60);
-    CHECK(offsetof(Header, checksum) == 192);
+    CHECK(offsetof(Header, config.dedup_ids) == 64);
+    CHECK(offsetof(Header, checksum) == 200);
     CHECK(offsetof(SlotRecord, sequence) == 24);
     CHECK(offsetof(SlotRecord, not_before) == 48);
     CHECK(offsetof(SlotRecord, killers) == 72);

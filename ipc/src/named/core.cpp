@@ -261,6 +261,10 @@ void QueueCore::put(shm::Reservation& reservation, std::size_t size) {
     (void)member_.put(reservation, size, soon());
 }
 
+bool QueueCore::put_once(shm::Reservation& reservation, MessageId id, std::size_t size) {
+    return member_.put_once(reservation, size, id, soon()) == shm::Entered::published;
+}
+
 void QueueCore::abandon(shm::Reservation& reservation) noexcept { member_.abandon(reservation); }
 
 // --- consuming ---

@@ -30,6 +30,7 @@ class QueueCore : public std::enable_shared_from_this<QueueCore> {
     void stop() noexcept;
 
     void put(shm::Reservation& reservation, std::size_t size);
+    bool put_once(shm::Reservation& reservation, MessageId id, std::size_t size);
     void abandon(shm::Reservation& reservation) noexcept;
     bool ack(shm::Lease& lease);
     bool give_back(shm::Lease& lease, shm::Turn turn);

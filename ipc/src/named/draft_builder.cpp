@@ -21,10 +21,18 @@ kj::ArrayPtr<capnp::word> DraftBuilder::allocateSegment(capnp::uint minimum_word
     return overflow_.back();
 }
 
-bool DraftBuilder::put(Deadline deadline) {
+void DraftBuilder::publish(std::size_t words, const MessageId* id) {
+    const std::size_t size = words * sizeof(capnp::word);
+    if (id == nullptr)
+        draft_.put(size);
+    else
+        (void)draft_.put_once(*id, size);
+}
+
+bool DraftBuilder::put(Deadline deadline, const MessageId* id) {
     const auto segments = getSegmentsForOutput();
     if (overflow_.empty()) {
-        draft_.put(segments[0].size() * sizeof(capnp::word));
+        publish(segments[0].size(), id);
         return true;
     }
     std::size_t words = 1;
@@ -36,7 +44,7 @@ bool DraftBuilder::put(Deadline deadline) {
     draft_.release();
     if (!draft_.regrow(one.size() * sizeof(capnp::word), deadline)) return false;
     std::memcpy(draft_.memory().data(), one.begin(), one.size() * sizeof(capnp::word));
-    draft_.put(one.size() * sizeof(capnp::word));
+    publish(one.size(), id);
     return true;
 }
 

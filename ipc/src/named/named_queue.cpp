@@ -15,6 +15,17 @@
 
 namespace green::ipc {
 
+MessageId MessageId::of(std::string_view text) noexcept {
+    MessageId id{0xcbf29ce484222325, 0x9e3779b97f4a7c15};
+    for (const char c : text) {
+        const auto byte = static_cast<unsigned char>(c);
+        id.high = (id.high ^ byte) * 0x100000001b3;
+        id.low = (id.low + byte) * 0xff51afd7ed558ccd;
+        id.low ^= id.low >> 29;
+    }
+    return id;
+}
+
 RawDraft::RawDraft(std::shared_ptr<QueueCore> core, shm::Reservation reservation) noexcept
     : core_{std::move(core)}, reservation_{reservation} {}
 RawDraft::RawDraft(RawDraft&& other) noexcept
@@ -29,6 +40,9 @@ RawDraft::~RawDraft() {
     if (reservation_) core_->abandon(reservation_);
 }
 void RawDraft::put(std::size_t size) { core_->put(reservation_, size); }
+bool RawDraft::put_once(MessageId id, std::size_t size) {
+    return core_->put_once(reservation_, id, size);
+}
 void RawDraft::release() { core_->member().release_extent(reservation_); }
 bool RawDraft::regrow(std::size_t bytes, Deadline deadline) {
     return core_->regrow(reservation_, bytes, deadline);
@@ -111,6 +125,7 @@ struct LocalQueue::State {
         keeper.recover();
         shm::Settings settings;
         settings.lease = static_cast<std::uint64_t>(options.lease.count());
+        settings.dedup_window = static_cast<std::uint64_t>(options.dedup_window.count());
         keeper.configure(settings);
     }
     std::string name;

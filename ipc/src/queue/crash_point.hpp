@@ -31,6 +31,11 @@ namespace green::ipc::shm {
     X(run_head_freed, "run.head_freed")           \
     X(grow_released, "grow.released")             \
     X(put_numbered, "put.numbered")               \
+    X(dedup_taken, "dedup.taken")                 \
+    X(dedup_claimed, "dedup.claimed")             \
+    X(dedup_revoked, "dedup.revoked")             \
+    X(dedup_restored, "dedup.restored")           \
+    X(dedup_dropped, "dedup.dropped")             \
     X(put_published, "put.published")             \
     X(put_queued, "put.queued")                   \
     X(put_announced, "put.announced")             \
@@ -63,6 +68,7 @@ namespace green::ipc::shm {
     X(repair_slot, "repair.slot")                 \
     X(repair_killer, "repair.killer")             \
     X(repair_slots_done, "repair.slots_done")     \
+    X(repair_unclaimed, "repair.unclaimed")       \
     X(repair_zombies_done, "repair.zombies_done") \
     X(repair_chunk_seen, "repair.chunk_seen")     \
     X(repair_chunk, "repair.chunk")               \

@@ -68,8 +68,7 @@ void audit_slots(const Segment& segment, Complaints& complaints) {
             complaints.about("slot", index, "is free unseen");
         if (word.state == SlotState::ready && cells.ready[index] == 0)
             complaints.about("slot", index, "is ready unseen");
-        const bool needs_memory =
-            word.state != SlotState::free && word.state != SlotState::reserved;
+        const bool needs_memory = word.state != SlotState::free && !word.is_draft();
         if ((needs_memory || ref != 0) && !chunks.find(ref, index)) {
             complaints.about("slot", index, "names memory that is not its own");
         }
@@ -178,6 +177,23 @@ void audit_pins(const Segment& segment, Complaints& complaints) {
     }
 }
 
+// What a claim names that is nobody's draft is a message that was put; a cell that is being written
+// is somebody's.
+void audit_claims(const Segment& segment, Complaints& complaints) {
+    for (std::uint64_t index = 0; index < segment.geometry().dedup_buckets; ++index) {
+        for (const auto& cell : segment.bucket_at(index)) {
+            const ClaimWord claim = ClaimWord::of(cell.claim.load());
+            if (claim.kind == ClaimKind::none) continue;
+            if (claim.kind == ClaimKind::writing &&
+                (claim.slot == 0 || claim.slot > segment.config().members ||
+                 segment.member(claim.slot).pid.load() == 0))
+                complaints.about("bucket", index, "is written by somebody who is gone");
+            if (claim.kind == ClaimKind::set && claim.slot >= segment.config().capacity)
+                complaints.about("bucket", index, "claims what is no slot");
+        }
+    }
+}
+
 }  // namespace
 
 Status status(const Segment& segment) {
@@ -185,9 +201,9 @@ Status status(const Segment& segment) {
     now.generation = segment.control().generation.load();
     now.last_sequence = segment.control().fresh.sequence.load();
     now.expired = segment.control().expired.peek();
-    std::uint64_t* const counts[slot_states] = {&now.free,   &now.reserved, &now.ready,
-                                                &now.leased, &now.retiring, &now.zombie,
-                                                &now.dead,   &now.delayed,  &now.delayed};
+    std::uint64_t* const counts[slot_states] = {
+        &now.free,   &now.reserved, &now.ready,   &now.leased,  &now.retiring,
+        &now.zombie, &now.dead,     &now.delayed, &now.delayed, &now.reserved};
     for (std::uint64_t index = 0; index < segment.config().capacity; ++index) {
         const SlotRecord& slot = segment.slot(index);
         const SlotWord word = SlotWord::of(slot.state.load());
@@ -209,6 +225,7 @@ Status status(const Segment& segment) {
         now.returned += member.returned.peek();
         now.refused += member.refused.peek();
         now.rejected += member.rejected.peek();
+        now.duplicates += member.duplicates.peek();
     }
     return now;
 }
@@ -216,7 +233,7 @@ Status status(const Segment& segment) {
 bool empty(const Segment& segment) {
     for (std::uint64_t index = 0; index < segment.config().capacity; ++index) {
         const SlotWord word = SlotWord::of(segment.slot(index).state.load());
-        if (word.state == SlotState::reserved || word.has_message()) return false;
+        if (word.is_draft() || word.has_message()) return false;
     }
     return true;
 }
@@ -243,6 +260,7 @@ std::vector<std::string> audit(const Segment& segment) {
     audit_slots(segment, complaints);
     audit_chunks(segment, complaints);
     audit_pins(segment, complaints);
+    audit_claims(segment, complaints);
     return complaints.take();
 }
 

@@ -70,6 +70,7 @@ std::span<const std::byte> Keeper::dead_message(std::uint32_t slot) const {
 void Keeper::configure(const Settings& settings) {
     Control& control = segment_.control();
     control.lease.poke(settings.lease);
+    control.dedup_window.poke(settings.dedup_window);
     control.has_dead_letter.poke(settings.has_dead_letter ? 1 : 0);
     // What cannot be kept as a dead letter is delivered for ever rather than dropped.
     control.max_deliveries.poke(settings.has_dead_letter ? settings.max_deliveries : 0);

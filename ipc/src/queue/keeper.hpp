@@ -107,6 +107,8 @@ class Keeper {
     // repair.cpp
     void return_slots(Owner owner);
     void note_killer(std::uint32_t slot, Owner owner);
+    void unclaim(std::uint32_t slot, SlotWord draft);
+    void drop_unwritten(Owner owner);
     void bury_zombies();
     void mend_chunks(Owner owner);
     void finish_extents(std::uint64_t index, std::uint64_t seen);

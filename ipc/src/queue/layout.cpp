@@ -3,6 +3,8 @@
 #include <bit>
 #include <type_traits>
 
+#include "dedup.hpp"
+
 namespace green::ipc::shm {
 namespace {
 
@@ -44,6 +46,7 @@ std::string Config::problem() const {
     if (payload_bytes < page || payload_bytes / chunk_bytes_for(payload_bytes) > max_chunks) {
         return "payload_bytes must be 4096 to " + std::to_string(max_chunks * max_units * unit);
     }
+    if (dedup_ids > max_dedup_ids) return "dedup_ids must be 0 to " + std::to_string(max_dedup_ids);
     const std::uint64_t chunk = chunk_bytes_for(payload_bytes);
     const std::uint64_t most =
         payload_bytes / chunk < max_run ? payload_bytes / chunk * chunk : max_run * chunk;
@@ -76,6 +79,8 @@ Geometry::Geometry(const Config& config) noexcept {
     members = ruler.take(config.members * sizeof(MemberRecord));
     pins = ruler.take(std::uint64_t{config.members} * config.pins * sizeof(PinRecord));
     waits = ruler.take(config.wait_slots * sizeof(WaitRecord));
+    dedup_buckets = (config.dedup_ids + bucket_cells - 1) / bucket_cells;
+    dedup = ruler.take(dedup_buckets * bucket_cells * sizeof(DedupCell<Word>));
     payload = ruler.take(chunk_count * chunk_bytes, page);
     total = payload + chunk_count * chunk_bytes;
 }

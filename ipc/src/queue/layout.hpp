@@ -24,6 +24,7 @@ inline constexpr std::size_t line =
 inline constexpr std::uint64_t unit = 64;  // extents begin and end on multiples of it
 inline constexpr std::uint64_t max_slots = 1u << 20;
 inline constexpr std::uint64_t max_chunks = 1u << 20;
+inline constexpr std::uint64_t max_dedup_ids = 1u << 24;
 inline constexpr std::uint64_t max_run = 1u << 14;  // chunks in one extent
 inline constexpr std::uint64_t max_units = 512;     // in one chunk
 inline constexpr unsigned wait_words = 4;           // of 64 wait slots each
@@ -37,6 +38,7 @@ struct Config {
     std::uint32_t members = 256;     // owners are 1..members
     std::uint32_t pins = 128;        // leases that one member can hold at a time
     std::uint32_t wait_slots = 64;
+    std::uint64_t dedup_ids = 8192;  // how many ids are remembered; 0: none
 
     /// What is wrong with these figures, as a sentence part, or an empty string.
     [[nodiscard]] std::string problem() const;
@@ -48,12 +50,13 @@ struct Settings {
     std::uint64_t lease = 30'000'000'000;  // 0: a lease ends with its holder only
     std::uint64_t max_deliveries = 0;      // then the message is dead; 0: there is no limit
     bool has_dead_letter = false;          // what dies is kept, to be moved
+    std::uint64_t dedup_window = 120'000'000'000;
 
     friend bool operator==(const Settings&, const Settings&) = default;
 };
 
 inline constexpr std::uint64_t segment_magic = 0x3145554555514e47;  // "GNQUEUE1" in memory
-inline constexpr std::uint32_t segment_version = 3;
+inline constexpr std::uint32_t segment_version = 4;
 
 /// The first bytes of the file. Written once, before the file gets its name; never changed.
 struct Header {
@@ -89,6 +92,7 @@ struct Control {
     alignas(line) Word lease;  // Settings
     Word max_deliveries;
     Word has_dead_letter;
+    Word dedup_window;
     Word lease_due;  // when the keeper has to look at leases again; 0: never
     Word slot_due;   // and at slots
     RingEnds fresh;  // READY, never delivered
@@ -112,7 +116,7 @@ struct alignas(line) SlotRecord {
     Word about;        // the sequence number of the message that the next words are about
     Word killers[4];   // pids that died with it in hand
     Word letter;       // reserved
-    Word dedup_id[2];  // reserved
+    Word dedup_id[2];  // of the put that is on its way, or was
 };
 static_assert(sizeof(SlotRecord) == line);
 
@@ -143,10 +147,11 @@ struct alignas(line) MemberRecord {
     Word redelivered;  // those of `delivered` that were not the first
     Word acked;
     Word returned;
-    Word refused;   // late acks and nacks
-    Word buried;    // messages that died by this member's hand, and are kept
-    Word rejected;  // those that were not
-    Word spare[5];
+    Word refused;     // late acks and nacks
+    Word buried;      // messages that died by this member's hand, and are kept
+    Word rejected;    // those that were not
+    Word duplicates;  // puts that were accepted and dropped
+    Word spare[4];
 };
 static_assert(sizeof(MemberRecord) == line);
 
@@ -160,7 +165,7 @@ struct alignas(line) WaitRecord {
 struct Geometry {
     std::uint64_t chunk_bytes, chunk_units, chunk_count, busy_words, ring_cells;
     std::uint64_t control, slots, fresh, again, free, chunks, freed, busy, entries, members, pins,
-        waits, payload, total;
+        waits, dedup, dedup_buckets, payload, total;
 
     explicit Geometry(const Config& config) noexcept;
 };

@@ -89,7 +89,7 @@ void Member::release_extent(Reservation& reservation, std::size_t touched) {
     crash_point(CrashPoint::grow_released);
 }
 
-std::uint64_t Member::put(Reservation& reservation, std::size_t size, std::int64_t now) {
+std::uint64_t Member::describe(const Reservation& reservation, std::size_t size, std::int64_t now) {
     SlotRecord& record = checked(reservation);
     if (size > reservation.memory.size() || reservation.memory.empty()) {
         throw UsageError("put() of more than was reserved");
@@ -101,17 +101,53 @@ std::uint64_t Member::put(Reservation& reservation, std::size_t size, std::int64
     record.first_get_time.poke(0);
     extents_.written(record.extent.peek(), size);
     crash_point(CrashPoint::put_numbered);
+    return sequence;
+}
 
-    const SlotWord ready = SlotWord::of(reservation.word).published();
-    if (!record.state.swap(reservation.word, ready.pack()))
-        throw UsageError("this reservation is over");
+void Member::published(Reservation& reservation) {
     crash_point(CrashPoint::put_published);
     record_.put.count();
-    const std::uint32_t slot = reservation.slot;
-    reservation = {};
-    slots_.queue(slot, ready, Turn::last);
+    const Reservation gone = std::exchange(reservation, {});
+    slots_.queue(gone.slot, SlotWord::of(gone.word).published(), Turn::last);
     crash_point(CrashPoint::put_announced);
+}
+
+std::uint64_t Member::put(Reservation& reservation, std::size_t size, std::int64_t now) {
+    const std::uint64_t sequence = describe(reservation, size, now);
+    const SlotWord ready = SlotWord::of(reservation.word).published();
+    if (!segment_.slot(reservation.slot).state.swap(reservation.word, ready.pack()))
+        throw UsageError("this reservation is over");
+    published(reservation);
     return sequence;
+}
+
+Entered Member::put_once(Reservation& reservation, std::size_t size, MessageId id,
+                         std::int64_t now) {
+    SlotRecord& record = checked(reservation);
+    const std::span<DedupCell<Word>> cells = segment_.bucket(id);
+    if (cells.empty()) throw UsageError(segment_.path() + ": this queue remembers no ids");
+    const auto state_of = [this](std::uint32_t slot) -> Word& {
+        return segment_.slot(slot < config().capacity ? slot : 0).state;
+    };
+    BasicBucket<Word, decltype(state_of)> bucket{cells, state_of, owner_};
+    const auto begin = static_cast<std::uint64_t>(now);
+    const typename decltype(bucket)::Span span{begin, segment_.control().dedup_window.peek()};
+    Entered entered = Entered::duplicate;
+    if (!bucket.has_seen(id, span)) {
+        (void)describe(reservation, size, now);
+        // Where repair finds what we claim.
+        record.dedup_id[0].store(id.high);
+        record.dedup_id[1].store(id.low);
+        entered = bucket.enter(id, reservation.slot, SlotWord::of(reservation.word), span);
+    }
+    if (entered == Entered::published) {
+        published(reservation);
+        return entered;
+    }
+    record_.duplicates.count();
+    const Reservation gone = std::exchange(reservation, {});
+    slots_.abandon(gone.slot, SlotWord::of(gone.word));
+    return entered;
 }
 
 void Member::abandon(Reservation& reservation) {

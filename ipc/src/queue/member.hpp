@@ -56,6 +56,10 @@ class Member {
     /// Publishes the first `size` bytes; after that the message outlives us. Returns its sequence
     /// number.
     std::uint64_t put(Reservation& reservation, std::size_t size, std::int64_t now = 0);
+    /// The same, unless a message with this id was put lately: then the reservation is given back,
+    /// and the message counts as accepted. Throws UsageError when the queue remembers no ids.
+    [[nodiscard]] Entered put_once(Reservation& reservation, std::size_t size, MessageId id,
+                                   std::int64_t now = 0);
     /// Gives slot and extent back.
     void abandon(Reservation& reservation);
 
@@ -97,6 +101,8 @@ class Member {
     void describe(Lease& lease, std::int64_t now);
     [[nodiscard]] bool end(const Lease& lease, SlotWord after);
     void mourn();
+    std::uint64_t describe(const Reservation& reservation, std::size_t size, std::int64_t now);
+    void published(Reservation& reservation);
 
     Segment segment_;
     Owner owner_;

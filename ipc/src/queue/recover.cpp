@@ -44,6 +44,11 @@ void Keeper::check() const {
 }
 
 void Keeper::reset_members() {
+    for (std::uint64_t index = 0; index < segment_.geometry().dedup_buckets; ++index) {
+        for (auto& cell : segment_.bucket_at(index)) {
+            if (ClaimWord::of(cell.claim.load()).kind != ClaimKind::set) cell.claim.store(0);
+        }
+    }
     for (Owner owner = 1; owner <= segment_.config().members; ++owner) {
         Pins::clear(segment_, owner);
         waits_.release(owner);
@@ -60,7 +65,10 @@ void Keeper::reset_slots() {
         SlotRecord& slot = segment_.slot(index);
         const SlotWord word = SlotWord::of(slot.state.load());
         const bool is_acked = word.state == SlotState::retiring || word.state == SlotState::zombie;
-        if (word.state == SlotState::reserved) slot.state.store(word.abandoned().pack());
+        if (word.is_draft()) {
+            unclaim(index, word);
+            slot.state.store(word.abandoned().pack());
+        }
         if (word.state == SlotState::leased) {
             note_killer(index, word.owner);
             slot.state.store(slots_.after_return(word).pack());

@@ -21,6 +21,7 @@ void Keeper::repair(Owner owner) {
     Pins::clear(segment_, owner);  // first: the dead do not read, and nothing shall wait for them
     crash_point(CrashPoint::repair_unpinned);
     return_slots(owner);
+    drop_unwritten(owner);
     crash_point(CrashPoint::repair_slots_done);
     bury_zombies();
     crash_point(CrashPoint::repair_zombies_done);
@@ -46,7 +47,10 @@ void Keeper::return_slots(Owner owner) {
         const SlotWord word = SlotWord::of(seen);
         const bool is_keepers = word.state == SlotState::retiring && word.owner == nobody;
         if (word.holder() != owner && !is_keepers) continue;
-        if (word.state == SlotState::reserved) slots_.abandon(index, word);
+        if (word.is_draft()) {
+            unclaim(index, word);
+            slots_.abandon(index, word);
+        }
         // refill_rings() queues what is READY then.
         if (word.state == SlotState::leased) {
             note_killer(index, owner);
@@ -55,6 +59,23 @@ void Keeper::return_slots(Owner owner) {
         if (word.state == SlotState::returning) state.swap(seen, word.ready_again().pack());
         if (word.state == SlotState::retiring) slots_.bury(index, word);
         crash_point(CrashPoint::repair_slot);
+    }
+}
+
+// Before the slot is given up: a claim whose slot is not a draft any more counts as a message.
+void Keeper::unclaim(std::uint32_t slot, SlotWord draft) {
+    const SlotRecord& record = segment_.slot(slot);
+    const ClaimWord claim{ClaimKind::set, slot, draft.generation};
+    for (auto& cell : segment_.bucket({record.dedup_id[0].load(), record.dedup_id[1].load()}))
+        cell.claim.swap(claim.pack(), 0);
+    crash_point(CrashPoint::repair_unclaimed);
+}
+
+// Cells that the dead one had taken and not claimed yet.
+void Keeper::drop_unwritten(Owner owner) {
+    const ClaimWord claim{ClaimKind::writing, owner, 0};
+    for (std::uint64_t index = 0; index < segment_.geometry().dedup_buckets; ++index) {
+        for (auto& cell : segment_.bucket_at(index)) cell.claim.swap(claim.pack(), 0);
     }
 }
 

@@ -8,6 +8,7 @@
 #include <stdexcept>
 #include <string>
 
+#include "dedup.hpp"
 #include "layout.hpp"
 
 namespace green::ipc::shm {
@@ -76,6 +77,14 @@ class Segment {
     [[nodiscard]] std::span<Word> fresh_cells() const noexcept { return cells(geometry_.fresh); }
     [[nodiscard]] std::span<Word> again_cells() const noexcept { return cells(geometry_.again); }
     [[nodiscard]] std::span<Word> free_cells() const noexcept { return cells(geometry_.free); }
+    /// The bucket that the id belongs to; empty when the queue remembers no ids.
+    [[nodiscard]] std::span<DedupCell<Word>> bucket(MessageId id) const noexcept {
+        if (geometry_.dedup_buckets == 0) return {};
+        return bucket_at(mix(id) % geometry_.dedup_buckets);
+    }
+    [[nodiscard]] std::span<DedupCell<Word>> bucket_at(std::uint64_t index) const noexcept {
+        return {at<DedupCell<Word>>(geometry_.dedup) + index * bucket_cells, bucket_cells};
+    }
     [[nodiscard]] std::byte* payload(std::uint64_t chunk,
                                      std::uint64_t unit_index = 0) const noexcept {
         return base_ + geometry_.payload + chunk * geometry_.chunk_bytes + unit_index * unit;

@@ -18,6 +18,7 @@
 //           death                                                        pins   ▼  │ gone
 //                                                                             ZOMBIE
 //
+//   RESERVED ──another put of the same id──▶ REVOKED ──▶ RESERVED, FREE (dedup.hpp)
 //   LEASED ──nack with a delay──▶ RETURNING ──▶ DELAYED ──its time──▶ READY
 //   LEASED ──reject, too many deliveries──▶ DEAD ──moved to the dead letters──▶ RETIRING (keeper)
 
@@ -38,8 +39,9 @@ enum class SlotState : std::uint8_t {
     dead = 6,       // nobody gets it any more; `owner` is the reason why
     returning = 7,  // its last holder writes down when it may be had again
     delayed = 8,    // not to be had yet
+    revoked = 9,    // RESERVED, but another put of the same id goes before
 };
-inline constexpr std::uint8_t slot_states = 9;
+inline constexpr std::uint8_t slot_states = 10;
 
 /// Why a message is DEAD.
 enum class Reason : std::uint8_t { rejected = 1, deliveries = 2 };
@@ -67,6 +69,9 @@ struct SlotWord {
     [[nodiscard]] constexpr SlotWord reserved_by(Owner who) const noexcept {
         return {SlotState::reserved, who, 0, generation};
     }
+    [[nodiscard]] constexpr SlotWord revoked() const noexcept {
+        return {SlotState::revoked, owner, 0, generation};
+    }
     [[nodiscard]] constexpr SlotWord published() const noexcept {
         return {SlotState::ready, nobody, 0, generation};
     }
@@ -93,6 +98,10 @@ struct SlotWord {
     /// Who acts or would have to act; a DEAD one has nobody, whatever stands in that place.
     [[nodiscard]] constexpr Owner holder() const noexcept {
         return state == SlotState::dead ? nobody : owner;
+    }
+    /// Whether somebody is about to put a message here.
+    [[nodiscard]] constexpr bool is_draft() const noexcept {
+        return state == SlotState::reserved || state == SlotState::revoked;
     }
     /// Whether a message stands in it that somebody may still get.
     [[nodiscard]] constexpr bool has_message() const noexcept {
@@ -123,6 +132,7 @@ struct SlotWord {
         case SlotState::free:
             return word.owner == nobody && word.deliveries == 0;
         case SlotState::reserved:
+        case SlotState::revoked:
             return word.owner != nobody && word.owner <= members && word.deliveries == 0;
         case SlotState::ready:
             return word.owner == nobody;

@@ -54,6 +54,9 @@ class RawDraft {
     [[nodiscard]] std::span<std::byte> memory() const noexcept { return reservation_.memory; }
     /// Publishes the first `size` bytes. From here on the message outlives this process.
     void put(std::size_t size);
+    /// The same, unless a message with this id was put within the queue's dedup window: then this
+    /// one is dropped. Either way one with the id has been put. Returns whether it was this one.
+    bool put_once(MessageId id, std::size_t size);
     /// Gives the memory back and keeps the place in the queue.
     void release();
     /// Takes memory again, waiting for it. Switches. Returns false once `deadline` has passed.
@@ -141,6 +144,7 @@ class LocalQueue {
         std::uint64_t payload_bytes = 16 << 20;
         std::uint64_t max_message = 1 << 20;
         Duration lease = std::chrono::seconds{30};  // zero: a lease ends with its holder only
+        Duration dedup_window = std::chrono::minutes{2};
     };
     LocalQueue(std::string name, Options options);
     explicit LocalQueue(std::string name) : LocalQueue{std::move(name), Options{}} {}

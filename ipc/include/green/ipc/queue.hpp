@@ -25,9 +25,11 @@ class DraftBuilder final : public capnp::MessageBuilder {
     ~DraftBuilder() noexcept(false) override;
     kj::ArrayPtr<capnp::word> allocateSegment(capnp::uint minimum_words) override;
     /// Switches only when the message has outgrown its place. Throws UsageError above max_message.
-    bool put(Deadline deadline);
+    bool put(Deadline deadline, const MessageId* id = nullptr);
 
  private:
+    void publish(std::size_t words, const MessageId* id);
+
     RawDraft draft_;
     std::vector<kj::Array<capnp::word>> overflow_;
     bool first_ = true;
@@ -50,6 +52,13 @@ class Draft {
         const std::unique_ptr<DraftBuilder> builder = std::move(builder_);
         if (!builder) throw UsageError("this message was put already");
         return builder->put(deadline);
+    }
+    /// The same, unless a message with this id was put within the queue's dedup window: then this
+    /// one is dropped. Returns true when one with the id has been put.
+    bool put_once(MessageId id, Deadline deadline = Deadline::never()) {
+        const std::unique_ptr<DraftBuilder> builder = std::move(builder_);
+        if (!builder) throw UsageError("this message was put already");
+        return builder->put(deadline, &id);
     }
 
  private:
@@ -139,6 +148,18 @@ class Queue {
         Draft<T> draft{std::move(*room)};
         std::forward<Build>(build)(*draft);
         return draft.put(deadline);
+    }
+
+    /// The same, unless a message with this id was put within the queue's dedup window: then this
+    /// one is dropped. Returns true when one with the id has been put.
+    template <class Build>
+    bool put_once(MessageId id, Build&& build, std::size_t bytes = 0,
+                  Deadline deadline = Deadline::never()) {
+        std::optional<RawDraft> room = raw_.prepare(with_overhead(bytes), deadline);
+        if (!room) return false;
+        Draft<T> draft{std::move(*room)};
+        std::forward<Build>(build)(*draft);
+        return draft.put_once(id, deadline);
     }
 
     /// The next message; nothing once `deadline` has passed or the queue was stopped. Switches,

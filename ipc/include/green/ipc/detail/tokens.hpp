@@ -4,8 +4,21 @@
 #include <cstddef>
 #include <cstdint>
 #include <span>
+#include <string_view>
 
-namespace green::ipc::shm {
+namespace green::ipc {
+
+/// What a producer knows a message by: a second put of the same id is accepted and dropped.
+struct MessageId {
+    std::uint64_t high = 0;
+    std::uint64_t low = 0;
+    /// One made of a text. Different texts have different ids, but for a chance of 1 in 2^64 among
+    /// four thousand million of them; not against those who look for it.
+    [[nodiscard]] static MessageId of(std::string_view text) noexcept;
+    friend bool operator==(const MessageId&, const MessageId&) = default;
+};
+
+namespace shm {
 
 /// A slot of ours and memory to build a message in.
 struct Reservation {
@@ -27,4 +40,6 @@ struct Lease {
     [[nodiscard]] std::uint32_t deliveries() const noexcept;
 };
 
-}  // namespace green::ipc::shm
+}  // namespace shm
+
+}  // namespace green::ipc
