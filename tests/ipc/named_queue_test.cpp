@@ -267,6 +267,46 @@ TEST_CASE("named queue: of several puts of one id one counts", "[ipc][queue]") {
     });
 }
 
+TEST_CASE("named queue: what dies is kept in the queue for dead letters, with what is known of it",
+          "[ipc][queue]") {
+    run_green_for_real([] {
+        ipc::LocalQueue local{"texts"};
+        ipc::LocalQueue letters{"letters"};
+        local.set_dead_letter(letters, 2);
+        CHECK_THROWS_AS(local.set_dead_letter(local), green::UsageError);
+        ipc::Queue<Document> queue{ipc::RawQueue{local.grant()}};
+        ipc::Queue<Document> dead{ipc::RawQueue{letters.grant()}};
+        const auto begun = green::now();
+        put(queue, "rejected");
+        put(queue, "returned");
+        CHECK(queue.get().reject());
+        auto lease = dead.get();
+        CHECK(name_of(lease) == "rejected");
+        auto letter = lease.letter();
+        REQUIRE(letter);
+        CHECK(letter->source == "texts");
+        CHECK(letter->reason == ipc::DeadLetter::Reason::rejected);
+        CHECK(letter->deliveries == 1);
+        CHECK(letter->sequence == 1);
+        CHECK(letter->pids.empty());
+        CHECK(letter->put_time >= begun);
+        CHECK(letter->put_time <= green::now() + 1ms);
+        CHECK(lease.ack());
+        for (int i = 0; i < 2; ++i) CHECK(queue.get().nack());
+        lease = dead.get();
+        CHECK(name_of(lease) == "returned");
+        CHECK(lease.letter()->reason == ipc::DeadLetter::Reason::deliveries);
+        CHECK(lease.letter()->deliveries == 2);
+        CHECK(lease.nack());
+        lease = dead.get();
+        CHECK(lease.letter()->sequence == 2);
+        CHECK(lease.ack());
+        CHECK(local.empty());
+        put(dead, "no letter");
+        CHECK_FALSE(dead.get_for(1s)->letter());
+    });
+}
+
 TEST_CASE("named queue: stopping ends the loops of consumers, not of producers", "[ipc][queue]") {
     run_green_for_real([] {
         ipc::LocalQueue local{"texts"};

@@ -243,6 +243,19 @@ const std::vector<Role>& roles() {
              (void)sweep_all(keeper, 10, 3);
              (void)bury_the_dead(keeper);
          }},
+        {"keeper that moves the dead", keep_dead_letters,
+         [](World& world, Member& member) {
+             Lease lease;
+             if (member.try_get(lease) == Got::message) reject_as(member, lease);
+             Keeper office{Segment::create(world.queue.directory.file("other"), small_config())};
+             office.recover();
+             Member box{Segment::open(world.queue.directory.file("other")), 6, office.doorbells()};
+             Keeper keeper{Segment::open(world.queue.directory.file())};
+             keeper.set_mover([&](const Letter& letter, std::int64_t now) {
+                 return box.keep(letter, keeper.segment().identity(), now);
+             });
+             (void)sweep_all(keeper, 10, 3);
+         }},
         {"consumer behind a stale reader", haunt,
          [](World&, Member& member) {
              get_and_ack(member);

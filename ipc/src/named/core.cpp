@@ -308,6 +308,21 @@ bool QueueCore::reject(shm::Lease& lease) {
     return done;
 }
 
+std::optional<DeadLetter> QueueCore::letter(const shm::Lease& lease) const {
+    const auto found = member_.letter(lease);
+    if (!found) return std::nullopt;
+    DeadLetter letter;
+    letter.source = found->source;
+    letter.reason = static_cast<DeadLetter::Reason>(found->reason);
+    letter.deliveries = found->deliveries;
+    for (const std::uint64_t pid : found->killers) {
+        if (pid != 0) letter.pids.push_back(static_cast<int>(pid));
+    }
+    letter.put_time = TimePoint{Duration{found->put_time}};
+    letter.sequence = found->sequence;
+    return letter;
+}
+
 bool QueueCore::extend(const shm::Lease& lease, Duration from_now) {
     return member_.extend(lease, (now() + from_now).time_since_epoch().count());
 }

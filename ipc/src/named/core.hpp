@@ -36,6 +36,7 @@ class QueueCore : public std::enable_shared_from_this<QueueCore> {
     bool give_back(shm::Lease& lease, shm::Turn turn);
     bool give_back_for(shm::Lease& lease, Duration delay);
     bool reject(shm::Lease& lease);
+    [[nodiscard]] std::optional<DeadLetter> letter(const shm::Lease& lease) const;
     [[nodiscard]] bool extend(const shm::Lease& lease, Duration from_now);
 
     [[nodiscard]] shm::Member& member() noexcept { return member_; }

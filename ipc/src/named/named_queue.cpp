@@ -12,6 +12,7 @@
 #include "named/tending.hpp"
 #include "queue/crash_drill.hpp"
 #include "queue/keeper.hpp"
+#include "queue/member.hpp"
 
 namespace green::ipc {
 
@@ -60,6 +61,9 @@ RawLease& RawLease::operator=(RawLease&& other) noexcept {
 }
 RawLease::~RawLease() {
     if (lease_) (void)core_->give_back(lease_, shm::Turn::last);
+}
+std::optional<DeadLetter> RawLease::letter() const {
+    return lease_ ? core_->letter(lease_) : std::nullopt;
 }
 bool RawLease::ack() { return core_of_held()->ack(lease_); }
 bool RawLease::nack() { return core_of_held()->give_back(lease_, shm::Turn::last); }
@@ -123,7 +127,6 @@ struct LocalQueue::State {
           file{static_cast<int>(sys::must(sys::open(path.c_str(), O_RDWR), "opening " + path))} {
         (void)sys::unlink(path.c_str());  // it lives as long as somebody has it open
         keeper.recover();
-        shm::Settings settings;
         settings.lease = static_cast<std::uint64_t>(options.lease.count());
         settings.dedup_window = static_cast<std::uint64_t>(options.dedup_window.count());
         keeper.configure(settings);
@@ -131,10 +134,12 @@ struct LocalQueue::State {
     std::string name;
     std::string path;
     shm::Keeper keeper;
+    shm::Settings settings;
     Fd file;
     std::uint32_t last_owner = 0;
     pid_t process = ::getpid();
     std::weak_ptr<Tender> tender;
+    std::unique_ptr<shm::Member> letter_box;  // the keeper's own, for what died elsewhere
 };
 
 LocalQueue::Tender::Tender(std::shared_ptr<State> state)
@@ -145,9 +150,15 @@ LocalQueue::Tender::Tender(std::shared_ptr<State> state)
 LocalQueue::LocalQueue(std::string name, Options options)
     : state_{std::make_shared<State>(std::move(name), options)} {}
 LocalQueue::LocalQueue(LocalQueue&&) noexcept = default;
-LocalQueue::~LocalQueue() = default;
+LocalQueue::~LocalQueue() {
+    // Two queues may be each other's dead letters, and would keep each other.
+    if (state_) state_->keeper.set_mover({});
+}
 
 QueueGrant LocalQueue::grant() {
+    // The last number is the keeper's own.
+    if (state_->last_owner + 1 >= state_->keeper.segment().config().members)
+        throw UsageError("queue " + state_->name + ": too many participants");
     const auto copy = [](int fd) { return Fd{static_cast<int>(sys::must(sys::dup(fd), "dup"))}; };
     QueueGrant grant;
     grant.name = state_->name;
@@ -165,6 +176,24 @@ QueueGrant LocalQueue::grant() {
         return tender;
     };
     return grant;
+}
+void LocalQueue::set_dead_letter(LocalQueue& other, std::uint32_t max_deliveries) {
+    State& to = *other.state_;
+    if (&to == state_.get()) throw UsageError("a queue cannot be its own dead letter");
+    if (!to.letter_box) {
+        to.letter_box = std::make_unique<shm::Member>(
+            shm::Segment::adopt(to.file.number(), to.path), to.keeper.segment().config().members,
+            to.keeper.doorbells());
+    }
+    state_->keeper.set_mover(
+        [to = other.state_, name = state_->name, from = state_->keeper.segment().identity()](
+            shm::Letter letter, std::int64_t now) {
+            letter.source = name;
+            return to->letter_box->keep(letter, from, now);
+        });
+    state_->settings.has_dead_letter = true;
+    state_->settings.max_deliveries = max_deliveries;
+    state_->keeper.configure(state_->settings);
 }
 void LocalQueue::repair(std::uint32_t owner) { state_->keeper.repair(owner); }
 bool LocalQueue::empty() const { return state_->keeper.empty(); }

@@ -81,6 +81,7 @@ namespace green::ipc::shm {
     X(sweep_ended, "sweep.ended")                 \
     X(sweep_returned, "sweep.returned")           \
     X(sweep_due, "sweep.due")                     \
+    X(dead_moved, "dead.moved")                   \
     X(dead_buried, "dead.buried")                 \
     X(sweep_pass, "sweep.pass")                   \
     X(recover_begun, "recover.begun")             \

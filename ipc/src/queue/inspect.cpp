@@ -201,6 +201,7 @@ Status status(const Segment& segment) {
     now.generation = segment.control().generation.load();
     now.last_sequence = segment.control().fresh.sequence.load();
     now.expired = segment.control().expired.peek();
+    now.moved = segment.control().moved.peek();
     std::uint64_t* const counts[slot_states] = {
         &now.free,   &now.reserved, &now.ready,   &now.leased,  &now.retiring,
         &now.zombie, &now.dead,     &now.delayed, &now.delayed, &now.reserved};

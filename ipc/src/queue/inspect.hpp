@@ -21,6 +21,7 @@ struct Status {
     std::uint64_t expired = 0;          // leases
     std::uint64_t rejected = 0;         // and not kept: there are no dead letters
     std::uint64_t duplicates = 0;       // puts that were accepted and dropped
+    std::uint64_t moved = 0;            // to the dead letters
     std::uint64_t oldest_sequence = 0;  // of those that `bytes` counts; 0: none
     std::uint64_t last_sequence = 0;
     std::uint64_t oldest_put_time = 0;

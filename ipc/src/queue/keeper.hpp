@@ -7,11 +7,14 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <functional>
 #include <optional>
 #include <span>
+#include <utility>
 #include <vector>
 
 #include "inspect.hpp"
+#include "letter.hpp"
 #include "segment.hpp"
 #include "slots.hpp"
 #include "wait_table.hpp"
@@ -50,6 +53,11 @@ class Keeper {
     Sweep sweep(std::int64_t now, std::size_t budget = 4096);
     /// Whether a pass has been begun and not ended.
     [[nodiscard]] bool is_sweeping() const noexcept { return pass_.has_value(); }
+
+    /// Who takes in what is dead: called in sweeps, with views that are lent. Without one the dead
+    /// stay where they are.
+    using Mover = std::function<Kept(const Letter& letter, std::int64_t now)>;
+    void set_mover(Mover mover) { mover_ = std::move(mover); }
 
     /// Changes what may change. Those who wait for the end of something look again.
     void configure(const Settings& settings);
@@ -102,7 +110,8 @@ class Keeper {
     [[nodiscard]] bool sweep_pins(std::uint64_t now, std::size_t& budget);
     void sweep_pin(Owner owner, PinRecord& pin, std::uint64_t now);
     [[nodiscard]] bool sweep_slots(std::uint64_t now, std::size_t& budget);
-    void sweep_slot(std::uint32_t slot, std::uint64_t now);
+    void sweep_slot(std::uint32_t slot, std::uint64_t now, std::size_t& budget);
+    void move_dead(std::uint32_t slot, std::uint64_t seen, std::uint64_t now, std::size_t& budget);
 
     // repair.cpp
     void return_slots(Owner owner);
@@ -123,6 +132,7 @@ class Keeper {
     void fill_rings();
 
     std::optional<Pass> pass_;
+    Mover mover_;
     Segment segment_;
     Doorbells doorbells_;
     WaitTable waits_;

@@ -56,7 +56,7 @@ struct Settings {
 };
 
 inline constexpr std::uint64_t segment_magic = 0x3145554555514e47;  // "GNQUEUE1" in memory
-inline constexpr std::uint32_t segment_version = 4;
+inline constexpr std::uint32_t segment_version = 5;
 
 /// The first bytes of the file. Written once, before the file gets its name; never changed.
 struct Header {
@@ -65,7 +65,8 @@ struct Header {
     std::uint32_t header_bytes;
     std::uint64_t total_bytes;
     Config config;
-    std::uint64_t spare[16];
+    std::uint64_t identity;  // of this segment and no other, whatever its name
+    std::uint64_t spare[15];
     std::uint64_t checksum;  // of all bytes before it
 };
 
@@ -88,6 +89,7 @@ struct Control {
     alignas(line) Word generation;  // 1 at birth, one more with each recovery
     Word repairs;
     Word expired;  // leases that the keeper took away because their time was over
+    Word moved;    // messages that he has moved to the dead letters
     // Read by everybody all the time and seldom written.
     alignas(line) Word lease;  // Settings
     Word max_deliveries;
@@ -115,7 +117,7 @@ struct alignas(line) SlotRecord {
     // Seldom looked at, so it has a line of its own and is not cleared for each message.
     Word about;        // the sequence number of the message that the next words are about
     Word killers[4];   // pids that died with it in hand
-    Word letter;       // reserved
+    Word letter;       // letter.hpp; 0: it is none
     Word dedup_id[2];  // of the put that is on its way, or was
 };
 static_assert(sizeof(SlotRecord) == line);

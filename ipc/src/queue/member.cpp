@@ -123,6 +123,11 @@ std::uint64_t Member::put(Reservation& reservation, std::size_t size, std::int64
 
 Entered Member::put_once(Reservation& reservation, std::size_t size, MessageId id,
                          std::int64_t now) {
+    return enter(reservation, size, id, now, segment_.control().dedup_window.peek(), nullptr);
+}
+
+Entered Member::enter(Reservation& reservation, std::size_t size, MessageId id, std::int64_t now,
+                      std::uint64_t window, const Letter* letter) {
     SlotRecord& record = checked(reservation);
     const std::span<DedupCell<Word>> cells = segment_.bucket(id);
     if (cells.empty()) throw UsageError(segment_.path() + ": this queue remembers no ids");
@@ -131,10 +136,11 @@ Entered Member::put_once(Reservation& reservation, std::size_t size, MessageId i
     };
     BasicBucket<Word, decltype(state_of)> bucket{cells, state_of, owner_};
     const auto begin = static_cast<std::uint64_t>(now);
-    const typename decltype(bucket)::Span span{begin, segment_.control().dedup_window.peek()};
+    const typename decltype(bucket)::Span span{begin, window};
     Entered entered = Entered::duplicate;
     if (!bucket.has_seen(id, span)) {
         (void)describe(reservation, size, now);
+        if (letter != nullptr) write_letter(record, *letter);
         // Where repair finds what we claim.
         record.dedup_id[0].store(id.high);
         record.dedup_id[1].store(id.low);

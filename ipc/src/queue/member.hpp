@@ -15,6 +15,7 @@
 #include <green/ipc/detail/tokens.hpp>
 
 #include "extents.hpp"
+#include "letter.hpp"
 #include "pins.hpp"
 #include "segment.hpp"
 #include "slots.hpp"
@@ -60,6 +61,9 @@ class Member {
     /// and the message counts as accepted. Throws UsageError when the queue remembers no ids.
     [[nodiscard]] Entered put_once(Reservation& reservation, std::size_t size, MessageId id,
                                    std::int64_t now = 0);
+    /// Takes in a message that died in the segment of that identity, at most once. For the keeper's
+    /// own member.
+    [[nodiscard]] Kept keep(const Letter& letter, std::uint64_t identity, std::int64_t now);
     /// Gives slot and extent back.
     void abandon(Reservation& reservation);
 
@@ -68,6 +72,8 @@ class Member {
     /// Leases the next message: redelivered ones first, else in the order of put. The lease ends
     /// its time after `now`, if leases of this queue end by time.
     [[nodiscard]] Got try_get(Lease& into, std::int64_t now = 0);
+    /// What is known of a message that died elsewhere; nothing for others. Lent as the message is.
+    [[nodiscard]] std::optional<Letter> letter(const Lease& lease) const;
     /// Ends the lease and the message. False: stale lease; it was taken away and belongs to
     /// somebody else now.
     [[nodiscard]] bool ack(Lease& lease);
@@ -103,6 +109,9 @@ class Member {
     void mourn();
     std::uint64_t describe(const Reservation& reservation, std::size_t size, std::int64_t now);
     void published(Reservation& reservation);
+    Entered enter(Reservation& reservation, std::size_t size, MessageId id, std::int64_t now,
+                  std::uint64_t window, const Letter* letter);
+    void write_letter(SlotRecord& record, const Letter& letter);
 
     Segment segment_;
     Owner owner_;

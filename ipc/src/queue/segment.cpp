@@ -1,6 +1,7 @@
 #include "segment.hpp"
 
 #include <cstring>
+#include <random>
 #include <utility>
 
 #include <green/sys.hpp>
@@ -47,16 +48,19 @@ std::byte* map(int fd, std::uint64_t size, const std::string& path) {
     return reinterpret_cast<std::byte*>(address);
 }
 
-void write_header(int fd, const Config& config, std::uint64_t total, const std::string& path) {
+Header write_header(int fd, const Config& config, std::uint64_t total, const std::string& path) {
     Header header{};
     header.magic = segment_magic;
     header.version = segment_version;
     header.header_bytes = sizeof(Header);
     header.total_bytes = total;
     header.config = config;
+    std::random_device dice;
+    header.identity = (std::uint64_t{dice()} << 32) | dice();
     header.checksum = checksum_of(header);
     const auto written = sys::must(sys::pwrite(fd, &header, sizeof header, 0), "write " + path);
     if (written != sizeof header) throw SegmentError(path, "short write of the header");
+    return header;
 }
 
 std::string of(std::uint64_t have, std::uint64_t need) {
@@ -113,8 +117,8 @@ Segment Segment::create(const std::string& path, const Config& config) {
         "create " + path))};
     (void)sys::must(sys::fallocate(fd.get(), 0, static_cast<off_t>(total)),
                     "fallocate " + std::to_string(total) + " bytes for " + path);
-    write_header(fd.get(), config, total, path);
-    Segment segment{map(fd.get(), total, path), config, path};
+    const Header header = write_header(fd.get(), config, total, path);
+    Segment segment{map(fd.get(), total, path), header, path};
     draft.name(path);
     return segment;
 }
@@ -132,15 +136,20 @@ Segment Segment::adopt(int fd, const std::string& path, std::optional<std::uint6
                                      std::to_string(header.config.schema_id) + ", not of " +
                                      std::to_string(*schema_id));
     }
-    return Segment{map(fd, header.total_bytes, path), header.config, path};
+    return Segment{map(fd, header.total_bytes, path), header, path};
 }
 
-Segment::Segment(std::byte* base, const Config& config, std::string path)
-    : base_{base}, config_{config}, geometry_{config}, path_{std::move(path)} {}
+Segment::Segment(std::byte* base, const Header& header, std::string path)
+    : base_{base},
+      config_{header.config},
+      identity_{header.identity},
+      geometry_{header.config},
+      path_{std::move(path)} {}
 
 Segment::Segment(Segment&& other) noexcept
     : base_{std::exchange(other.base_, nullptr)},
       config_{other.config_},
+      identity_{other.identity_},
       geometry_{other.geometry_},
       path_{std::move(other.path_)} {}
 

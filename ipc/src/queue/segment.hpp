@@ -44,6 +44,8 @@ class Segment {
 
     [[nodiscard]] const std::string& path() const noexcept { return path_; }
     [[nodiscard]] const Config& config() const noexcept { return config_; }
+    /// A number that no other segment has, also none that had this one's name before.
+    [[nodiscard]] std::uint64_t identity() const noexcept { return identity_; }
     [[nodiscard]] const Geometry& geometry() const noexcept { return geometry_; }
 
     // Places in the mapping. Indexes are the caller's to check: each is compared with its bound
@@ -93,7 +95,7 @@ class Segment {
     [[noreturn]] void damaged(const std::string& what) const { throw SegmentError(path_, what); }
 
  private:
-    Segment(std::byte* base, const Config& config, std::string path);
+    Segment(std::byte* base, const Header& header, std::string path);
     template <class T>
     [[nodiscard]] T* at(std::uint64_t offset) const noexcept {
         return reinterpret_cast<T*>(base_ + offset);
@@ -104,6 +106,7 @@ class Segment {
 
     std::byte* base_;
     Config config_;
+    std::uint64_t identity_;
     Geometry geometry_;
     std::string path_;
 };

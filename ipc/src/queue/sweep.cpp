@@ -5,6 +5,8 @@
 // looks at the due time then, the keeper clears it first and looks then, so one of them sees the
 // other. Slots are walked over only when something in them falls due; leases always.
 
+#include <algorithm>
+
 #include "crash_point.hpp"
 #include "keeper.hpp"
 #include "pins.hpp"
@@ -14,6 +16,14 @@ namespace {
 
 void note(std::uint64_t& due, std::uint64_t when) noexcept {
     if (due == 0 || when < due) due = when;
+}
+
+// A look at a slot costs about as much as copying so many bytes.
+constexpr std::size_t copied_per_look = 1024;
+
+/// Room comes with time; what is too large waits for another configuration.
+constexpr std::uint64_t retry_after(Kept kept) noexcept {
+    return kept == Kept::no_room ? 1'000'000'000 : 60'000'000'000;
 }
 
 }  // namespace
@@ -79,17 +89,19 @@ void Keeper::sweep_pin(Owner owner, PinRecord& pin, std::uint64_t now) {
 bool Keeper::sweep_slots(std::uint64_t now, std::size_t& budget) {
     for (; pass_->slot < segment_.config().capacity; ++pass_->slot, --budget) {
         if (budget == 0) return false;
-        sweep_slot(pass_->slot, now);
+        sweep_slot(pass_->slot, now, budget);
+        if (budget == 0) budget = 1;  // this one is done
     }
     return true;
 }
 
-void Keeper::sweep_slot(std::uint32_t slot, std::uint64_t now) {
+void Keeper::sweep_slot(std::uint32_t slot, std::uint64_t now, std::size_t& budget) {
     SlotRecord& record = segment_.slot(slot);
     const std::uint64_t seen = record.state.load();
     const SlotWord word = SlotWord::of(seen);
     // What an earlier keeper left when it was killed.
     if (word.state == SlotState::retiring && word.owner == nobody) return slots_.bury(slot, word);
+    if (word.state == SlotState::dead) return move_dead(slot, seen, now, budget);
     if (word.state != SlotState::delayed) return;
     const std::uint64_t until = record.not_before.peek();
     if (until > now) return note(pass_->slot_due, until);
@@ -97,6 +109,29 @@ void Keeper::sweep_slot(std::uint32_t slot, std::uint64_t now) {
     if (!record.state.swap(seen, ready.pack())) return;
     crash_point(CrashPoint::sweep_due);
     slots_.queue(slot, ready, Turn::first);
+}
+
+// First it is kept there, then it ends here. A keeper who is killed between the two comes again and
+// finds that it is kept already.
+void Keeper::move_dead(std::uint32_t slot, std::uint64_t seen, std::uint64_t now,
+                       std::size_t& budget) {
+    if (!mover_) return;
+    const SlotRecord& record = segment_.slot(slot);
+    const SlotWord word = SlotWord::of(seen);
+    Letter letter;
+    letter.message = dead_message(slot);
+    letter.reason = word.reason();
+    letter.deliveries = word.deliveries;
+    letter.sequence = record.sequence.peek();
+    letter.put_time = static_cast<std::int64_t>(record.put_time.peek());
+    for (std::size_t i = 0; i < letter.killers.size(); ++i) {
+        if (record.about.peek() == letter.sequence) letter.killers[i] = record.killers[i].peek();
+    }
+    const Kept kept = mover_(letter, static_cast<std::int64_t>(now));
+    budget -= std::min(budget, letter.message.size() / copied_per_look);
+    if (kept != Kept::kept) return note(pass_->slot_due, now + retry_after(kept));
+    crash_point(CrashPoint::dead_moved);
+    if (bury_dead(slot, seen)) segment_.control().moved.count();
 }
 
 }  // namespace green::ipc::shm

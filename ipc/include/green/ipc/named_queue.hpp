@@ -70,6 +70,17 @@ class RawDraft {
     shm::Reservation reservation_;
 };
 
+/// What is known of a message that died in another queue and was kept in this one.
+struct DeadLetter {
+    enum class Reason : std::uint8_t { rejected = 1, deliveries = 2 };
+    std::string source;  // the queue in which it died
+    Reason reason = Reason::rejected;
+    std::uint32_t deliveries = 0;  // there; 255 stands for more
+    std::vector<int> pids;         // processes that died with it in hand, the last four
+    TimePoint put_time{};          // there
+    std::uint64_t sequence = 0;    // there
+};
+
 /// One message, leased. Dropping it without ack() gives the message to the next one.
 class RawLease {
  public:
@@ -83,6 +94,8 @@ class RawLease {
     [[nodiscard]] std::uint32_t deliveries() const noexcept { return lease_.deliveries(); }
     /// The message's number in its queue.
     [[nodiscard]] std::uint64_t sequence() const noexcept { return lease_.sequence; }
+    /// Of a message that died in another queue.
+    [[nodiscard]] std::optional<DeadLetter> letter() const;
     /// The message is done. Returns false when the lease had been taken away: somebody else has it.
     bool ack();
     /// Gives it back, to stand behind all others: one that always fails holds up nobody. Returns
@@ -151,8 +164,12 @@ class LocalQueue {
     LocalQueue(LocalQueue&&) noexcept;
     ~LocalQueue();
 
-    /// What one more participant needs; each gets a number of its own.
+    /// What one more participant needs; each gets a number of its own. Throws UsageError when there
+    /// are 255.
     [[nodiscard]] QueueGrant grant();
+    /// What dies here is moved to `other` from now on: what is rejected, and what was delivered so
+    /// often and came back. Both belong to the process that made them.
+    void set_dead_letter(LocalQueue& other, std::uint32_t max_deliveries = 3);
     /// As a supervisor does when a participant has died: what it held comes back.
     void repair(std::uint32_t owner);
     [[nodiscard]] bool empty() const;

@@ -91,6 +91,8 @@ class Lease {
     /// How often it was handed out, this time included.
     [[nodiscard]] std::uint32_t deliveries() const noexcept { return body_->lease.deliveries(); }
     [[nodiscard]] std::uint64_t sequence() const noexcept { return body_->lease.sequence(); }
+    /// Of a message that died in another queue.
+    [[nodiscard]] std::optional<DeadLetter> letter() const { return body_->lease.letter(); }
 
  private:
     struct Body {

@@ -1,0 +1,72 @@
+// A member's part in dead letters: taking one in, and reading what is known of it.
+
+#include "letter.hpp"
+
+#include <algorithm>
+#include <cstring>
+
+#include "crash_point.hpp"
+#include "member.hpp"
+
+namespace green::ipc::shm {
+
+// The id is the place of its death, so a letter that is moved a second time, because the keeper was
+// killed before he had buried it, is a duplicate; however long ago that was.
+Kept Member::keep(const Letter& letter, std::uint64_t identity, std::int64_t now) {
+    const std::string_view source = letter.source.substr(0, longest_source);
+    const std::size_t size = letter.message.size();
+    if (size > config().max_message) return Kept::too_large;
+    Reservation reservation;
+    if (!slots_.reserve(reservation.slot, reservation.word)) return Kept::no_room;
+    crash_point(CrashPoint::reserve_claimed);
+    const auto memory = extents_.take(reservation.slot, Letter::size_with(size, source.size()));
+    if (!memory) {
+        abandon(reservation);
+        return Kept::no_room;
+    }
+    reservation.memory = *memory;
+    std::copy(letter.message.begin(), letter.message.end(), memory->begin());
+    std::byte* const trailer = memory->data() + Letter::trailer_at(size);
+    std::memcpy(trailer, &letter.put_time, 8);
+    std::memcpy(trailer + 8, &letter.sequence, 8);
+    source.copy(reinterpret_cast<char*>(trailer + 16), source.size());
+    Letter kept = letter;
+    kept.source = source;
+    (void)enter(reservation, size, {identity, letter.sequence}, now, for_ever, &kept);
+    return Kept::kept;
+}
+
+void Member::write_letter(SlotRecord& record, const Letter& letter) {
+    for (std::size_t i = 0; i < letter.killers.size(); ++i)
+        record.killers[i].poke(letter.killers[i]);
+    record.letter.poke(letter.pack());
+    record.about.poke(record.sequence.peek());
+    // The trailer was written too.
+    extents_.written(record.extent.peek(),
+                     Letter::size_with(letter.message.size(), letter.source.size()));
+}
+
+std::optional<Letter> Member::letter(const Lease& lease) const {
+    if (!lease) return std::nullopt;
+    const SlotRecord& record = segment_.slot(lease.slot);
+    const std::uint64_t word = record.letter.peek();
+    if (record.about.peek() != lease.sequence || word == 0) return std::nullopt;
+    const auto memory = chunks_.find(record.extent.load(), lease.slot);
+    const std::size_t at = Letter::trailer_at(lease.message.size());
+    const std::size_t name = (word >> 8) & 0xffff;
+    if (!memory || memory->data() != lease.message.data() || at + 16 + name > memory->size())
+        return std::nullopt;
+    Letter letter;
+    letter.message = lease.message;
+    letter.reason = static_cast<Reason>(word & 0xff);
+    letter.deliveries = static_cast<std::uint32_t>((word >> 24) & 0xff);
+    for (std::size_t i = 0; i < letter.killers.size(); ++i)
+        letter.killers[i] = record.killers[i].peek();
+    const std::byte* const trailer = memory->data() + at;
+    std::memcpy(&letter.put_time, trailer, 8);
+    std::memcpy(&letter.sequence, trailer + 8, 8);
+    letter.source = {reinterpret_cast<const char*>(trailer + 16), name};
+    return letter;
+}
+
+}  // namespace green::ipc::shm
