@@ -307,6 +307,81 @@ TEST_CASE("named queue: what dies is kept in the queue for dead letters, with wh
     });
 }
 
+TEST_CASE("named queue: a full one does what it was made to do", "[ipc][queue]") {
+    run_green_for_real([] {
+        const auto names = [](ipc::Queue<Document>& queue) {
+            std::vector<std::string> found;
+            while (auto lease = queue.next(0ms)) {
+                found.push_back(name_of(*lease));
+                lease->ack();
+            }
+            return found;
+        };
+        ipc::LocalQueue::Options options;
+        options.capacity = 2;
+        options.max_message = 10'000;
+        SECTION("refuse") {
+            options.when_full = ipc::WhenFull::reject;
+            ipc::LocalQueue local{"texts", options};
+            ipc::Queue<Document> queue{ipc::RawQueue{local.grant()}};
+            put(queue, "1");
+            put(queue, "2");
+            CHECK_FALSE(queue.put([](Document::Builder) {}));
+            CHECK_THROWS_AS(queue.prepare(), ipc::QueueFull);
+            CHECK(names(queue) == std::vector<std::string>{"1", "2"});
+        }
+        SECTION("drop the new one") {
+            options.when_full = ipc::WhenFull::drop_newest;
+            ipc::LocalQueue local{"texts", options};
+            ipc::Queue<Document> queue{ipc::RawQueue{local.grant()}};
+            for (const char* name : {"1", "2", "3"}) put(queue, name);
+            CHECK_THROWS_AS(queue.prepare(20'000), green::UsageError);
+            auto draft = queue.prepare();
+            draft->setBody(ipc::bytes(std::string(5000, 'x')));
+            CHECK(draft.put());
+            CHECK(names(queue) == std::vector<std::string>{"1", "2"});
+            put(queue, "4");
+            CHECK(names(queue) == std::vector<std::string>{"4"});
+        }
+        SECTION("drop the oldest one") {
+            options.when_full = ipc::WhenFull::drop_oldest;
+            ipc::LocalQueue local{"texts", options};
+            ipc::Queue<Document> queue{ipc::RawQueue{local.grant()}};
+            for (const char* name : {"1", "2", "3"}) put(queue, name);
+            auto held = queue.get();
+            CHECK(name_of(held) == "2");
+            put(queue, "4");
+            auto other = queue.get();
+            CHECK(name_of(other) == "4");
+            CHECK_FALSE(queue.put([](Document::Builder) {}, 0, 5ms));  // nobody drops what is held
+            CHECK(held.ack());
+            CHECK(other.ack());
+            CHECK(local.empty());
+        }
+    });
+}
+
+TEST_CASE("named queue: what nobody gets in its time is gone, or with the dead letters",
+          "[ipc][queue]") {
+    run_green_for_real([] {
+        ipc::LocalQueue::Options options;
+        options.time_to_live = 5ms;
+        options.capacity = 1;
+        ipc::LocalQueue local{"texts", options};
+        ipc::LocalQueue letters{"letters"};
+        ipc::Queue<Document> queue{ipc::RawQueue{local.grant()}};
+        ipc::Queue<Document> dead{ipc::RawQueue{letters.grant()}};
+        put(queue, "1");
+        put(queue, "2");  // waits until the first one's time is over
+        local.set_dead_letter(letters);
+        const auto lease = dead.get();
+        CHECK(name_of(lease) == "2");
+        CHECK(lease.letter()->reason == ipc::DeadLetter::Reason::expired);
+        CHECK(lease.letter()->deliveries == 0);
+        CHECK_FALSE(queue.next(0ms));
+    });
+}
+
 TEST_CASE("named queue: stopping ends the loops of consumers, not of producers", "[ipc][queue]") {
     run_green_for_real([] {
         ipc::LocalQueue local{"texts"};

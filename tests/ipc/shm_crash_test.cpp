@@ -132,6 +132,16 @@ void leave_a_put_on_its_way(World& world) {
             })) == SIGKILL);
 }
 
+/// What is put from now on lives for an instant.
+void age(World& world) {
+    Settings settings;
+    settings.time_to_live = 1;
+    world.queue.keeper->configure(settings);
+    for (const std::uint64_t id :
+         {std::uint64_t{1}, std::uint64_t{2}, std::uint64_t{3}, std::uint64_t{4}, visitor_id})
+        ledger->reject_begun[id] = true;
+}
+
 void haunt(World& world) {
     world.stale = receive(*world.witness);
     REQUIRE(world.queue.keeper->take_back(world.stale.slot, world.stale.word));
@@ -255,6 +265,27 @@ const std::vector<Role>& roles() {
                  return box.keep(letter, keeper.segment().identity(), now);
              });
              (void)sweep_all(keeper, 10, 3);
+         }},
+        {"producer who drops the oldest", nothing,
+         [](World&, Member& member) {
+             for (const std::uint64_t id : {std::uint64_t{40}, std::uint64_t{41}}) {
+                 ledger->reject_begun[id] = true;
+                 (void)member.drop_oldest();
+             }
+             put_as(member, 1, 100);
+         }},
+        {"consumer and keeper of what ages", age,
+         [](World& world, Member& member) {
+             put_as(member, 1, 100);
+             put_as(member, 2, 100);
+             for (int i = 0; i < 4; ++i) {
+                 Lease lease;
+                 if (member.try_get(lease, 2) == Got::message) ack_as(member, lease);
+             }
+             put_as(member, 3, 100);
+             put_as(member, 4, 100);
+             Keeper keeper{Segment::open(world.queue.directory.file())};
+             (void)sweep_all(keeper, 2, 2);
          }},
         {"consumer behind a stale reader", haunt,
          [](World&, Member& member) {

@@ -156,6 +156,98 @@ TEST_CASE("queue fate: the memory of a dead one stays while its last holder may 
     CHECK(status(queue.segment()).free == 8);
 }
 
+TEST_CASE("queue fate: a message whose time is over is ended by who would get it, or by the keeper",
+          "[ipc][queue]") {
+    const Queue queue;
+    Settings settings;
+    settings.time_to_live = 100;
+    queue.keeper->configure(settings);
+    const auto member = queue.join(1);
+    const auto put_at = [&](std::uint64_t id, std::int64_t now) {
+        Reservation reservation;
+        REQUIRE(member->try_reserve(100, reservation) == Shortage::none);
+        write_message(reservation.memory.first(100), id);
+        (void)member->put(reservation, 100, now);
+    };
+    put_at(1, 10);
+    put_at(2, 20);
+    put_at(3, 30);
+    put_at(4, 200);
+    CHECK(queue.segment().control().due.load() == 110);
+    Lease lease;
+    SECTION("by who would get it") {
+        REQUIRE(member->try_get(lease, 120) == Got::message);
+        CHECK(id_of(lease.message) == 3);
+        CHECK(status(queue.segment()).died == 2);
+        CHECK(member->ack(lease));
+    }
+    SECTION("by the keeper") {
+        CHECK(sweep_all(*queue.keeper, 120, 1).due == 130);
+        CHECK(status(queue.segment()).died == 2);
+        CHECK(status(queue.segment()).free == 6);
+        CHECK(queue.keeper->sweep(130).due == 300);
+    }
+    SECTION("what was in hand is ended when it comes back") {
+        REQUIRE(member->try_get(lease, 50) == Got::message);
+        CHECK(member->nack(lease));
+        CHECK(sweep_all(*queue.keeper, 110).due == 120);
+        CHECK(status(queue.segment()).died == 1);
+    }
+    SECTION("as a dead letter, where there are such") {
+        settings.has_dead_letter = true;
+        queue.keeper->configure(settings);
+        CHECK(member->try_get(lease, 115) == Got::message);
+        CHECK(id_of(lease.message) == 2);
+        (void)sweep_all(*queue.keeper, 130);
+        CHECK(status(queue.segment()).dead == 2);
+        for (std::uint32_t slot = 0; slot < 8; ++slot) {
+            if (slot_of(queue.segment(), slot).state != SlotState::dead) continue;
+            CHECK(slot_of(queue.segment(), slot).reason() == Reason::expired);
+        }
+    }
+    CHECK(is_sound(queue.segment()));
+}
+
+TEST_CASE("queue fate: a queue that only ages never chokes on what it has dropped",
+          "[ipc][queue]") {
+    const Queue queue;
+    Settings settings;
+    settings.time_to_live = 1;
+    queue.keeper->configure(settings);
+    const auto member = queue.join(1);
+    for (std::int64_t now = 1; now < 2000; ++now) {
+        for (int i = 0; i < 3; ++i) {
+            Reservation reservation;
+            REQUIRE(member->try_reserve(100, reservation) == Shortage::none);
+            (void)member->put(reservation, 100, now);
+        }
+        (void)sweep_all(*queue.keeper, now + 1);
+        REQUIRE(status(queue.segment()).free == 8);
+    }
+    CHECK(is_sound(queue.segment()));
+}
+
+TEST_CASE("queue fate: room is made by dropping the oldest that nobody has in hand",
+          "[ipc][queue]") {
+    const Queue queue;
+    const auto member = queue.join(1);
+    for (std::uint64_t id = 1; id <= 8; ++id) send(*member, id);
+    Lease held = receive(*member);
+    Lease given_back = receive(*member);
+    REQUIRE(member->nack(given_back));
+    CHECK(member->drop_oldest());
+    send(*member, 9);
+    CHECK(member->drop_oldest());
+    CHECK(drain(*member) == std::vector<std::uint64_t>{4, 5, 6, 7, 8, 9});
+    CHECK_FALSE(member->drop_oldest());
+    CHECK(member->ack(held));
+    const Status now = status(queue.segment());
+    CHECK(now.dropped_oldest == 2);
+    CHECK(now.put == now.acked + now.dropped_oldest);
+    CHECK(now.free == 8);
+    CHECK(is_sound(queue.segment()));
+}
+
 TEST_CASE("queue fate: without dead letters nothing dies of deliveries", "[ipc][queue]") {
     const Queue queue;
     Settings settings;

@@ -59,7 +59,7 @@ TEST_CASE("queue lease: an extension moves its end, later or sooner", "[ipc][que
     CHECK(member->extend(held, 6 * lease));
     CHECK(queue.keeper->sweep(5 * lease).due == 6 * lease);
     CHECK(member->extend(held, 5 * lease + 1));
-    CHECK(queue.segment().control().lease_due.load() == 5 * lease + 1);
+    CHECK(queue.segment().control().due.load() == 5 * lease + 1);
     CHECK(queue.keeper->sweep(5 * lease + 1).due == 0);
     CHECK_FALSE(member->extend(held, 9 * lease));
     CHECK_FALSE(member->ack(held));

@@ -233,28 +233,51 @@ std::optional<RawDraft> QueueCore::prepare(std::size_t bytes, Deadline deadline)
     if (!produce_) throw UsageError("this worker is not among the producers of queue " + name_);
     check_size(bytes);
     if (on_first_use_) first_use();
-    shm::Reservation reservation;
-    if (!putters_.empty() || member_.try_reserve(bytes, reservation) != Shortage::none) {
-        listen();
-        Putter putter{*this, reservation, bytes};
-        if (!detail::park(putter, deadline)) return std::nullopt;
+    std::optional<RawDraft> draft = RawDraft{shared_from_this(), {}};
+    const Room room = find_room(draft->reservation_, bytes, deadline);
+    if (room == Room::drop) draft->divert(bytes);
+    if (room == Room::none) draft.reset();
+    return draft;
+}
+
+QueueCore::Room QueueCore::find_room(shm::Reservation& reservation, std::size_t bytes,
+                                     Deadline deadline) {
+    const auto attempt = [&] {
+        return reservation ? member_.try_extent(reservation, bytes)
+                           : member_.try_reserve(bytes, reservation);
+    };
+    // Who waits already goes first.
+    if (putters_.empty() && attempt() == Shortage::none) return Room::found;
+    switch (member_.when_full()) {
+        case shm::WhenFull::reject:
+            member_.note_turned_away();
+            return Room::none;
+        case shm::WhenFull::drop_newest:
+            return Room::drop;
+        case shm::WhenFull::drop_oldest:
+            while (member_.drop_oldest()) {
+                if (attempt() == Shortage::none) return Room::found;
+            }
+            break;
+        case shm::WhenFull::block:
+            break;
     }
-    return RawDraft{shared_from_this(), reservation};
+    listen();
+    Putter putter{*this, reservation, bytes};
+    return detail::park(putter, deadline) ? Room::found : Room::none;
 }
 
 void QueueCore::check_size(std::size_t bytes) const {
-    const std::size_t most = member_.config().max_message;
+    const std::size_t most = member_.max_message();
     if (bytes <= most) return;
     throw UsageError("queue " + name_ + ": a message of " + std::to_string(bytes) +
                      " bytes; max_message is " + std::to_string(most));
 }
 
-bool QueueCore::regrow(shm::Reservation& reservation, std::size_t bytes, Deadline deadline) {
+QueueCore::Room QueueCore::regrow(shm::Reservation& reservation, std::size_t bytes,
+                                  Deadline deadline) {
     check_size(bytes);
-    if (putters_.empty() && member_.try_extent(reservation, bytes) == Shortage::none) return true;
-    listen();
-    Putter putter{*this, reservation, bytes};
-    return detail::park(putter, deadline);
+    return find_room(reservation, bytes, deadline);
 }
 
 void QueueCore::put(shm::Reservation& reservation, std::size_t size) {

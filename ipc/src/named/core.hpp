@@ -25,7 +25,10 @@ class QueueCore : public std::enable_shared_from_this<QueueCore> {
     ~QueueCore();
 
     std::optional<RawDraft> prepare(std::size_t bytes, Deadline deadline);
-    bool regrow(shm::Reservation& reservation, std::size_t bytes, Deadline deadline);
+    /// What became of a wish for room.
+    enum class Room : std::uint8_t { found, none, drop };
+    Room regrow(shm::Reservation& reservation, std::size_t bytes, Deadline deadline);
+    void dropped() noexcept { member_.note_dropped_newest(); }
     std::optional<RawLease> next(Deadline deadline);
     void stop() noexcept;
 
@@ -49,6 +52,9 @@ class QueueCore : public std::enable_shared_from_this<QueueCore> {
     class Putter;
 
     void check_size(std::size_t bytes) const;
+    /// Room for a message, or memory for the place it has.
+    [[nodiscard]] Room find_room(shm::Reservation& reservation, std::size_t bytes,
+                                 Deadline deadline);
     void listen();
     void hear();
     /// Gives messages (room) to those who wait, and puts the process to sleep for those who got

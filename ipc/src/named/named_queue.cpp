@@ -30,23 +30,46 @@ MessageId MessageId::of(std::string_view text) noexcept {
 RawDraft::RawDraft(std::shared_ptr<QueueCore> core, shm::Reservation reservation) noexcept
     : core_{std::move(core)}, reservation_{reservation} {}
 RawDraft::RawDraft(RawDraft&& other) noexcept
-    : core_{std::move(other.core_)}, reservation_{std::exchange(other.reservation_, {})} {}
+    : core_{std::move(other.core_)},
+      reservation_{std::exchange(other.reservation_, {})},
+      aside_{std::move(other.aside_)} {}
 RawDraft& RawDraft::operator=(RawDraft&& other) noexcept {
     const RawDraft old{std::move(*this)};
     core_ = std::move(other.core_);
     reservation_ = std::exchange(other.reservation_, {});
+    aside_ = std::move(other.aside_);
     return *this;
 }
 RawDraft::~RawDraft() {
     if (reservation_) core_->abandon(reservation_);
 }
-void RawDraft::put(std::size_t size) { core_->put(reservation_, size); }
-bool RawDraft::put_once(MessageId id, std::size_t size) {
-    return core_->put_once(reservation_, id, size);
+void RawDraft::divert(std::size_t bytes) {
+    if (reservation_) core_->abandon(reservation_);
+    const std::size_t blocks = bytes / sizeof(Block) + 1;
+    aside_ = std::make_unique<Block[]>(blocks);
+    reservation_ = {};
+    reservation_.memory = std::as_writable_bytes(std::span{aside_.get(), blocks});
 }
-void RawDraft::release() { core_->member().release_extent(reservation_); }
+bool RawDraft::drop_aside() noexcept {
+    if (!aside_) return false;
+    core_->dropped();
+    reservation_ = {};
+    aside_.reset();
+    return true;
+}
+void RawDraft::put(std::size_t size) {
+    if (!drop_aside()) core_->put(reservation_, size);
+}
+bool RawDraft::put_once(MessageId id, std::size_t size) {
+    return !drop_aside() && core_->put_once(reservation_, id, size);
+}
+void RawDraft::release() {
+    if (!aside_) core_->member().release_extent(reservation_);
+}
 bool RawDraft::regrow(std::size_t bytes, Deadline deadline) {
-    return core_->regrow(reservation_, bytes, deadline);
+    const auto room = aside_ ? QueueCore::Room::drop : core_->regrow(reservation_, bytes, deadline);
+    if (room == QueueCore::Room::drop) divert(bytes);
+    return room != QueueCore::Room::none;
 }
 
 RawLease::RawLease(std::shared_ptr<QueueCore> core, const shm::Lease& lease) noexcept
@@ -87,7 +110,10 @@ void RawQueue::stop() noexcept { core_->stop(); }
 bool RawQueue::stopped() const noexcept { return core_->stopped(); }
 const std::string& RawQueue::name() const noexcept { return core_->name(); }
 const std::string& RawQueue::schema() const noexcept { return core_->schema(); }
-std::size_t RawQueue::max_message() const noexcept { return core_->member().config().max_message; }
+std::size_t RawQueue::max_message() const noexcept { return core_->member().max_message(); }
+WhenFull RawQueue::when_full() const noexcept {
+    return static_cast<WhenFull>(core_->member().when_full());
+}
 
 namespace {
 
@@ -129,6 +155,8 @@ struct LocalQueue::State {
         keeper.recover();
         settings.lease = static_cast<std::uint64_t>(options.lease.count());
         settings.dedup_window = static_cast<std::uint64_t>(options.dedup_window.count());
+        settings.time_to_live = static_cast<std::uint64_t>(options.time_to_live.count());
+        settings.when_full = static_cast<shm::WhenFull>(options.when_full);
         keeper.configure(settings);
     }
     std::string name;

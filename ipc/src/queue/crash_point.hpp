@@ -44,6 +44,8 @@ namespace green::ipc::shm {
     X(ring_cleared, "ring.cleared")               \
     X(get_pinned, "get.pinned")                   \
     X(get_leased, "get.leased")                   \
+    X(get_expired, "get.expired")                 \
+    X(drop_committed, "drop.committed")           \
     X(get_done, "get.done")                       \
     X(ack_unpinned, "ack.unpinned")               \
     X(ack_committed, "ack.committed")             \
@@ -81,6 +83,7 @@ namespace green::ipc::shm {
     X(sweep_ended, "sweep.ended")                 \
     X(sweep_returned, "sweep.returned")           \
     X(sweep_due, "sweep.due")                     \
+    X(sweep_expired, "sweep.expired")             \
     X(dead_moved, "dead.moved")                   \
     X(dead_buried, "dead.buried")                 \
     X(sweep_pass, "sweep.pass")                   \

@@ -202,6 +202,7 @@ Status status(const Segment& segment) {
     now.last_sequence = segment.control().fresh.sequence.load();
     now.expired = segment.control().expired.peek();
     now.moved = segment.control().moved.peek();
+    now.died = segment.control().died.peek();
     std::uint64_t* const counts[slot_states] = {
         &now.free,   &now.reserved, &now.ready,   &now.leased,  &now.retiring,
         &now.zombie, &now.dead,     &now.delayed, &now.delayed, &now.reserved};
@@ -227,6 +228,10 @@ Status status(const Segment& segment) {
         now.refused += member.refused.peek();
         now.rejected += member.rejected.peek();
         now.duplicates += member.duplicates.peek();
+        now.died += member.died.peek();
+        now.turned_away += member.turned_away.peek();
+        now.dropped_oldest += member.dropped_oldest.peek();
+        now.dropped_newest += member.dropped_newest.peek();
     }
     return now;
 }

@@ -18,9 +18,11 @@ struct Status {
                   delayed = 0;
     std::uint64_t bytes = 0;  // of the messages that are ready, leased or delayed
     std::uint64_t put = 0, delivered = 0, redelivered = 0, acked = 0, returned = 0, refused = 0;
-    std::uint64_t expired = 0;          // leases
-    std::uint64_t rejected = 0;         // and not kept: there are no dead letters
-    std::uint64_t duplicates = 0;       // puts that were accepted and dropped
+    std::uint64_t expired = 0;     // leases
+    std::uint64_t rejected = 0;    // and not kept: there are no dead letters
+    std::uint64_t duplicates = 0;  // puts that were accepted and dropped
+    std::uint64_t died = 0;        // of age, and not kept
+    std::uint64_t turned_away = 0, dropped_oldest = 0, dropped_newest = 0;
     std::uint64_t moved = 0;            // to the dead letters
     std::uint64_t oldest_sequence = 0;  // of those that `bytes` counts; 0: none
     std::uint64_t last_sequence = 0;

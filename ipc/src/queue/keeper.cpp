@@ -71,6 +71,9 @@ void Keeper::configure(const Settings& settings) {
     Control& control = segment_.control();
     control.lease.poke(settings.lease);
     control.dedup_window.poke(settings.dedup_window);
+    control.time_to_live.poke(settings.time_to_live);
+    control.max_message.poke(settings.max_message);
+    control.when_full.poke(static_cast<std::uint64_t>(settings.when_full));
     control.has_dead_letter.poke(settings.has_dead_letter ? 1 : 0);
     // What cannot be kept as a dead letter is delivered for ever rather than dropped.
     control.max_deliveries.poke(settings.has_dead_letter ? settings.max_deliveries : 0);

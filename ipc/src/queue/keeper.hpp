@@ -47,9 +47,10 @@ class Keeper {
     /// Others go on meanwhile.
     void repair(Owner owner);
 
-    /// What time brings about: takes back leases whose end has come, and lets those go on that were
-    /// given back for later. Looks at `budget` places at
-    /// most, so that whoever turns a loop is not held up; one pass may take several calls.
+    /// What time brings about: takes back leases whose end has come, ends messages whose time is
+    /// over and which are the next, lets those go on that were given back for later, moves the
+    /// dead. Looks at `budget` places at most, so that whoever turns a loop is not held up; one
+    /// pass may take several calls.
     Sweep sweep(std::int64_t now, std::size_t budget = 4096);
     /// Whether a pass has been begun and not ended.
     [[nodiscard]] bool is_sweeping() const noexcept { return pass_.has_value(); }
@@ -59,7 +60,7 @@ class Keeper {
     using Mover = std::function<Kept(const Letter& letter, std::int64_t now)>;
     void set_mover(Mover mover) { mover_ = std::move(mover); }
 
-    /// Changes what may change. Those who wait for the end of something look again.
+    /// Changes what may change. It counts for what begins from now on.
     void configure(const Settings& settings);
 
     /// Takes a lease away from its holder, who may still read: the memory stays until its pin is
@@ -100,15 +101,17 @@ class Keeper {
         Owner owner = 1;
         std::size_t pin = 0;
         bool has_pins = true;  // still to be looked at
+        bool has_heads = true;
         bool has_slots = false;
         std::uint32_t slot = 0;
-        std::uint64_t lease_due = 0;  // the earliest that it has seen
+        std::uint64_t due = 0;  // the earliest that it has seen
         std::uint64_t slot_due = 0;
     };
 
     // sweep.cpp
     [[nodiscard]] bool sweep_pins(std::uint64_t now, std::size_t& budget);
     void sweep_pin(Owner owner, PinRecord& pin, std::uint64_t now);
+    [[nodiscard]] bool sweep_heads(std::uint64_t now, std::size_t& budget);
     [[nodiscard]] bool sweep_slots(std::uint64_t now, std::size_t& budget);
     void sweep_slot(std::uint32_t slot, std::uint64_t now, std::size_t& budget);
     void move_dead(std::uint32_t slot, std::uint64_t seen, std::uint64_t now, std::size_t& budget);

@@ -45,18 +45,24 @@ struct Config {
     friend bool operator==(const Config&, const Config&) = default;
 };
 
+/// What a producer meets in a full queue: he waits, is told so, or something is dropped.
+enum class WhenFull : std::uint8_t { block = 0, reject = 1, drop_oldest = 2, drop_newest = 3 };
+
 /// What may change while the queue is in use. Times are nanoseconds.
 struct Settings {
     std::uint64_t lease = 30'000'000'000;  // 0: a lease ends with its holder only
     std::uint64_t max_deliveries = 0;      // then the message is dead; 0: there is no limit
     bool has_dead_letter = false;          // what dies is kept, to be moved
     std::uint64_t dedup_window = 120'000'000'000;
+    std::uint64_t time_to_live = 0;  // of a message from its put on; 0: for ever
+    std::uint64_t max_message = 0;   // less than what the segment was made for; 0: that
+    WhenFull when_full = WhenFull::block;
 
     friend bool operator==(const Settings&, const Settings&) = default;
 };
 
 inline constexpr std::uint64_t segment_magic = 0x3145554555514e47;  // "GNQUEUE1" in memory
-inline constexpr std::uint32_t segment_version = 5;
+inline constexpr std::uint32_t segment_version = 6;
 
 /// The first bytes of the file. Written once, before the file gets its name; never changed.
 struct Header {
@@ -89,14 +95,18 @@ struct Control {
     alignas(line) Word generation;  // 1 at birth, one more with each recovery
     Word repairs;
     Word expired;  // leases that the keeper took away because their time was over
+    Word died;     // messages whose time was over, ended by the keeper and not kept
     Word moved;    // messages that he has moved to the dead letters
     // Read by everybody all the time and seldom written.
     alignas(line) Word lease;  // Settings
     Word max_deliveries;
     Word has_dead_letter;
     Word dedup_window;
-    Word lease_due;  // when the keeper has to look at leases again; 0: never
-    Word slot_due;   // and at slots
+    Word time_to_live;
+    Word max_message;
+    Word when_full;
+    Word due;        // when the keeper has to look again; 0: never
+    Word slot_due;   // and at all slots
     RingEnds fresh;  // READY, never delivered
     RingEnds again;  // READY once more: goes first
     RingEnds free;   // FREE
@@ -112,7 +122,7 @@ struct alignas(line) SlotRecord {
     Word put_time;  // nanoseconds of the caller's clock; 0: not told
     Word first_get_time;
     Word not_before;  // of a DELAYED one
-    Word expires;     // reserved
+    Word expires;     // when its time is over; 0: never
 
     // Seldom looked at, so it has a line of its own and is not cleared for each message.
     Word about;        // the sequence number of the message that the next words are about
@@ -149,11 +159,14 @@ struct alignas(line) MemberRecord {
     Word redelivered;  // those of `delivered` that were not the first
     Word acked;
     Word returned;
-    Word refused;     // late acks and nacks
-    Word buried;      // messages that died by this member's hand, and are kept
-    Word rejected;    // those that were not
-    Word duplicates;  // puts that were accepted and dropped
-    Word spare[4];
+    Word refused;         // late acks and nacks
+    Word buried;          // messages that died by this member's hand, and are kept
+    Word rejected;        // those that were not
+    Word duplicates;      // puts that were accepted and dropped
+    Word died;            // messages whose time was over, ended by this member and not kept
+    Word turned_away;     // puts that were refused because the queue was full
+    Word dropped_oldest;  // messages that were dropped for newer ones
+    Word dropped_newest;  // puts that were dropped because the queue was full
 };
 static_assert(sizeof(MemberRecord) == line);
 

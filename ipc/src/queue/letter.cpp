@@ -15,7 +15,7 @@ namespace green::ipc::shm {
 Kept Member::keep(const Letter& letter, std::uint64_t identity, std::int64_t now) {
     const std::string_view source = letter.source.substr(0, longest_source);
     const std::size_t size = letter.message.size();
-    if (size > config().max_message) return Kept::too_large;
+    if (size > max_message()) return Kept::too_large;
     Reservation reservation;
     if (!slots_.reserve(reservation.slot, reservation.word)) return Kept::no_room;
     crash_point(CrashPoint::reserve_claimed);

@@ -77,9 +77,9 @@ SlotRecord& Member::checked(const Reservation& reservation) const {
 }
 
 void Member::check_size(std::size_t bytes) const {
-    if (bytes <= config().max_message) return;
+    if (bytes <= max_message()) return;
     throw std::length_error(segment_.path() + ": a message of " + std::to_string(bytes) +
-                            " bytes; max_message is " + std::to_string(config().max_message));
+                            " bytes; max_message is " + std::to_string(max_message()));
 }
 
 void Member::release_extent(Reservation& reservation, std::size_t touched) {
@@ -99,6 +99,8 @@ std::uint64_t Member::describe(const Reservation& reservation, std::size_t size,
     record.sequence.poke(sequence);
     record.put_time.poke(static_cast<std::uint64_t>(now));
     record.first_get_time.poke(0);
+    const std::uint64_t length = segment_.control().time_to_live.peek();
+    record.expires.poke(length == 0 ? 0 : static_cast<std::uint64_t>(now) + length);
     extents_.written(record.extent.peek(), size);
     crash_point(CrashPoint::put_numbered);
     return sequence;
@@ -107,6 +109,8 @@ std::uint64_t Member::describe(const Reservation& reservation, std::size_t size,
 void Member::published(Reservation& reservation) {
     crash_point(CrashPoint::put_published);
     record_.put.count();
+    if (const std::uint64_t expires = segment_.slot(reservation.slot).expires.peek(); expires != 0)
+        slots_.remind(segment_.control().due, expires);
     const Reservation gone = std::exchange(reservation, {});
     slots_.queue(gone.slot, SlotWord::of(gone.word).published(), Turn::last);
     crash_point(CrashPoint::put_announced);
@@ -164,33 +168,70 @@ void Member::abandon(Reservation& reservation) {
 
 Got Member::try_get(Lease& into, std::int64_t now) {
     if (pins_.is_full()) return Got::too_many_leases;
-    const std::uint64_t time = segment_.control().lease.peek();
-    const std::uint64_t until = time == 0 ? for_ever : static_cast<std::uint64_t>(now) + time;
+    const auto time = static_cast<std::uint64_t>(now);
+    const std::uint64_t length = segment_.control().lease.peek();
+    const std::uint64_t until = length == 0 ? for_ever : time + length;
+    SlotWord after;
     const auto claim = [&](std::uint64_t index, std::uint64_t tag) {
         const auto slot = static_cast<std::uint32_t>(index);
-        Word& state = segment_.slot(slot).state;
-        const std::uint64_t seen = state.load();
+        SlotRecord& record = segment_.slot(slot);
+        const std::uint64_t seen = record.state.load();
         const SlotWord word = SlotWord::of(seen);
         if (word.state != SlotState::ready || tag_of(word.generation) != tag) return Claim::stale;
+        into.slot = slot;
+        if (const auto ended = slots_.expired(record, word, time)) {
+            after = *ended;
+            return record.state.swap(seen, after.pack()) ? Claim::taken : Claim::retry;
+        }
         const std::uint32_t pin = pins_.place({slot, word.generation}, until);
         crash_point(CrashPoint::get_pinned);
-        const std::uint64_t leased = word.leased_by(owner_).pack();
-        if (!state.swap(seen, leased)) {
+        after = word.leased_by(owner_);
+        if (!record.state.swap(seen, after.pack())) {
             pins_.lift(pin);
             slots_.bury_if_haunted(slot);
             return Claim::retry;
         }
         crash_point(CrashPoint::get_leased);
-        into.slot = slot;
         into.pin = pin;
-        into.word = leased;
+        into.word = after.pack();
         return Claim::taken;
     };
-    if (!slots_.next(claim)) return Got::nothing;
-    slots_.remind(segment_.control().lease_due, until);
+    for (;;) {
+        if (!slots_.next(claim)) return Got::nothing;
+        if (after.state == SlotState::leased) break;
+        bury_expired(into.slot, after);
+    }
+    slots_.remind(segment_.control().due, until);
     describe(into, now);
     crash_point(CrashPoint::get_done);
     return Got::message;
+}
+
+void Member::bury_expired(std::uint32_t slot, SlotWord after) {
+    crash_point(CrashPoint::get_expired);
+    if (after.state == SlotState::dead) return mourn();
+    record_.died.count();
+    slots_.bury(slot, after);
+}
+
+bool Member::drop_oldest() {
+    std::uint32_t dropped = 0;
+    SlotWord after;
+    const bool is_done = slots_.next([&](std::uint64_t index, std::uint64_t tag) {
+        const auto slot = static_cast<std::uint32_t>(index);
+        Word& state = segment_.slot(slot).state;
+        const std::uint64_t seen = state.load();
+        const SlotWord word = SlotWord::of(seen);
+        if (word.state != SlotState::ready || tag_of(word.generation) != tag) return Claim::stale;
+        after = word.acked_by(owner_);
+        dropped = slot;
+        return state.swap(seen, after.pack()) ? Claim::taken : Claim::retry;
+    });
+    if (!is_done) return false;
+    crash_point(CrashPoint::drop_committed);
+    record_.dropped_oldest.count();
+    slots_.bury(dropped, after);
+    return true;
 }
 
 void Member::describe(Lease& lease, std::int64_t now) {
@@ -226,7 +267,7 @@ bool Member::ack(Lease& lease) {
     if (!end(gone, retiring)) return false;
     crash_point(CrashPoint::ack_committed);
     record_.acked.count();
-    slots_.bury(gone.slot, retiring);
+    slots_.bury(gone.slot, retiring, 1);
     crash_point(CrashPoint::ack_done);
     return true;
 }
@@ -276,7 +317,7 @@ bool Member::reject(Lease& lease) {
     if (!end(gone, retiring)) return false;
     crash_point(CrashPoint::reject_committed);
     record_.rejected.count();
-    slots_.bury(gone.slot, retiring);
+    slots_.bury(gone.slot, retiring, 1);
     return true;
 }
 
@@ -292,7 +333,7 @@ bool Member::extend(const Lease& lease, std::int64_t until) {
     const bool is_ours = pins_.extend(lease.pin, end) && holds(lease);
     crash_point(CrashPoint::lease_extended);
     if (is_ours)
-        slots_.remind(segment_.control().lease_due, end);
+        slots_.remind(segment_.control().due, end);
     else
         record_.refused.count();
     return is_ours;

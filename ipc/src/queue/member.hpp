@@ -43,6 +43,13 @@ class Member {
 
     [[nodiscard]] Owner owner() const noexcept { return owner_; }
     [[nodiscard]] const Config& config() const noexcept { return segment_.config(); }
+    [[nodiscard]] std::uint64_t max_message() const noexcept {
+        const std::uint64_t set = segment_.control().max_message.peek();
+        return set == 0 || set > config().max_message ? config().max_message : set;
+    }
+    [[nodiscard]] WhenFull when_full() const noexcept {
+        return static_cast<WhenFull>(segment_.control().when_full.peek());
+    }
 
     // Producing.
 
@@ -61,6 +68,12 @@ class Member {
     /// and the message counts as accepted. Throws UsageError when the queue remembers no ids.
     [[nodiscard]] Entered put_once(Reservation& reservation, std::size_t size, MessageId id,
                                    std::int64_t now = 0);
+    /// Makes room by dropping the message that would be delivered next. False: none is waiting;
+    /// what consumers have in hand is not dropped.
+    [[nodiscard]] bool drop_oldest();
+    /// For the figures: a put that was refused, or dropped, because the queue was full.
+    void note_turned_away() noexcept { record_.turned_away.count(); }
+    void note_dropped_newest() noexcept { record_.dropped_newest.count(); }
     /// Takes in a message that died in the segment of that identity, at most once. For the keeper's
     /// own member.
     [[nodiscard]] Kept keep(const Letter& letter, std::uint64_t identity, std::int64_t now);
@@ -107,6 +120,7 @@ class Member {
     void describe(Lease& lease, std::int64_t now);
     [[nodiscard]] bool end(const Lease& lease, SlotWord after);
     void mourn();
+    void bury_expired(std::uint32_t slot, SlotWord after);
     std::uint64_t describe(const Reservation& reservation, std::size_t size, std::int64_t now);
     void published(Reservation& reservation);
     Entered enter(Reservation& reservation, std::size_t size, MessageId id, std::int64_t now,

@@ -52,8 +52,8 @@ inline constexpr unsigned tag_bits = 24;
 }
 
 /// What became of the slot that a cell names: ours, not what the cell says, or changed while we
-/// looked.
-enum class Claim : std::uint8_t { taken, stale, retry };
+/// looked. `leave`: it stays where it is, and nothing is taken.
+enum class Claim : std::uint8_t { taken, stale, retry, leave };
 enum class Ringed : std::uint8_t { done, nothing, full, damaged };
 
 template <class W>
@@ -100,6 +100,7 @@ class BasicRing {
             if (same_lap(seen, full(lap_of(at), 0, 0))) {
                 if (slot_in(seen) < capacity_) verdict = claim(slot_in(seen), tag_of(seen));
                 if (verdict == Claim::retry) continue;
+                if (verdict == Claim::leave) return Ringed::nothing;
                 if (verdict == Claim::taken) crash_point(CrashPoint::ring_claimed);
                 cell.swap(seen, lap_of(at) + 1);
                 crash_point(CrashPoint::ring_cleared);

@@ -4,8 +4,8 @@
 //
 // Q12 A consumer pins the slot, then claims it by compare-and-swap. The chain of swaps on the state
 //     word (claim, taken away, claimed by another, acked) carries the sight of that pin to whoever
-//     acks, so he finds it when he looks. He looks only if the delivery count says that somebody
-//     else had the message before.
+//     ends the message, so he finds it when he looks. He looks only if the delivery count says that
+//     somebody else had it before.
 // Q13 A reader lifts its pin before it acks or nacks: from then on it does not read, and while its
 //     lease stands nobody reuses the memory. If its lease does not stand any more, it looks whether
 //     the slot has become a ZOMBIE because of that pin: lift, fence, look on the one side, ZOMBIE,

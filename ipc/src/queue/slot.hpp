@@ -20,6 +20,7 @@
 //
 //   RESERVED ──another put of the same id──▶ REVOKED ──▶ RESERVED, FREE (dedup.hpp)
 //   LEASED ──nack with a delay──▶ RETURNING ──▶ DELAYED ──its time──▶ READY
+//   READY ──its time over──▶ DEAD, RETIRING; ──dropped for a newer one──▶ RETIRING
 //   LEASED ──reject, too many deliveries──▶ DEAD ──moved to the dead letters──▶ RETIRING (keeper)
 
 #include <algorithm>
@@ -44,8 +45,8 @@ enum class SlotState : std::uint8_t {
 inline constexpr std::uint8_t slot_states = 10;
 
 /// Why a message is DEAD.
-enum class Reason : std::uint8_t { rejected = 1, deliveries = 2 };
-inline constexpr std::uint8_t last_reason = 2;
+enum class Reason : std::uint8_t { rejected = 1, deliveries = 2, expired = 3 };
+inline constexpr std::uint8_t last_reason = 3;
 
 struct SlotWord {
     SlotState state = SlotState::free;
@@ -144,7 +145,7 @@ struct SlotWord {
         case SlotState::returning:
             return word.owner != nobody && word.owner <= members && word.deliveries != 0;
         case SlotState::retiring:
-            return word.owner <= members && word.deliveries != 0;
+            return word.owner <= members;
         case SlotState::zombie:
             return word.owner == nobody && word.deliveries != 0;
     }

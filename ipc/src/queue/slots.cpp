@@ -62,10 +62,8 @@ void Slots::release_extent(std::uint32_t slot) {
 
 void Slots::abandon(std::uint32_t slot, SlotWord word) { finish(slot, word.abandoned()); }
 
-void Slots::bury(std::uint32_t slot, SlotWord word) {
-    // A holder whose own lease ends here has lifted his pin; the keeper buries what others had.
-    const std::uint32_t unsuspicious = self_ == nobody ? 0 : 1;
-    if (word.deliveries > unsuspicious && Pins::is_pinned(segment_, slot)) {
+void Slots::bury(std::uint32_t slot, SlotWord word, std::uint32_t own) {
+    if (word.deliveries > own && Pins::is_pinned(segment_, slot)) {
         segment_.slot(slot).state.store(word.haunted().pack());
         crash_point(CrashPoint::ack_haunted);
         bury_if_haunted(slot);

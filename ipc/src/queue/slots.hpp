@@ -3,6 +3,7 @@
 // index the slots.
 
 #include <cstdint>
+#include <optional>
 
 #include "chunks.hpp"
 #include "order_ring.hpp"
@@ -30,8 +31,9 @@ class Slots {
     /// Puts a READY slot where it is found, and wakes somebody for it.
     void queue(std::uint32_t slot, SlotWord word, Turn turn);
 
-    /// RETIRING, by us → FREE, or → ZOMBIE while somebody may still read.
-    void bury(std::uint32_t slot, SlotWord word);
+    /// RETIRING, by us → FREE, or → ZOMBIE while somebody may still read. `own`: how many of its
+    /// deliveries were to us, who do not read any more.
+    void bury(std::uint32_t slot, SlotWord word, std::uint32_t own = 0);
     /// After a pin was lifted without a lease: a slot that only waited for that is buried.
     void bury_if_haunted(std::uint32_t slot);
 
@@ -72,6 +74,16 @@ class Slots {
     template <class F>
     [[nodiscard]] bool next(F&& claim) {
         return taken(again_.pop(claim)) || taken(fresh_.pop(claim));
+    }
+
+    /// What a READY message becomes at `now`, ended by us, if its time is over.
+    [[nodiscard]] std::optional<SlotWord> expired(const SlotRecord& record, SlotWord ready,
+                                                  std::uint64_t now) const noexcept {
+        const std::uint64_t expires = record.expires.peek();
+        if (expires == 0 || expires > now) [[likely]]
+            return std::nullopt;
+        return segment_.control().has_dead_letter.peek() != 0 ? ready.died_of(Reason::expired)
+                                                              : ready.acked_by(self_);
     }
 
     void reset_rings() noexcept;

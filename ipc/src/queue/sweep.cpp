@@ -33,7 +33,7 @@ Sweep Keeper::sweep(std::int64_t at, std::size_t budget) {
     Control& control = segment_.control();
     if (!pass_) {
         pass_.emplace();
-        control.lease_due.swap(control.lease_due.load(), 0);
+        control.due.swap(control.due.load(), 0);
         const std::uint64_t slot_due = control.slot_due.load();
         pass_->has_slots = slot_due != 0 && slot_due <= now;
         if (pass_->has_slots) control.slot_due.swap(slot_due, 0);
@@ -42,12 +42,14 @@ Sweep Keeper::sweep(std::int64_t at, std::size_t budget) {
     }
     if (pass_->has_pins && !sweep_pins(now, budget)) return {false, 0};
     pass_->has_pins = false;
+    if (pass_->has_heads && !sweep_heads(now, budget)) return {false, 0};
+    pass_->has_heads = false;
     if (pass_->has_slots && !sweep_slots(now, budget)) return {false, 0};
     crash_point(CrashPoint::sweep_pass);
-    if (pass_->lease_due != 0) Slots::bring_forward(control.lease_due, pass_->lease_due);
+    if (pass_->due != 0) Slots::bring_forward(control.due, pass_->due);
     if (pass_->slot_due != 0) Slots::bring_forward(control.slot_due, pass_->slot_due);
     pass_.reset();
-    std::uint64_t due = control.lease_due.load();
+    std::uint64_t due = control.due.load();
     if (const std::uint64_t slot_due = control.slot_due.load(); slot_due != 0) note(due, slot_due);
     return {true, due};
 }
@@ -72,7 +74,7 @@ void Keeper::sweep_pin(Owner owner, PinRecord& pin, std::uint64_t now) {
     if (what == 0) return;
     const std::uint64_t until = pin.until.load();
     if (until == for_ever) return;
-    if (until > now) return note(pass_->lease_due, until);
+    if (until > now) return note(pass_->due, until);
     const PinWord pinned = PinWord::of(what);
     if (pinned.slot >= segment_.config().capacity) return;
     const std::uint64_t seen = segment_.slot(pinned.slot).state.load();
@@ -81,9 +83,44 @@ void Keeper::sweep_pin(Owner owner, PinRecord& pin, std::uint64_t now) {
         word.generation != pinned.generation) {
         return;
     }
-    if (until != over && !pin.until.swap(until, over)) return note(pass_->lease_due, now);
+    if (until != over && !pin.until.swap(until, over)) return note(pass_->due, now);
     crash_point(CrashPoint::sweep_ended);
     if (take_back(pinned.slot, seen)) segment_.control().expired.count();
+}
+
+// Messages whose time is over are ended where consumers take them, at the heads of the rings: a
+// slot that stopped being READY anywhere else would leave a stale cell in the middle, and those
+// could fill the ring (Q6). All live equally long, so the first to end are the first there.
+bool Keeper::sweep_heads(std::uint64_t now, std::size_t& budget) {
+    std::uint32_t slot = 0;
+    std::uint64_t ended = 0;
+    const auto claim = [&](std::uint64_t index, std::uint64_t tag) {
+        SlotRecord& record = segment_.slot(index);
+        const std::uint64_t seen = record.state.load();
+        const SlotWord word = SlotWord::of(seen);
+        if (word.state != SlotState::ready || tag_of(word.generation) != tag) return Claim::stale;
+        const auto after = slots_.expired(record, word, now);
+        if (!after) {
+            if (const std::uint64_t expires = record.expires.peek(); expires != 0)
+                note(pass_->due, std::max(expires, now + 1));
+            return Claim::leave;
+        }
+        slot = static_cast<std::uint32_t>(index);
+        ended = after->pack();
+        return record.state.swap(seen, ended) ? Claim::taken : Claim::retry;
+    };
+    while (slots_.next(claim)) {
+        crash_point(CrashPoint::sweep_expired);
+        if (SlotWord::of(ended).state == SlotState::dead) {
+            move_dead(slot, ended, now, budget);
+        } else {
+            segment_.control().died.count();
+            slots_.bury(slot, SlotWord::of(ended));
+        }
+        if (budget < 2) return false;
+        --budget;
+    }
+    return true;
 }
 
 bool Keeper::sweep_slots(std::uint64_t now, std::size_t& budget) {

@@ -2,7 +2,8 @@
 // Named queues between processes: bounded, many producers and many consumers, at least once.
 //
 //  N1  A message is built in the queue's own memory and read there.
-//  N2  prepare() waits while the queue is full: that is the back-pressure.
+//  N2  prepare() waits while the queue is full: that is the back-pressure. A queue may be made to
+//      refuse instead, or to drop the oldest message or the new one; each is counted.
 //  N3  get() leases. ack() ends the message; a lease that is dropped, whose holder dies, or whose
 //      time is over, gives it to the next one. What its holder says of it afterwards is refused.
 //  N4  What an interrupted greenlet had been handed goes to the next, here or in another process.
@@ -14,6 +15,7 @@
 #include <memory>
 #include <optional>
 #include <span>
+#include <stdexcept>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -25,6 +27,11 @@
 namespace green::ipc {
 
 class QueueCore;
+
+/// What a producer meets in a full queue: he waits for room; he is refused; what would be delivered
+/// next is dropped for the new message (and he waits if all is in the hands of consumers); or the
+/// new one is dropped and he goes on as if it had been put.
+enum class WhenFull : std::uint8_t { block, reject, drop_oldest, drop_newest };
 
 /// What a queue is made from in a participant: who hands it over keeps nothing.
 struct QueueGrant {
@@ -42,6 +49,12 @@ struct QueueGrant {
     std::function<std::shared_ptr<void>()> on_first_use;
 };
 
+/// A full queue refused a message, as it was made to do.
+class QueueFull : public std::runtime_error {
+ public:
+    using std::runtime_error::runtime_error;
+};
+
 /// Room in a queue for one message that is being built. Dropping it gives the room back.
 class RawDraft {
  public:
@@ -52,27 +65,38 @@ class RawDraft {
 
     /// Zeroed, aligned to 64 bytes. Empty between release() and regrow().
     [[nodiscard]] std::span<std::byte> memory() const noexcept { return reservation_.memory; }
-    /// Publishes the first `size` bytes. From here on the message outlives this process.
+    /// Publishes the first `size` bytes. From here on the message outlives this process; unless it
+    /// is one that a full queue drops.
     void put(std::size_t size);
     /// The same, unless a message with this id was put within the queue's dedup window: then this
     /// one is dropped. Either way one with the id has been put. Returns whether it was this one.
     bool put_once(MessageId id, std::size_t size);
     /// Gives the memory back and keeps the place in the queue.
     void release();
-    /// Takes memory again, waiting for it. Switches. Returns false once `deadline` has passed.
+    /// Takes memory again, waiting for it, or what else the queue does when it is full. Switches.
+    /// Returns false once `deadline` has passed, or when the queue refuses.
     bool regrow(std::size_t bytes, Deadline deadline);
 
  private:
     friend class QueueCore;
     RawDraft(std::shared_ptr<QueueCore> core, shm::Reservation reservation) noexcept;
 
+    struct alignas(64) Block {
+        std::byte bytes[64];
+    };
+    /// Becomes one that put() will drop: in a place of its own.
+    void divert(std::size_t bytes);
+    /// Whether it was such a one.
+    bool drop_aside() noexcept;
+
     std::shared_ptr<QueueCore> core_;
     shm::Reservation reservation_;
+    std::unique_ptr<Block[]> aside_;  // set: the queue is full and drops what is new
 };
 
 /// What is known of a message that died in another queue and was kept in this one.
 struct DeadLetter {
-    enum class Reason : std::uint8_t { rejected = 1, deliveries = 2 };
+    enum class Reason : std::uint8_t { rejected = 1, deliveries = 2, expired = 3 };
     std::string source;  // the queue in which it died
     Reason reason = Reason::rejected;
     std::uint32_t deliveries = 0;  // there; 255 stands for more
@@ -127,8 +151,8 @@ class RawQueue {
     explicit RawQueue(QueueGrant grant);
 
     /// Room for a message of about `bytes`. Switches while the queue is full.
-    /// Returns nothing once `deadline` has passed. Throws UsageError above max_message, and Closed
-    /// after close().
+    /// Returns nothing once `deadline` has passed, or when the queue is full and refuses. Throws
+    /// UsageError above max_message.
     [[nodiscard]] std::optional<RawDraft> prepare(std::size_t bytes,
                                                   Deadline deadline = Deadline::never());
     /// The next message. Switches, unless there is one.
@@ -142,6 +166,7 @@ class RawQueue {
     [[nodiscard]] const std::string& name() const noexcept;
     [[nodiscard]] const std::string& schema() const noexcept;
     [[nodiscard]] std::size_t max_message() const noexcept;
+    [[nodiscard]] WhenFull when_full() const noexcept;
 
  private:
     std::shared_ptr<QueueCore> core_;
@@ -158,6 +183,8 @@ class LocalQueue {
         std::uint64_t max_message = 1 << 20;
         Duration lease = std::chrono::seconds{30};  // zero: a lease ends with its holder only
         Duration dedup_window = std::chrono::minutes{2};
+        WhenFull when_full = WhenFull::block;
+        Duration time_to_live = Duration::zero();  // zero: for ever
     };
     LocalQueue(std::string name, Options options);
     explicit LocalQueue(std::string name) : LocalQueue{std::move(name), Options{}} {}
@@ -167,8 +194,9 @@ class LocalQueue {
     /// What one more participant needs; each gets a number of its own. Throws UsageError when there
     /// are 255.
     [[nodiscard]] QueueGrant grant();
-    /// What dies here is moved to `other` from now on: what is rejected, and what was delivered so
-    /// often and came back. Both belong to the process that made them.
+    /// What dies here is moved to `other` from now on: what is rejected, what was delivered so
+    /// often and came back, and what nobody got in its time. Both belong to the process that made
+    /// them.
     void set_dead_letter(LocalQueue& other, std::uint32_t max_deliveries = 3);
     /// As a supervisor does when a participant has died: what it held comes back.
     void repair(std::uint32_t owner);

@@ -135,14 +135,17 @@ class Queue {
     }
 
     /// Room for a message of which about `bytes` are texts, data and lists. Switches while the
-    /// queue is full. Throws a Timeout of its own once `deadline` has passed.
+    /// queue is full. Throws a Timeout of its own once `deadline` has passed, QueueFull when the
+    /// queue is full and refuses.
     Draft<T> prepare(std::size_t bytes = 0, Deadline deadline = Deadline::never()) {
         std::optional<RawDraft> draft = raw_.prepare(with_overhead(bytes), deadline);
+        if (!draft && raw_.when_full() == WhenFull::reject)
+            throw QueueFull("queue " + raw_.name() + " is full");
         if (!draft) throw Timeout{0};
         return Draft<T>{std::move(*draft)};
     }
     /// Builds a message by `build(T::Builder)` and puts it. Switches while the queue is full.
-    /// Returns false once `deadline` has passed.
+    /// Returns false once `deadline` has passed, or when the queue is full and refuses.
     template <class Build>
     bool put(Build&& build, std::size_t bytes = 0, Deadline deadline = Deadline::never()) {
         std::optional<RawDraft> room = raw_.prepare(with_overhead(bytes), deadline);
