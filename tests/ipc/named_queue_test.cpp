@@ -407,6 +407,82 @@ TEST_CASE("named queue: stopping ends the loops of consumers, not of producers",
     });
 }
 
+TEST_CASE("named queue: a closed one gives what is left, and then the end", "[ipc][queue]") {
+    run_green_for_real([] {
+        ipc::LocalQueue local{"texts", {2, 1 << 20, 10'000}};
+        ipc::Queue<Document> queue{ipc::RawQueue{local.grant()}};
+        ipc::Queue<Document> other{ipc::RawQueue{local.grant()}};
+        put(queue, "1");
+        put(queue, "2");
+        auto producer = green::spawn([&] { put(queue, "3"); });
+        auto drained = green::spawn([&] { return local.drain(); });
+        green::idle();
+        CHECK_THROWS_AS(producer.get(), green::Closed);
+        CHECK_THROWS_AS(queue.prepare(), green::Closed);
+        CHECK_FALSE(queue.raw().stopped());
+        auto first = queue.get();
+        CHECK(other.get().ack());
+        int taken = 0;
+        const auto take = [&taken](ipc::Queue<Document>& from) {
+            while (auto lease = from.next()) {
+                ++taken;
+                CHECK(lease->ack());
+            }
+        };
+        auto waiting = green::spawn([&] { take(other); });
+        auto second = green::spawn([&] { take(queue); });
+        green::idle();
+        CHECK_FALSE(waiting.join(5ms));  // the first one may still come back
+        CHECK_FALSE(drained.join(0ms));
+        CHECK(first.nack());
+        // One of the two who wait has it; its end is the end of both, and of the queue.
+        CHECK(second.join());
+        CHECK(waiting.join());
+        CHECK(taken == 1);
+        CHECK(drained.get());
+        CHECK(local.empty());
+        CHECK(queue.raw().stopped());
+        CHECK_FALSE(queue.next());
+        CHECK_THROWS_AS(queue.get(), green::Closed);
+    });
+}
+
+TEST_CASE("named queue: who drains one may tire of it", "[ipc][queue]") {
+    run_green_for_real([] {
+        ipc::LocalQueue local{"texts"};
+        ipc::Queue<Document> queue{ipc::RawQueue{local.grant()}};
+        put(queue, "1");
+        CHECK_FALSE(local.drain(5ms));
+        CHECK_FALSE(local.drain(0ms));
+        CHECK(queue.get().ack());
+        CHECK(local.drain(0ms));
+    });
+}
+
+TEST_CASE("named queue: it tells when it gets full, and when it is not any more", "[ipc][queue]") {
+    run_green_for_real([] {
+        ipc::LocalQueue local{"texts", {10, 1 << 20, 10'000}};
+        ipc::Queue<Document> queue{ipc::RawQueue{local.grant()}};
+        std::string log;
+        put(queue, "x");  // somebody tends the queue already, and sleeps
+        queue.get().ack();
+        green::sleep(5ms);
+        local.watch(80, 50, [&](bool is_high) { log += is_high ? 'h' : 'l'; });
+        for (int i = 0; i < 7; ++i) put(queue, "x");
+        green::sleep(5ms);
+        CHECK(log.empty());
+        put(queue, "x");
+        green::sleep(5ms);
+        CHECK(log == "h");
+        for (int i = 0; i < 2; ++i) queue.get().ack();
+        green::sleep(120ms);
+        CHECK(log == "h");
+        queue.get().ack();
+        green::sleep(120ms);
+        CHECK(log == "hl");
+    });
+}
+
 TEST_CASE("named queue: one of another type is refused", "[ipc][queue]") {
     run_green_for_real([] {
         ipc::LocalQueue local{"texts"};

@@ -162,6 +162,7 @@ TEST_CASE("queue fate: a message whose time is over is ended by who would get it
     Settings settings;
     settings.time_to_live = 100;
     queue.keeper->configure(settings);
+    (void)queue.keeper->sweep(1);
     const auto member = queue.join(1);
     const auto put_at = [&](std::uint64_t id, std::int64_t now) {
         Reservation reservation;

@@ -40,7 +40,7 @@ class QueueCore::Getter final : public detail::WaitNode {
         core_->getters_.push_back(*this);
         if (&core_->getters_.front() != this) return false;  // the process sleeps already
         core_->member_.arm(Interest::items);
-        if (!core_->try_lease(lease)) return false;
+        if (!core_->try_lease(lease) && !core_->over()) return false;
         unlink();
         // What chose us may have been other news than the message that we took.
         if (core_->member_.disarm(Interest::items)) core_->member_.pass_on(Interest::items);
@@ -78,6 +78,7 @@ class QueueCore::Putter final : public detail::WaitNode {
                           : core_->member_.try_reserve(bytes_, *reservation_);
     }
     bool arm() override {
+        if (core_->member_.is_closed()) return true;
         core_->putters_.push_back(*this);
         if (&core_->putters_.front() != this || obtain_or_sleep()) return false;
         unlink();
@@ -174,7 +175,10 @@ void QueueCore::serve_getters() {
         shm::Lease lease;
         if (!try_lease(lease)) {
             member_.arm(Interest::items);
-            if (!try_lease(lease)) return;
+            if (!try_lease(lease)) {
+                if (over()) getters_.fire_all();
+                return;
+            }
             (void)member_.disarm(Interest::items);  // what it announced is taken
         }
         getter->lease = lease;
@@ -188,6 +192,7 @@ void QueueCore::serve_putters() {
     bool slots_owed = member_.disarm(Interest::slots);
     bool memory_owed = member_.disarm(Interest::memory);
     std::optional<Interest> missing;
+    if (member_.is_closed()) putters_.fire_all();
     while (Putter* putter = putters_.first_open()) {
         missing = putter->obtain_or_sleep();
         if (missing) break;
@@ -232,6 +237,7 @@ void QueueCore::hand_on(shm::Lease& lease) noexcept {
 std::optional<RawDraft> QueueCore::prepare(std::size_t bytes, Deadline deadline) {
     if (!produce_) throw UsageError("this worker is not among the producers of queue " + name_);
     check_size(bytes);
+    check_open();
     if (on_first_use_) first_use();
     std::optional<RawDraft> draft = RawDraft{shared_from_this(), {}};
     const Room room = find_room(draft->reservation_, bytes, deadline);
@@ -264,7 +270,13 @@ QueueCore::Room QueueCore::find_room(shm::Reservation& reservation, std::size_t 
     }
     listen();
     Putter putter{*this, reservation, bytes};
-    return detail::park(putter, deadline) ? Room::found : Room::none;
+    if (!detail::park(putter, deadline)) return Room::none;
+    if (reservation.memory.empty()) check_open();
+    return Room::found;
+}
+
+void QueueCore::check_open() const {
+    if (member_.is_closed()) throw Closed("queue " + name_ + " is closed");
 }
 
 void QueueCore::check_size(std::size_t bytes) const {
@@ -351,6 +363,7 @@ bool QueueCore::extend(const shm::Lease& lease, Duration from_now) {
 }
 
 void QueueCore::lease_ended() {
+    if (member_.is_closed()) member_.announce_end();
     // A member can hold only so many leases: who waited for one of ours to end tries again.
     if (getters_.first_open() != nullptr) serve_getters();
 }

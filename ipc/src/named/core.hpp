@@ -44,6 +44,7 @@ class QueueCore : public std::enable_shared_from_this<QueueCore> {
 
     [[nodiscard]] shm::Member& member() noexcept { return member_; }
     [[nodiscard]] bool stopped() const noexcept { return stopped_; }
+    [[nodiscard]] bool over() const { return stopped_ || member_.is_over(); }
     [[nodiscard]] const std::string& name() const noexcept { return name_; }
     [[nodiscard]] const std::string& schema() const noexcept { return schema_; }
 
@@ -52,6 +53,7 @@ class QueueCore : public std::enable_shared_from_this<QueueCore> {
     class Putter;
 
     void check_size(std::size_t bytes) const;
+    void check_open() const;
     /// Room for a message, or memory for the place it has.
     [[nodiscard]] Room find_room(shm::Reservation& reservation, std::size_t bytes,
                                  Deadline deadline);

@@ -107,7 +107,8 @@ std::optional<RawDraft> RawQueue::prepare(std::size_t bytes, Deadline deadline) 
 }
 std::optional<RawLease> RawQueue::next(Deadline deadline) { return core_->next(deadline); }
 void RawQueue::stop() noexcept { core_->stop(); }
-bool RawQueue::stopped() const noexcept { return core_->stopped(); }
+bool RawQueue::stopped() const { return core_->over(); }
+bool RawQueue::closed() const noexcept { return core_->member().is_closed(); }
 const std::string& RawQueue::name() const noexcept { return core_->name(); }
 const std::string& RawQueue::schema() const noexcept { return core_->schema(); }
 std::size_t RawQueue::max_message() const noexcept { return core_->member().max_message(); }
@@ -225,5 +226,17 @@ void LocalQueue::set_dead_letter(LocalQueue& other, std::uint32_t max_deliveries
 }
 void LocalQueue::repair(std::uint32_t owner) { state_->keeper.repair(owner); }
 bool LocalQueue::empty() const { return state_->keeper.empty(); }
+void LocalQueue::close() { state_->keeper.close(); }
+bool LocalQueue::drain(Deadline deadline) {
+    const std::shared_ptr<State> state = state_;  // we wait
+    state->keeper.close();
+    return wait_until_empty(state->keeper, deadline);
+}
+void LocalQueue::watch(unsigned high, unsigned low, std::function<void(bool is_high)> watcher) {
+    state_->keeper.set_watcher(std::move(watcher));
+    state_->settings.high = high;
+    state_->settings.low = low;
+    state_->keeper.configure(state_->settings);
+}
 
 }  // namespace green::ipc

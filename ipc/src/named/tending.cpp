@@ -32,9 +32,11 @@ class Place {
     }
     [[nodiscard]] bool has_one() const noexcept { return index_.has_value(); }
     [[nodiscard]] int doorbell() const noexcept { return table_.doorbell(*index_); }
-    void arm() {
-        if (index_) table_.arm(*index_, Interest::timers);
+    void arm(Interest interest) {
+        if (index_) table_.arm(*index_, interest);
     }
+    /// Whether somebody had rung for it.
+    bool disarm(Interest interest) { return index_ && table_.disarm(*index_, interest); }
 
  private:
     shm::WaitTable& table_;
@@ -54,6 +56,13 @@ void wait_for_bell(Fd& bell, Deadline deadline) {
 
 std::int64_t nanoseconds(TimePoint when) { return when.time_since_epoch().count(); }
 
+shm::Sweep sweep_slice(shm::Keeper& keeper, Duration& spent) {
+    const TimePoint begun = now();
+    const shm::Sweep sweep = keeper.sweep(nanoseconds(begun));
+    spent += now() - begun;
+    return sweep;
+}
+
 }  // namespace
 
 void tend(shm::Keeper& keeper) {
@@ -64,21 +73,44 @@ void tend(shm::Keeper& keeper) {
     const int door = place.has_one() ? place.doorbell() : keeper.doorbells().front();
     Fd bell{static_cast<int>(sys::must(sys::dup(door), "dup a doorbell"))};
     for (;;) {
-        const TimePoint begun = now();
-        place.arm();  // before we look: what is noted from now on rings
-        shm::Sweep sweep = keeper.sweep(nanoseconds(now()));
+        place.arm(Interest::timers);  // before we look: what is noted from now on rings
+        Duration spent{};
+        shm::Sweep sweep = sweep_slice(keeper, spent);
         while (!sweep.is_done) {
             yield();
-            sweep = keeper.sweep(nanoseconds(now()));
+            sweep = sweep_slice(keeper, spent);
         }
         TimePoint next = now() + patience;
         if (sweep.due != 0)
             next = std::min(next, TimePoint{Duration{static_cast<std::int64_t>(sweep.due)}});
-        next = std::max(next, now() + std::max(pause, share * (now() - begun)));
+        next = std::max(next, now() + std::max(pause, share * spent));
         if (place.has_one())
             wait_for_bell(bell, Deadline::at(next));
         else
             sleep_until(std::min(next, now() + blind));
+    }
+}
+
+// Who ends a message frees its slot and rings for it. One who frees a slot wakes one sleeper; a
+// producer may need it more than we do.
+bool wait_until_empty(shm::Keeper& keeper, Deadline deadline) {
+    constexpr Duration nap = 1s;  // a slot whose last reader is slow is freed without a word
+    shm::WaitTable table{keeper.segment(), keeper.doorbells()};
+    Place place{table, keeper.segment().config().members};
+    const int door = place.has_one() ? place.doorbell() : keeper.doorbells().front();
+    Fd bell{static_cast<int>(sys::must(sys::dup(door), "dup a doorbell"))};
+    for (;;) {
+        place.arm(Interest::slots);
+        const bool is_empty = keeper.empty();
+        const Deadline limit = std::min(deadline, Deadline{place.has_one() ? nap : blind});
+        if (!is_empty && !deadline.has_passed()) (void)bell.wait_readable(limit);
+        std::uint64_t rings = 0;
+        (void)sys::read(bell.number(), &rings, sizeof rings);
+        place.disarm(Interest::slots);
+        table.announce(Interest::slots);
+        if (is_empty || keeper.empty()) return true;
+        if (deadline.has_passed()) return false;
+        sleep(pause);
     }
 }
 

@@ -1,5 +1,7 @@
 #include "keeper.hpp"
 
+#include <algorithm>
+#include <bit>
 #include <string>
 #include <utility>
 
@@ -67,6 +69,19 @@ std::span<const std::byte> Keeper::dead_message(std::uint32_t slot) const {
     return memory->first(size);
 }
 
+void Keeper::close() {
+    segment_.control().is_closed.store(1);
+    full_fence();
+    waits_.wake_all();
+}
+
+std::uint64_t Keeper::level() const noexcept {
+    std::uint64_t busy = 0;
+    for (std::uint64_t word = 0; word < segment_.geometry().busy_words; ++word)
+        busy += static_cast<std::uint64_t>(std::popcount(segment_.busy(word).load()));
+    return std::max(slots_.used_percent(), busy * 100 / segment_.geometry().chunk_count);
+}
+
 void Keeper::configure(const Settings& settings) {
     Control& control = segment_.control();
     control.lease.poke(settings.lease);
@@ -74,6 +89,9 @@ void Keeper::configure(const Settings& settings) {
     control.time_to_live.poke(settings.time_to_live);
     control.max_message.poke(settings.max_message);
     control.when_full.poke(static_cast<std::uint64_t>(settings.when_full));
+    control.high.poke(settings.high);
+    low_ = settings.low;
+    slots_.remind(control.due, at_once);
     control.has_dead_letter.poke(settings.has_dead_letter ? 1 : 0);
     // What cannot be kept as a dead letter is delivered for ever rather than dropped.
     control.max_deliveries.poke(settings.has_dead_letter ? settings.max_deliveries : 0);

@@ -55,6 +55,17 @@ class Keeper {
     /// Whether a pass has been begun and not ended.
     [[nodiscard]] bool is_sweeping() const noexcept { return pass_.has_value(); }
 
+    /// Called in sweeps when the queue has become fuller than its high mark (true), and emptier
+    /// than its low mark again.
+    using Watcher = std::function<void(bool is_high)>;
+    void set_watcher(Watcher watcher) { watcher_ = std::move(watcher); }
+    /// How many percent of the queue are in use: of its slots or of its memory, whichever is more.
+    [[nodiscard]] std::uint64_t level() const noexcept;
+
+    /// Ends putting, until the next recover(): who wants to put is told so, and consumers get what
+    /// is left and then the end. Those who have room go on with it.
+    void close();
+
     /// Who takes in what is dead: called in sweeps, with views that are lent. Without one the dead
     /// stay where they are.
     using Mover = std::function<Kept(const Letter& letter, std::int64_t now)>;
@@ -114,6 +125,7 @@ class Keeper {
     [[nodiscard]] bool sweep_heads(std::uint64_t now, std::size_t& budget);
     [[nodiscard]] bool sweep_slots(std::uint64_t now, std::size_t& budget);
     void sweep_slot(std::uint32_t slot, std::uint64_t now, std::size_t& budget);
+    void watch_level(std::uint64_t now);
     void move_dead(std::uint32_t slot, std::uint64_t seen, std::uint64_t now, std::size_t& budget);
 
     // repair.cpp
@@ -136,6 +148,8 @@ class Keeper {
 
     std::optional<Pass> pass_;
     Mover mover_;
+    Watcher watcher_;
+    std::uint64_t low_ = 0;
     Segment segment_;
     Doorbells doorbells_;
     WaitTable waits_;

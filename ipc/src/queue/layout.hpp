@@ -57,12 +57,14 @@ struct Settings {
     std::uint64_t time_to_live = 0;  // of a message from its put on; 0: for ever
     std::uint64_t max_message = 0;   // less than what the segment was made for; 0: that
     WhenFull when_full = WhenFull::block;
+    std::uint64_t high = 0;  // percent of the queue in use at which it counts as high; 0: never
+    std::uint64_t low = 0;   // and at which it does not any more
 
     friend bool operator==(const Settings&, const Settings&) = default;
 };
 
 inline constexpr std::uint64_t segment_magic = 0x3145554555514e47;  // "GNQUEUE1" in memory
-inline constexpr std::uint32_t segment_version = 6;
+inline constexpr std::uint32_t segment_version = 7;
 
 /// The first bytes of the file. Written once, before the file gets its name; never changed.
 struct Header {
@@ -105,6 +107,9 @@ struct Control {
     Word time_to_live;
     Word max_message;
     Word when_full;
+    Word high;
+    Word is_high;
+    Word is_closed;  // nothing is put any more
     Word due;        // when the keeper has to look again; 0: never
     Word slot_due;   // and at all slots
     RingEnds fresh;  // READY, never delivered

@@ -7,6 +7,7 @@
 #include <green/errors.hpp>
 
 #include "crash_point.hpp"
+#include "inspect.hpp"
 
 namespace green::ipc::shm {
 namespace {
@@ -48,12 +49,30 @@ Member::~Member() {
     crash_point(CrashPoint::leave_done);
 }
 
+bool Member::is_over() const { return is_closed() && !slots_.has_ready() && empty(segment_); }
+
+void Member::announce_end() {
+    if (is_over()) waits_.wake_all();
+}
+
+// Not at each message: what counts free slots is written by everybody.
+void Member::watch_level(std::uint64_t sequence) {
+    const Control& control = segment_.control();
+    const std::uint64_t high = control.high.peek();
+    if (high == 0 || control.is_high.peek() != 0) return;
+    if (config().capacity >= 1024 && sequence % 16 != 0) return;
+    if (slots_.used_percent() >= high) slots_.remind(segment_.control().due, at_once);
+}
+
 Shortage Member::try_reserve(std::size_t bytes, Reservation& into) {
     check_size(bytes);
-    if (!slots_.reserve(into.slot, into.word)) return Shortage::slots;
-    crash_point(CrashPoint::reserve_claimed);
-    const Shortage shortage = try_extent(into, bytes);
-    if (shortage != Shortage::none) abandon(into);
+    Shortage shortage = Shortage::slots;
+    if (slots_.reserve(into.slot, into.word)) {
+        crash_point(CrashPoint::reserve_claimed);
+        shortage = try_extent(into, bytes);
+        if (shortage != Shortage::none) abandon(into);
+    }
+    if (shortage != Shortage::none) watch_level(0);
     return shortage;
 }
 
@@ -89,7 +108,7 @@ void Member::release_extent(Reservation& reservation, std::size_t touched) {
     crash_point(CrashPoint::grow_released);
 }
 
-std::uint64_t Member::describe(const Reservation& reservation, std::size_t size, std::int64_t now) {
+Member::Noted Member::describe(const Reservation& reservation, std::size_t size, std::int64_t now) {
     SlotRecord& record = checked(reservation);
     if (size > reservation.memory.size() || reservation.memory.empty()) {
         throw UsageError("put() of more than was reserved");
@@ -100,29 +119,31 @@ std::uint64_t Member::describe(const Reservation& reservation, std::size_t size,
     record.put_time.poke(static_cast<std::uint64_t>(now));
     record.first_get_time.poke(0);
     const std::uint64_t length = segment_.control().time_to_live.peek();
-    record.expires.poke(length == 0 ? 0 : static_cast<std::uint64_t>(now) + length);
+    const std::uint64_t expires = length == 0 ? 0 : static_cast<std::uint64_t>(now) + length;
+    record.expires.poke(expires);
     extents_.written(record.extent.peek(), size);
     crash_point(CrashPoint::put_numbered);
-    return sequence;
+    return {sequence, expires};
 }
 
-void Member::published(Reservation& reservation) {
+// The slot may be somebody else's already.
+void Member::published(Reservation& reservation, Noted noted) {
     crash_point(CrashPoint::put_published);
     record_.put.count();
-    if (const std::uint64_t expires = segment_.slot(reservation.slot).expires.peek(); expires != 0)
-        slots_.remind(segment_.control().due, expires);
+    if (noted.expires != 0) slots_.remind(segment_.control().due, noted.expires);
     const Reservation gone = std::exchange(reservation, {});
     slots_.queue(gone.slot, SlotWord::of(gone.word).published(), Turn::last);
     crash_point(CrashPoint::put_announced);
+    watch_level(noted.sequence);
 }
 
 std::uint64_t Member::put(Reservation& reservation, std::size_t size, std::int64_t now) {
-    const std::uint64_t sequence = describe(reservation, size, now);
+    const Noted noted = describe(reservation, size, now);
     const SlotWord ready = SlotWord::of(reservation.word).published();
     if (!segment_.slot(reservation.slot).state.swap(reservation.word, ready.pack()))
         throw UsageError("this reservation is over");
-    published(reservation);
-    return sequence;
+    published(reservation, noted);
+    return noted.sequence;
 }
 
 Entered Member::put_once(Reservation& reservation, std::size_t size, MessageId id,
@@ -142,8 +163,9 @@ Entered Member::enter(Reservation& reservation, std::size_t size, MessageId id, 
     const auto begin = static_cast<std::uint64_t>(now);
     const typename decltype(bucket)::Span span{begin, window};
     Entered entered = Entered::duplicate;
+    Noted noted;
     if (!bucket.has_seen(id, span)) {
-        (void)describe(reservation, size, now);
+        noted = describe(reservation, size, now);
         if (letter != nullptr) write_letter(record, *letter);
         // Where repair finds what we claim.
         record.dedup_id[0].store(id.high);
@@ -151,7 +173,7 @@ Entered Member::enter(Reservation& reservation, std::size_t size, MessageId id, 
         entered = bucket.enter(id, reservation.slot, SlotWord::of(reservation.word), span);
     }
     if (entered == Entered::published) {
-        published(reservation);
+        published(reservation, noted);
         return entered;
     }
     record_.duplicates.count();

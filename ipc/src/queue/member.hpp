@@ -47,6 +47,14 @@ class Member {
         const std::uint64_t set = segment_.control().max_message.peek();
         return set == 0 || set > config().max_message ? config().max_message : set;
     }
+    /// Nothing may be put any more.
+    [[nodiscard]] bool is_closed() const noexcept {
+        return segment_.control().is_closed.peek() != 0;
+    }
+    /// Closed, and nothing is left to be had, now or later.
+    [[nodiscard]] bool is_over() const;
+    /// After the end of a message: tells everybody if it was the last one of a closed queue.
+    void announce_end();
     [[nodiscard]] WhenFull when_full() const noexcept {
         return static_cast<WhenFull>(segment_.control().when_full.peek());
     }
@@ -120,9 +128,15 @@ class Member {
     void describe(Lease& lease, std::int64_t now);
     [[nodiscard]] bool end(const Lease& lease, SlotWord after);
     void mourn();
+    void watch_level(std::uint64_t sequence);
     void bury_expired(std::uint32_t slot, SlotWord after);
-    std::uint64_t describe(const Reservation& reservation, std::size_t size, std::int64_t now);
-    void published(Reservation& reservation);
+    /// What was written into the slot of a message and is needed after it was published.
+    struct Noted {
+        std::uint64_t sequence = 0;
+        std::uint64_t expires = 0;
+    };
+    Noted describe(const Reservation& reservation, std::size_t size, std::int64_t now);
+    void published(Reservation& reservation, Noted noted);
     Entered enter(Reservation& reservation, std::size_t size, MessageId id, std::int64_t now,
                   std::uint64_t window, const Letter* letter);
     void write_letter(SlotRecord& record, const Letter& letter);

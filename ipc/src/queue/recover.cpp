@@ -24,6 +24,7 @@ void Keeper::recover() {
     crash_point(CrashPoint::recover_slots_done);
     reset_chunks();
     fill_rings();
+    segment_.control().is_closed.store(0);
     segment_.control().slot_due.store(at_once);
     segment_.control().generation.add(1);
     crash_point(CrashPoint::recover_done);

@@ -76,6 +76,20 @@ class Slots {
         return taken(again_.pop(claim)) || taken(fresh_.pop(claim));
     }
 
+    /// Whether a message seems to be there to be had; may be wrong for an instant.
+    [[nodiscard]] bool has_ready() const noexcept {
+        const Control& control = segment_.control();
+        return control.fresh.head.load() != control.fresh.tail.load() ||
+               control.again.head.load() != control.again.tail.load();
+    }
+    /// How many percent of the slots are in use.
+    [[nodiscard]] std::uint64_t used_percent() const noexcept {
+        const RingEnds& free = segment_.control().free;
+        const std::uint64_t capacity = segment_.config().capacity;
+        const std::uint64_t left = free.tail.load() - free.head.load();
+        return left >= capacity ? 0 : (capacity - left) * 100 / capacity;
+    }
+
     /// What a READY message becomes at `now`, ended by us, if its time is over.
     [[nodiscard]] std::optional<SlotWord> expired(const SlotRecord& record, SlotWord ready,
                                                   std::uint64_t now) const noexcept {

@@ -45,6 +45,8 @@ Sweep Keeper::sweep(std::int64_t at, std::size_t budget) {
     if (pass_->has_heads && !sweep_heads(now, budget)) return {false, 0};
     pass_->has_heads = false;
     if (pass_->has_slots && !sweep_slots(now, budget)) return {false, 0};
+    watch_level(now);
+    if (control.is_closed.peek() != 0 && empty()) waits_.wake_all();
     crash_point(CrashPoint::sweep_pass);
     if (pass_->due != 0) Slots::bring_forward(control.due, pass_->due);
     if (pass_->slot_due != 0) Slots::bring_forward(control.slot_due, pass_->slot_due);
@@ -52,6 +54,21 @@ Sweep Keeper::sweep(std::int64_t at, std::size_t budget) {
     std::uint64_t due = control.due.load();
     if (const std::uint64_t slot_due = control.slot_due.load(); slot_due != 0) note(due, slot_due);
     return {true, due};
+}
+
+// Who puts tells us when the high mark is passed; for the low one we look.
+void Keeper::watch_level(std::uint64_t now) {
+    constexpr std::uint64_t each = 100'000'000;
+    Control& control = segment_.control();
+    const std::uint64_t high = control.high.peek();
+    const bool was_high = control.is_high.peek() != 0;
+    if (high == 0 && !was_high) return;
+    const std::uint64_t now_used = level();
+    const bool is_high = high != 0 && (was_high ? now_used > low_ : now_used >= high);
+    if (is_high) note(pass_->due, now + each);
+    if (is_high == was_high) return;
+    control.is_high.poke(is_high ? 1 : 0);
+    if (watcher_) watcher_(is_high);
 }
 
 // Leases are found by the pins of their holders: there are few of them, however large the queue.

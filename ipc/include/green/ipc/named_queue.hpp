@@ -152,16 +152,21 @@ class RawQueue {
 
     /// Room for a message of about `bytes`. Switches while the queue is full.
     /// Returns nothing once `deadline` has passed, or when the queue is full and refuses. Throws
-    /// UsageError above max_message.
+    /// UsageError above max_message, Closed when the queue is closed.
     [[nodiscard]] std::optional<RawDraft> prepare(std::size_t bytes,
                                                   Deadline deadline = Deadline::never());
     /// The next message. Switches, unless there is one.
-    /// Returns nothing once `deadline` has passed, and when stop() was called.
+    /// Returns nothing once `deadline` has passed, when stop() was called, and when the queue is
+    /// closed and no message is left, also not with others who may give it back.
     [[nodiscard]] std::optional<RawLease> next(Deadline deadline = Deadline::never());
 
     /// Ends consuming: whoever waits in next(), now or later, gets nothing. Producing goes on.
     void stop() noexcept;
-    [[nodiscard]] bool stopped() const noexcept;
+    /// Whether next() gives nothing any more: stop() was called, or the queue was closed and is
+    /// empty.
+    [[nodiscard]] bool stopped() const;
+    /// Whether the queue was closed: prepare() throws Closed.
+    [[nodiscard]] bool closed() const noexcept;
 
     [[nodiscard]] const std::string& name() const noexcept;
     [[nodiscard]] const std::string& schema() const noexcept;
@@ -200,7 +205,17 @@ class LocalQueue {
     void set_dead_letter(LocalQueue& other, std::uint32_t max_deliveries = 3);
     /// As a supervisor does when a participant has died: what it held comes back.
     void repair(std::uint32_t owner);
+    /// Whether no message is there to be got, or in anybody's hands.
     [[nodiscard]] bool empty() const;
+    /// Ends putting, for everybody and for good: prepare() throws Closed, and consumers get what is
+    /// left and then the end.
+    void close();
+    /// The same, and waits until the queue is empty. Switches. Returns false once `deadline` has
+    /// passed.
+    bool drain(Deadline deadline = Deadline::never());
+    /// Calls `watcher` when so many percent of the queue are in use (`high`), and when no more than
+    /// `low` are any more. In a greenlet of the queue's own; it must not throw.
+    void watch(unsigned high, unsigned low, std::function<void(bool is_high)> watcher);
 
  private:
     struct State;
