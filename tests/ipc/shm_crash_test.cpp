@@ -287,6 +287,19 @@ const std::vector<Role>& roles() {
              Keeper keeper{Segment::open(world.queue.directory.file())};
              (void)sweep_all(keeper, 2, 2);
          }},
+        {"consumer of what comes at most once",
+         [](World& world) {
+             Settings settings;
+             settings.at_most_once = true;
+             world.queue.keeper->configure(settings);
+             for (std::uint64_t id = 40; id < 43; ++id) ledger->ack_begun[id] = true;
+             ledger->ack_begun[visitor_id] = true;
+         },
+         [](World&, Member& member) {
+             Lease lease;
+             if (member.try_get(lease) == Got::message) (void)member.nack(lease);
+             get_and_ack(member);
+         }},
         {"consumer behind a stale reader", haunt,
          [](World&, Member& member) {
              get_and_ack(member);

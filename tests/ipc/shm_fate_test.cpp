@@ -249,6 +249,33 @@ TEST_CASE("queue fate: room is made by dropping the oldest that nobody has in ha
     CHECK(is_sound(queue.segment()));
 }
 
+TEST_CASE("queue fate: where messages are handed out at most once, nothing brings one back",
+          "[ipc][queue]") {
+    const Queue queue;
+    Settings settings;
+    settings.at_most_once = true;
+    queue.keeper->configure(settings);
+    const auto member = queue.join(1);
+    send(*member, 1);
+    Lease lease = receive(*member);
+    CHECK(queue.keeper->empty());
+    CHECK(status(queue.segment()).acked == 1);
+    (void)sweep_all(*queue.keeper, late);
+    CHECK(is_whole(lease.message));
+    SECTION("ack") { CHECK(member->ack(lease)); }
+    SECTION("nack") { CHECK(member->nack(lease)); }
+    SECTION("nack for later") { CHECK(member->nack_until(lease, 5)); }
+    SECTION("reject") { CHECK(member->reject(lease)); }
+    SECTION("an extension") {
+        CHECK(member->extend(lease, 5));
+        CHECK(member->ack(lease));
+    }
+    SECTION("death") { queue.keeper->repair(1); }
+    CHECK(status(queue.segment()).free == 8);
+    CHECK(status(queue.segment()).acked == 1);
+    CHECK(is_sound(queue.segment()));
+}
+
 TEST_CASE("queue fate: without dead letters nothing dies of deliveries", "[ipc][queue]") {
     const Queue queue;
     Settings settings;

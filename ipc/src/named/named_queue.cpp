@@ -158,6 +158,7 @@ struct LocalQueue::State {
         settings.dedup_window = static_cast<std::uint64_t>(options.dedup_window.count());
         settings.time_to_live = static_cast<std::uint64_t>(options.time_to_live.count());
         settings.when_full = static_cast<shm::WhenFull>(options.when_full);
+        settings.at_most_once = options.at_most_once;
         keeper.configure(settings);
     }
     std::string name;

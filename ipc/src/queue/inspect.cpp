@@ -203,6 +203,7 @@ Status status(const Segment& segment) {
     now.expired = segment.control().expired.peek();
     now.moved = segment.control().moved.peek();
     now.died = segment.control().died.peek();
+    now.leases.resize(segment.config().members);
     std::uint64_t* const counts[slot_states] = {
         &now.free,   &now.reserved, &now.ready,   &now.leased,  &now.retiring,
         &now.zombie, &now.dead,     &now.delayed, &now.delayed, &now.reserved};
@@ -211,6 +212,8 @@ Status status(const Segment& segment) {
         const SlotWord word = SlotWord::of(slot.state.load());
         if (static_cast<std::uint8_t>(word.state) < slot_states)
             ++*counts[static_cast<std::uint8_t>(word.state)];
+        if (word.state == SlotState::leased && word.owner <= segment.config().members)
+            ++now.leases[word.owner - 1];
         if (!word.has_message()) continue;
         now.bytes += slot.size.peek();
         const std::uint64_t sequence = slot.sequence.peek();

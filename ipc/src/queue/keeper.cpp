@@ -89,6 +89,7 @@ void Keeper::configure(const Settings& settings) {
     control.time_to_live.poke(settings.time_to_live);
     control.max_message.poke(settings.max_message);
     control.when_full.poke(static_cast<std::uint64_t>(settings.when_full));
+    control.at_most_once.poke(settings.at_most_once ? 1 : 0);
     control.high.poke(settings.high);
     low_ = settings.low;
     slots_.remind(control.due, at_once);

@@ -1,5 +1,6 @@
 #include "layout.hpp"
 
+#include <algorithm>
 #include <bit>
 #include <type_traits>
 
@@ -34,6 +35,11 @@ class Ruler {
 
 }  // namespace
 
+std::uint64_t Config::largest_message() const noexcept {
+    const std::uint64_t chunk = chunk_bytes_for(payload_bytes);
+    return std::min(payload_bytes / chunk, max_run) * chunk;
+}
+
 std::string Config::problem() const {
     if (capacity == 0 || capacity > max_slots)
         return "capacity must be 1 to " + std::to_string(max_slots);
@@ -47,9 +53,7 @@ std::string Config::problem() const {
         return "payload_bytes must be 4096 to " + std::to_string(max_chunks * max_units * unit);
     }
     if (dedup_ids > max_dedup_ids) return "dedup_ids must be 0 to " + std::to_string(max_dedup_ids);
-    const std::uint64_t chunk = chunk_bytes_for(payload_bytes);
-    const std::uint64_t most =
-        payload_bytes / chunk < max_run ? payload_bytes / chunk * chunk : max_run * chunk;
+    const std::uint64_t most = largest_message();
     if (max_message == 0 || max_message > most) {
         return "max_message (" + std::to_string(max_message) + ") must be 1 to " +
                std::to_string(most) + ", what payload_bytes has room for";

@@ -40,6 +40,8 @@ struct Config {
     std::uint32_t wait_slots = 64;
     std::uint64_t dedup_ids = 8192;  // how many ids are remembered; 0: none
 
+    /// The largest message that payload of this size can take in.
+    [[nodiscard]] std::uint64_t largest_message() const noexcept;
     /// What is wrong with these figures, as a sentence part, or an empty string.
     [[nodiscard]] std::string problem() const;
     friend bool operator==(const Config&, const Config&) = default;
@@ -57,14 +59,15 @@ struct Settings {
     std::uint64_t time_to_live = 0;  // of a message from its put on; 0: for ever
     std::uint64_t max_message = 0;   // less than what the segment was made for; 0: that
     WhenFull when_full = WhenFull::block;
-    std::uint64_t high = 0;  // percent of the queue in use at which it counts as high; 0: never
-    std::uint64_t low = 0;   // and at which it does not any more
+    bool at_most_once = false;  // a message ends when it is handed out, not when it is acked
+    std::uint64_t high = 0;     // percent of the queue in use at which it counts as high; 0: never
+    std::uint64_t low = 0;      // and at which it does not any more
 
     friend bool operator==(const Settings&, const Settings&) = default;
 };
 
 inline constexpr std::uint64_t segment_magic = 0x3145554555514e47;  // "GNQUEUE1" in memory
-inline constexpr std::uint32_t segment_version = 7;
+inline constexpr std::uint32_t segment_version = 8;
 
 /// The first bytes of the file. Written once, before the file gets its name; never changed.
 struct Header {
@@ -107,6 +110,7 @@ struct Control {
     Word time_to_live;
     Word max_message;
     Word when_full;
+    Word at_most_once;
     Word high;
     Word is_high;
     Word is_closed;  // nothing is put any more

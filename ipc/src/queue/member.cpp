@@ -20,6 +20,11 @@ const Segment& joinable(const Segment& segment, Owner owner) {
     return segment;
 }
 
+/// Whether the message had ended when it was handed out.
+bool is_ended(const Lease& lease) noexcept {
+    return SlotWord::of(lease.word).state == SlotState::retiring;
+}
+
 }  // namespace
 
 std::uint32_t Lease::deliveries() const noexcept { return SlotWord::of(word).deliveries; }
@@ -193,7 +198,9 @@ Got Member::try_get(Lease& into, std::int64_t now) {
     const auto time = static_cast<std::uint64_t>(now);
     const std::uint64_t length = segment_.control().lease.peek();
     const std::uint64_t until = length == 0 ? for_ever : time + length;
+    const bool is_once = segment_.control().at_most_once.peek() != 0;
     SlotWord after;
+    bool is_handed_out = false;
     const auto claim = [&](std::uint64_t index, std::uint64_t tag) {
         const auto slot = static_cast<std::uint32_t>(index);
         SlotRecord& record = segment_.slot(slot);
@@ -207,7 +214,7 @@ Got Member::try_get(Lease& into, std::int64_t now) {
         }
         const std::uint32_t pin = pins_.place({slot, word.generation}, until);
         crash_point(CrashPoint::get_pinned);
-        after = word.leased_by(owner_);
+        after = is_once ? word.leased_by(owner_).acked_by(owner_) : word.leased_by(owner_);
         if (!record.state.swap(seen, after.pack())) {
             pins_.lift(pin);
             slots_.bury_if_haunted(slot);
@@ -216,14 +223,18 @@ Got Member::try_get(Lease& into, std::int64_t now) {
         crash_point(CrashPoint::get_leased);
         into.pin = pin;
         into.word = after.pack();
+        is_handed_out = true;
         return Claim::taken;
     };
     for (;;) {
         if (!slots_.next(claim)) return Got::nothing;
-        if (after.state == SlotState::leased) break;
+        if (is_handed_out) break;
         bury_expired(into.slot, after);
     }
-    slots_.remind(segment_.control().due, until);
+    if (is_once)
+        record_.acked.count();
+    else
+        slots_.remind(segment_.control().due, until);
     describe(into, now);
     crash_point(CrashPoint::get_done);
     return Got::message;
@@ -283,7 +294,15 @@ bool Member::end(const Lease& lease, SlotWord after) {
     return false;
 }
 
+bool Member::finish(Lease& lease) {
+    const Lease gone = std::exchange(lease, {});
+    pins_.lift(gone.pin);
+    slots_.bury(gone.slot, SlotWord::of(gone.word), 1);
+    return true;
+}
+
 bool Member::ack(Lease& lease) {
+    if (is_ended(lease)) return finish(lease);
     const Lease gone = std::exchange(lease, {});
     const SlotWord retiring = SlotWord::of(gone.word).acked_by(owner_);
     if (!end(gone, retiring)) return false;
@@ -295,6 +314,7 @@ bool Member::ack(Lease& lease) {
 }
 
 bool Member::nack(Lease& lease, Turn turn) {
+    if (is_ended(lease)) return finish(lease);
     const Lease gone = std::exchange(lease, {});
     const SlotWord after = slots_.after_return(SlotWord::of(gone.word));
     if (!end(gone, after)) return false;
@@ -311,6 +331,7 @@ bool Member::nack(Lease& lease, Turn turn) {
 // The time is written while the slot is exclusively ours, by its word: a holder whose lease was
 // taken away meanwhile must not write into what is another one's.
 bool Member::nack_until(Lease& lease, std::int64_t until) {
+    if (is_ended(lease)) return finish(lease);
     if (slots_.after_return(SlotWord::of(lease.word)).state == SlotState::dead) return nack(lease);
     const Lease gone = std::exchange(lease, {});
     const SlotWord returning = SlotWord::of(gone.word).returning_by(owner_);
@@ -327,6 +348,7 @@ bool Member::nack_until(Lease& lease, std::int64_t until) {
 }
 
 bool Member::reject(Lease& lease) {
+    if (is_ended(lease)) return finish(lease);
     const Lease gone = std::exchange(lease, {});
     const SlotWord word = SlotWord::of(gone.word);
     if (segment_.control().has_dead_letter.peek() != 0) {
@@ -351,6 +373,7 @@ void Member::mourn() {
 
 bool Member::extend(const Lease& lease, std::int64_t until) {
     if (!lease) throw UsageError("no lease");
+    if (is_ended(lease)) return true;  // nobody takes it away
     const auto end = static_cast<std::uint64_t>(until);
     const bool is_ours = pins_.extend(lease.pin, end) && holds(lease);
     crash_point(CrashPoint::lease_extended);

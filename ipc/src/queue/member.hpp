@@ -90,8 +90,9 @@ class Member {
 
     // Consuming.
 
-    /// Leases the next message: redelivered ones first, else in the order of put. The lease ends
-    /// its time after `now`, if leases of this queue end by time.
+    /// Leases the next message (where each is handed out once at most: ends it, and lends it until
+    /// ack(), nack() or reject(), which are the same then): redelivered ones first, else in the
+    /// order of put. The lease ends its time after `now`, if leases of this queue end by time.
     [[nodiscard]] Got try_get(Lease& into, std::int64_t now = 0);
     /// What is known of a message that died elsewhere; nothing for others. Lent as the message is.
     [[nodiscard]] std::optional<Letter> letter(const Lease& lease) const;
@@ -127,6 +128,8 @@ class Member {
     SlotRecord& checked(const Reservation& reservation) const;
     void describe(Lease& lease, std::int64_t now);
     [[nodiscard]] bool end(const Lease& lease, SlotWord after);
+    /// Of a message that ended when it was handed out: gives its memory back.
+    [[nodiscard]] bool finish(Lease& lease);
     void mourn();
     void watch_level(std::uint64_t sequence);
     void bury_expired(std::uint32_t slot, SlotWord after);

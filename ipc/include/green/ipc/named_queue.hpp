@@ -1,5 +1,6 @@
 #pragma once
-// Named queues between processes: bounded, many producers and many consumers, at least once.
+// Named queues between processes: bounded, many producers and many consumers, at least once (or, if
+// made so, at most once).
 //
 //  N1  A message is built in the queue's own memory and read there.
 //  N2  prepare() waits while the queue is full: that is the back-pressure. A queue may be made to
@@ -189,6 +190,7 @@ class LocalQueue {
         Duration lease = std::chrono::seconds{30};  // zero: a lease ends with its holder only
         Duration dedup_window = std::chrono::minutes{2};
         WhenFull when_full = WhenFull::block;
+        bool at_most_once = false;                 // a message ends when it is handed out
         Duration time_to_live = Duration::zero();  // zero: for ever
     };
     LocalQueue(std::string name, Options options);
