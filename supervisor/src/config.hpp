@@ -43,12 +43,23 @@ struct SocketConfig {
     int backlog = 4096;
 };
 
+enum class WhenFull { block, reject, drop_oldest, drop_newest };
+enum class Delivery { at_least_once, at_most_once };
+
 struct QueueConfig {
     std::string name;
     std::string schema = "bytes";
     std::uint64_t capacity = 65536;
     std::uint64_t max_bytes = 64ULL << 20;
     std::uint64_t max_message = 1ULL << 20;
+    WhenFull when_full = WhenFull::block;
+    Delivery delivery = Delivery::at_least_once;
+    Duration lease = 30s;    // zero: as long as its holder lives
+    int max_deliveries = 3;  // zero: no limit; counts only with a dead letter
+    std::string dead_letter;
+    Duration ttl{};  // zero: for ever
+    double high_percent = 80.0;
+    double low_percent = 50.0;
     std::vector<std::string> producers = {"*"};
     std::vector<std::string> consumers = {"*"};
 };

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <set>
 
+#include "config_codecs.hpp"
 #include "units.hpp"
 
 namespace greensup {
@@ -29,6 +30,8 @@ std::optional<Written> first_written(const Reader& reader, const std::vector<std
         if (const auto place = reader.written(key)) return Written{key, *place};
     return std::nullopt;
 }
+
+std::string percent_text(double value) { return PercentCodec{100}.show(value); }
 
 class Checker {
  public:
@@ -147,6 +150,30 @@ class Checker {
             contradiction({path + ".max_message", path + ".max_bytes"},
                           "max_message (" + size_text(queue.max_message) +
                               ") is larger than max_bytes (" + size_text(queue.max_bytes) + ")");
+        if (queue.low_percent >= queue.high_percent)
+            contradiction({path + ".low", path + ".high"},
+                          "low (" + percent_text(queue.low_percent) + ") is not below high (" +
+                              percent_text(queue.high_percent) + ")");
+        check_dead_letter(queue, path + ".dead_letter");
+    }
+
+    void check_dead_letter(const QueueConfig& queue, const std::string& key) {
+        if (queue.dead_letter.empty()) return;
+        if (queue.dead_letter == queue.name)
+            return report(key, "E008", "a queue cannot be its own dead letter");
+        const auto* target = config_.queue(queue.dead_letter);
+        if (target == nullptr)
+            return check_names(key, {queue.dead_letter}, "queue", names_of(config_.queues));
+        if (target->max_message < queue.max_message)
+            contradiction({key}, "max_message (" + size_text(queue.max_message) +
+                                     ") is larger than that of \"" + target->name + "\" (" +
+                                     size_text(target->max_message) + ")");
+        std::string text = "cycle: " + queue.name;
+        for (std::size_t step = 0; target != nullptr && step < config_.queues.size(); ++step) {
+            text += " -> " + target->name;
+            if (target == &queue) return report(key, "E008", text);
+            target = config_.queue(target->dead_letter);
+        }
     }
 
     void check_addresses() {

@@ -115,17 +115,32 @@ const Schema<SocketConfig>& socket_schema() {
 
 const Schema<QueueConfig>& queue_schema() {
     using Q = QueueConfig;
+    const ChoiceCodec<WhenFull> fulls{{{"block", WhenFull::block},
+                                       {"reject", WhenFull::reject},
+                                       {"drop-oldest", WhenFull::drop_oldest},
+                                       {"drop-newest", WhenFull::drop_newest}},
+                                      {"spill"}};
+    const ChoiceCodec<Delivery> deliveries{
+        {{"at-least-once", Delivery::at_least_once}, {"at-most-once", Delivery::at_most_once}}, {}};
+    const DurationCodec spans{1ms, 24h * 365, true};
     static const Schema<Q> schema{
         {
             row("schema", Effect::restart, TextCodec{}, &Q::schema),
             row("capacity", Effect::restart, AmountOfMessagesCodec{1, 1ULL << 20}, &Q::capacity),
             row("max_bytes", Effect::restart, SizeCodec{64ULL << 10, 1ULL << 40}, &Q::max_bytes),
-            row("max_message", Effect::restart, SizeCodec{64, 1ULL << 32}, &Q::max_message),
+            row("max_message", Effect::live, SizeCodec{64, 1ULL << 32}, &Q::max_message),
+            row("when_full", Effect::live, fulls, &Q::when_full),
+            row("delivery", Effect::restart, deliveries, &Q::delivery),
+            row("lease", Effect::live, spans, &Q::lease),
+            row("max_deliveries", Effect::live, IntegerCodec{1, 255, "off"}, &Q::max_deliveries),
+            row("dead_letter", Effect::live, TextCodec{}, &Q::dead_letter),
+            row("ttl", Effect::live, spans, &Q::ttl),
+            row("high", Effect::live, PercentCodec{100}, &Q::high_percent),
+            row("low", Effect::live, PercentCodec{100}, &Q::low_percent),
             row("producers", Effect::roll, TextsCodec{}, &Q::producers),
             row("consumers", Effect::roll, TextsCodec{}, &Q::consumers),
         },
-        {"when_full", "delivery", "lease", "max_deliveries", "dead_letter", "durable", "fsync",
-         "partition_by", "ttl", "high", "low", "url"},
+        {"durable", "fsync", "partition_by", "url"},
         {{"workers", "write producers = [\"NAME\"] and consumers = [\"NAME\"]"}},
     };
     return schema;

@@ -15,7 +15,7 @@ void keep_what_needs_a_restart(const Config& before, Config& after) {
         queue.schema = old->schema;
         queue.capacity = old->capacity;
         queue.max_bytes = old->max_bytes;
-        queue.max_message = old->max_message;
+        queue.delivery = old->delivery;
     }
 }
 
@@ -50,6 +50,11 @@ std::shared_ptr<const Edition> Editor::make(const Edition* before, Config config
             same(socket) == nullptr ? bind(socket) : before->sockets.at(socket.name);
     for (const auto& queue : config.queues) edition->queues[queue.name] = open(queue);
     // Last, for this changes what others use.
+    for (const auto& queue : config.queues) {
+        const auto target = edition->queues.find(queue.dead_letter);
+        edition->queues[queue.name]->apply(
+            queue, target == edition->queues.end() ? nullptr : target->second);
+    }
     for (const auto& socket : config.sockets)
         if (const auto* old = same(socket); old != nullptr && old->backlog != socket.backlog)
             edition->sockets[socket.name]->set_backlog(socket.backlog);

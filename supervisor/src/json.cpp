@@ -17,6 +17,36 @@ std::string dump(const Document& document, bool pretty) {
     return document.dump(pretty ? 2 : -1, ' ', false, Document::error_handler_t::replace);
 }
 
+Document write(const QueueStatus& queue) {
+    Document document = {{"name", queue.name},
+                         {"depth", queue.ready + queue.leased + queue.delayed},
+                         {"ready", queue.ready},
+                         {"leased", queue.leased},
+                         {"delayed", queue.delayed},
+                         {"dead", queue.dead},
+                         {"bytes", queue.bytes},
+                         {"oldest_ms", queue.oldest_ms},
+                         {"high", queue.high},
+                         {"accepted", queue.accepted},
+                         {"acked", queue.acked},
+                         {"redelivered", queue.redelivered},
+                         {"moved", queue.moved},
+                         {"duplicates", queue.duplicates},
+                         {"dropped_oldest", queue.dropped_oldest},
+                         {"dropped_newest", queue.dropped_newest},
+                         {"rejected", queue.rejected},
+                         {"expired", queue.expired},
+                         {"refused", queue.refused},
+                         {"leases_expired", queue.leases_expired}};
+    document["holders"] = Document::array();
+    for (const auto& holder : queue.holders)
+        document["holders"].push_back({{"worker", holder.worker},
+                                       {"slot", holder.slot},
+                                       {"pid", holder.pid},
+                                       {"leased", holder.leased}});
+    return document;
+}
+
 Document write(const Diagnostic& d) {
     return {{"file", d.file},
             {"line", d.place.line},
@@ -175,6 +205,34 @@ ConfigStatus read_config_status(const json& document) {
     return config;
 }
 
+QueueStatus read_queue(const json& document) {
+    QueueStatus queue;
+    queue.name = document.at("name").get<std::string>();
+    queue.high = document.at("high").get<bool>();
+    queue.oldest_ms = document.at("oldest_ms").get<std::int64_t>();
+    const auto number = [&](const char* name) { return document.at(name).get<std::uint64_t>(); };
+    queue.ready = number("ready");
+    queue.leased = number("leased");
+    queue.delayed = number("delayed");
+    queue.dead = number("dead");
+    queue.bytes = number("bytes");
+    queue.accepted = number("accepted");
+    queue.acked = number("acked");
+    queue.redelivered = number("redelivered");
+    queue.moved = number("moved");
+    queue.duplicates = number("duplicates");
+    queue.dropped_oldest = number("dropped_oldest");
+    queue.dropped_newest = number("dropped_newest");
+    queue.rejected = number("rejected");
+    queue.expired = number("expired");
+    queue.refused = number("refused");
+    queue.leases_expired = number("leases_expired");
+    for (const auto& holder : document.at("holders"))
+        queue.holders.push_back(
+            {holder.at("worker"), holder.at("slot"), holder.at("pid"), holder.at("leased")});
+    return queue;
+}
+
 Status read_status(const json& document) {
     Status status;
     const auto& supervisor = document.at("supervisor");
@@ -189,8 +247,7 @@ Status read_status(const json& document) {
     status.now_ms = parse_timestamp(supervisor.at("now").get<std::string>()).value_or(0);
     status.config = read_config_status(document.at("config"));
     for (const auto& pool : document.at("pools")) status.pools.push_back(read_pool(pool));
-    for (const auto& q : document.at("queues"))
-        status.queues.push_back({q.at("name"), q.at("ready"), q.at("leased"), q.at("bytes")});
+    for (const auto& q : document.at("queues")) status.queues.push_back(read_queue(q));
     for (const auto& s : document.at("sockets"))
         status.sockets.push_back({s.at("name"), s.at("listen")});
     return status;
@@ -223,12 +280,7 @@ std::string to_json_text(const Status& status, bool pretty) {
     document["pools"] = Document::array();
     for (const auto& pool : status.pools) document["pools"].push_back(write(pool));
     document["queues"] = Document::array();
-    for (const auto& queue : status.queues)
-        document["queues"].push_back({{"name", queue.name},
-                                      {"depth", queue.ready + queue.leased},
-                                      {"ready", queue.ready},
-                                      {"leased", queue.leased},
-                                      {"bytes", queue.bytes}});
+    for (const auto& queue : status.queues) document["queues"].push_back(write(queue));
     document["sockets"] = Document::array();
     for (const auto& socket : status.sockets)
         document["sockets"].push_back({{"name", socket.name}, {"listen", socket.listen}});

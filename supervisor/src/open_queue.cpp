@@ -14,6 +14,7 @@
 
 #include "named/tending.hpp"
 #include "queue/keeper.hpp"
+#include "queue/member.hpp"
 #include "refusal.hpp"
 #include "units.hpp"
 
@@ -26,6 +27,7 @@ namespace sys = green::sys;
 // One more than there are workers: the last number is the keeper's own, for its place among those
 // who sleep.
 constexpr std::uint32_t members = OpenQueue::most_owners + 1;
+constexpr std::uint64_t dedup_ids = 65536;  // 2 MiB
 
 /// A number for a schema that is a name: what a segment was made for has to be recognised, not
 /// read back.
@@ -40,14 +42,31 @@ shm::Config figures_of(const QueueConfig& queue) {
     shm::Config config;
     config.schema_id = schema_id(queue.schema);
     config.payload_bytes = queue.max_bytes;
-    config.max_message = queue.max_message;
+    config.dedup_ids = dedup_ids;
     config.capacity = static_cast<std::uint32_t>(
         std::min<std::uint64_t>(queue.capacity, std::numeric_limits<std::uint32_t>::max()));
     config.members = members;
+    config.max_message = config.largest_message();  // max_message itself may change any time
     return config;
 }
 
-shm::Settings settings_of(const QueueConfig&) { return {}; }
+std::uint64_t nanoseconds(green::Duration duration) {
+    return static_cast<std::uint64_t>(duration.count());
+}
+
+shm::Settings settings_of(const QueueConfig& queue, bool has_dead_letter) {
+    shm::Settings settings;
+    settings.lease = nanoseconds(queue.lease);
+    settings.max_deliveries = static_cast<std::uint64_t>(queue.max_deliveries);
+    settings.has_dead_letter = has_dead_letter;
+    settings.time_to_live = nanoseconds(queue.ttl);
+    settings.max_message = queue.max_message;
+    settings.when_full = static_cast<shm::WhenFull>(queue.when_full);
+    settings.at_most_once = queue.delivery == Delivery::at_most_once;
+    settings.high = static_cast<std::uint64_t>(queue.high_percent);
+    settings.low = static_cast<std::uint64_t>(queue.low_percent);
+    return settings;
+}
 
 [[noreturn]] void refuse(const QueueConfig& queue, const std::string& what, std::string hint) {
     throw Refusal(Code::files, "queues." + queue.name + ": " + what, std::move(hint));
@@ -116,6 +135,7 @@ struct OpenQueue::State {
     std::string path;
     std::unique_ptr<shm::Keeper> keeper;
     green::Fd segment;
+    std::unique_ptr<shm::Member> letter_box;  // the keeper's own, for what died elsewhere
 };
 
 std::shared_ptr<OpenQueue> OpenQueue::open(const std::string& directory,
@@ -140,7 +160,15 @@ std::shared_ptr<OpenQueue> OpenQueue::open(const std::string& directory,
     if (!opened.ok())
         refuse(config, "cannot open " + state->path + ": " + std::strerror(opened.error), "");
     state->segment = green::Fd{opened.as_int()};
-    state->keeper->configure(settings_of(config));
+    // Until apply() says where the dead go, what an earlier run has left of them stays.
+    state->keeper->configure(settings_of(config, state->keeper->status().dead > 0));
+    state->keeper->set_watcher([name = config.name, &keeper = *state->keeper](bool is_high) {
+        const auto level = std::to_string(keeper.level()) + "%";
+        if (is_high)
+            green::log::warning("queue.high", {{"queue", name}, {"used", level}});
+        else
+            green::log::info("queue.low", {{"queue", name}, {"used", level}});
+    });
     return std::shared_ptr<OpenQueue>(new OpenQueue(std::move(state)));
 }
 
@@ -152,6 +180,7 @@ OpenQueue::OpenQueue(std::shared_ptr<State> state) : state_{std::move(state)} {
 
 OpenQueue::~OpenQueue() {
     tender_->kill_soon();
+    state_->keeper->set_mover({});
     const auto left = figures();
     if (empty() && state_->keeper->status().dead == 0)
         (void)sys::unlink(state_->path.c_str());
@@ -171,11 +200,59 @@ std::vector<int> OpenQueue::descriptors() const {
     return all;
 }
 
+void OpenQueue::apply(const QueueConfig& config, std::shared_ptr<OpenQueue> dead_letter) {
+    state_->config = config;
+    if (dead_letter) {
+        dead_letter->open_letter_box();
+        state_->keeper->set_mover(
+            [to = dead_letter, name = config.name, from = state_->keeper->segment().identity()](
+                shm::Letter letter, std::int64_t now) {
+                letter.source = name;
+                return to->state_->letter_box->keep(letter, from, now);
+            });
+    } else {
+        state_->keeper->set_mover({});
+    }
+    state_->keeper->configure(settings_of(config, dead_letter != nullptr));
+}
+
+void OpenQueue::open_letter_box() {
+    if (state_->letter_box) return;
+    state_->letter_box =
+        std::make_unique<shm::Member>(shm::Segment::adopt(state_->segment.number(), state_->path),
+                                      members, state_->keeper->doorbells());
+}
+
 void OpenQueue::repair(std::uint32_t owner) { state_->keeper->repair(owner); }
 
 QueueFigures OpenQueue::figures() const {
     const auto status = state_->keeper->status();
-    return {status.ready, status.leased, status.bytes};
+    QueueFigures figures;
+    figures.ready = status.ready;
+    figures.leased = status.leased;
+    figures.delayed = status.delayed;
+    figures.bytes = status.bytes;
+    figures.dead = status.dead;
+    if (status.oldest_put_time != 0) {
+        const green::Duration put{static_cast<std::int64_t>(status.oldest_put_time)};
+        figures.oldest = std::max(green::now() - green::TimePoint{put}, green::Duration::zero());
+    }
+    figures.is_high = status.is_high;
+    figures.accepted = status.put;
+    figures.acked = status.acked;
+    figures.redelivered = status.redelivered;
+    figures.moved = status.moved;
+    figures.duplicates = status.duplicates;
+    figures.dropped_oldest = status.dropped_oldest;
+    figures.rejected = status.rejected;
+    figures.expired = status.died;
+    figures.dropped_newest = status.dropped_newest;
+    figures.turned_away = status.turned_away;
+    figures.leases_expired = status.expired;
+    for (std::size_t i = 0; i < status.leases.size(); ++i)
+        if (status.leases[i] != 0)
+            figures.holders.emplace_back(static_cast<std::uint32_t>(i + 1), status.leases[i]);
+    return figures;
 }
 
 bool OpenQueue::empty() const { return state_->keeper->empty(); }

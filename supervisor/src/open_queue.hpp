@@ -6,6 +6,7 @@
 #include <memory>
 #include <optional>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include <green/event.hpp>
@@ -18,9 +19,19 @@ namespace greensup {
 struct QueueFigures {
     std::uint64_t ready = 0;
     std::uint64_t leased = 0;
-    std::uint64_t bytes = 0;
+    std::uint64_t delayed = 0;  // given back for later
+    std::uint64_t bytes = 0;    // of these three
+    std::uint64_t dead = 0;     // not moved yet, or with nowhere to go
+    Duration oldest{};          // how long the oldest of the three has been there
+    bool is_high = false;
+    // Since the segment was made; accepted = acked + the three + dead + moved + dropped.
+    std::uint64_t accepted = 0, acked = 0, redelivered = 0, moved = 0, duplicates = 0;
+    std::uint64_t dropped_oldest = 0, rejected = 0, expired = 0;  // accepted and dropped
+    std::uint64_t dropped_newest = 0, turned_away = 0;            // never accepted
+    std::uint64_t leases_expired = 0;
+    std::vector<std::pair<std::uint32_t, std::uint32_t>> holders;  // owner, leases
 
-    [[nodiscard]] std::uint64_t left() const { return ready + leased; }
+    [[nodiscard]] std::uint64_t left() const { return ready + leased + delayed; }
 };
 
 /// Open while anybody holds it: editions of the configuration do (see edition.hpp). A greenlet of
@@ -44,6 +55,10 @@ class OpenQueue {
     /// To be handed to a participant: the segment, then the doorbells. Lent.
     [[nodiscard]] std::vector<int> descriptors() const;
 
+    /// Makes what can be changed while it is in use as the configuration says. What dies in it is
+    /// moved to `dead_letter`, which it keeps open; nothing without one.
+    void apply(const QueueConfig& config, std::shared_ptr<OpenQueue> dead_letter);
+
     /// After the end of a participant, however it came: what he held goes to the next one.
     void repair(std::uint32_t owner);
 
@@ -58,6 +73,7 @@ class OpenQueue {
  private:
     struct State;
     explicit OpenQueue(std::shared_ptr<State> state);
+    void open_letter_box();
 
     std::shared_ptr<State> state_;  // the greenlet that tends the queue shares it, until it ends
     std::optional<green::AnyGreenlet> tender_;

@@ -92,9 +92,13 @@ class Planner {
                         because_[worker.name].push_back("queue " + queue.name + " is new");
                 continue;
             }
-            for (const auto& change : changes(queue_schema(), *old, queue))
+            std::vector<std::string> live;
+            for (const auto& change : changes(queue_schema(), *old, queue)) {
                 if (change.effect == Effect::restart)
                     add(What::needs_restart, "queue " + queue.name, {}, {reason(change)});
+                if (change.effect == Effect::live) live.push_back(reason(change));
+            }
+            if (!live.empty()) add(What::update_queue, queue.name, {}, live);
             for (const auto& worker : after_.workers)
                 if (grant(*old, worker) != grant(queue, worker))
                     because_[worker.name].push_back("its part in queue " + queue.name + " changed");
@@ -172,6 +176,7 @@ std::string_view word(What what) {
         case What::open_queue:
             return "open";
         case What::update_supervisor:
+        case What::update_queue:
             return "update";
         case What::start_pool:
             return "start";
@@ -200,6 +205,7 @@ std::string subject(const PlanStep& step) {
         case What::close_socket:
             return "socket " + step.name;
         case What::open_queue:
+        case What::update_queue:
         case What::close_queue:
             return "queue " + step.name;
         default:

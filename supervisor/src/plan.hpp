@@ -27,6 +27,7 @@ struct PlanStep {
         update_supervisor,  // a live key of [supervisor] changed
         bind_socket,        // new, or its address changed: bind before anybody needs it
         open_queue,         // new
+        update_queue,       // live keys changed: no process is touched
         start_pool,         // new: start `slots`
         update_pool,        // live keys changed: no process is touched
         scale_up,           // start `slots`

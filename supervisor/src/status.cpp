@@ -118,6 +118,39 @@ std::vector<std::string> row(const PoolStatus& pool, std::int64_t now_ms) {
             remarks(pool, now_ms)};
 }
 
+/// "high; with web/0 12, web/1 3"
+std::string remarks(const QueueStatus& queue) {
+    constexpr std::size_t most = 3;
+    std::vector<std::string> all;
+    if (queue.high) all.emplace_back("high");
+    std::vector<std::string> holders;
+    for (const auto& holder : queue.holders) {
+        if (holders.size() == most) {
+            holders.push_back("and " + std::to_string(queue.holders.size() - most) + " more");
+            break;
+        }
+        holders.push_back((holder.worker.empty()
+                               ? "somebody"
+                               : holder.worker + "/" + std::to_string(holder.slot)) +
+                          " " + std::to_string(holder.leased));
+    }
+    if (!holders.empty()) all.push_back("with " + join(holders));
+    return join(all, "; ");
+}
+
+std::vector<std::string> row(const QueueStatus& queue) {
+    const auto has_messages = queue.ready + queue.leased + queue.delayed > 0;
+    return {queue.name,
+            std::to_string(queue.ready),
+            std::to_string(queue.leased),
+            std::to_string(queue.delayed),
+            std::to_string(queue.dead),
+            has_messages ? age(queue.oldest_ms) : "–",
+            std::to_string(queue.redelivered),
+            std::to_string(queue.dropped()),
+            remarks(queue)};
+}
+
 std::string headline(const Status& status) {
     std::size_t instances = 0;
     std::size_t unwell = 0;
@@ -173,6 +206,12 @@ std::string to_text(const Status& status) {
         {"POOL", "STATE", "READY", "GEN", "RESTARTS", "SINCE", ""}};
     for (const auto& pool : status.pools) rows.push_back(row(pool, status.now_ms));
     text += table(rows);
+    if (!status.queues.empty()) {
+        rows = {{"QUEUE", "READY", "LEASED", "DELAYED", "DEAD", "OLDEST", "REDELIVERED", "DROPPED",
+                 ""}};
+        for (const auto& queue : status.queues) rows.push_back(row(queue));
+        text += "\n" + table(rows);
+    }
     if (status.config.rejected) {
         text += "config: rejected " + age(status.now_ms - status.config.rejected_at_ms) +
                 " ago; the one before stays in force\n";

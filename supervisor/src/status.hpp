@@ -39,11 +39,40 @@ struct PoolStatus {
     std::vector<InstanceStatus> instances;
 };
 
+/// Who has messages of a queue in hand.
+struct QueueHolder {
+    std::string worker;
+    int slot = 0;
+    int pid = 0;
+    std::uint64_t leased = 0;
+};
+
 struct QueueStatus {
     std::string name;
     std::uint64_t ready = 0;
     std::uint64_t leased = 0;
     std::uint64_t bytes = 0;
+    std::uint64_t delayed = 0;
+    std::uint64_t dead = 0;
+    std::int64_t oldest_ms = 0;  // the age of the oldest message that somebody may still get
+    bool high = false;
+    // Since the queue was made.
+    std::uint64_t accepted = 0;
+    std::uint64_t acked = 0;
+    std::uint64_t redelivered = 0;
+    std::uint64_t moved = 0;  // to the dead letters
+    std::uint64_t duplicates = 0;
+    std::uint64_t dropped_oldest = 0;
+    std::uint64_t dropped_newest = 0;
+    std::uint64_t rejected = 0;
+    std::uint64_t expired = 0;
+    std::uint64_t refused = 0;  // puts into a full queue
+    std::uint64_t leases_expired = 0;
+    std::vector<QueueHolder> holders;
+
+    [[nodiscard]] std::uint64_t dropped() const {
+        return dropped_oldest + dropped_newest + rejected + expired;
+    }
 };
 
 struct SocketStatus {

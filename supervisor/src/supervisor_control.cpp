@@ -51,6 +51,43 @@ PoolStatus status_of(const Pool& pool, const std::string& waits_for) {
     return status;
 }
 
+QueueStatus status_of(const std::string& name, const QueueFigures& figures, const Fleet& fleet) {
+    QueueStatus status;
+    status.name = name;
+    status.ready = figures.ready;
+    status.leased = figures.leased;
+    status.bytes = figures.bytes;
+    status.delayed = figures.delayed;
+    status.dead = figures.dead;
+    status.oldest_ms =
+        std::chrono::duration_cast<std::chrono::milliseconds>(figures.oldest).count();
+    status.high = figures.is_high;
+    status.accepted = figures.accepted;
+    status.acked = figures.acked;
+    status.redelivered = figures.redelivered;
+    status.moved = figures.moved;
+    status.duplicates = figures.duplicates;
+    status.dropped_oldest = figures.dropped_oldest;
+    status.dropped_newest = figures.dropped_newest;
+    status.rejected = figures.rejected;
+    status.expired = figures.expired;
+    status.refused = figures.turned_away;
+    status.leases_expired = figures.leases_expired;
+    for (const auto& [owner, leased] : figures.holders) {
+        QueueHolder holder;
+        holder.leased = leased;
+        for (const auto& pool : fleet.pools())
+            for (const auto& member : pool->members) {
+                if (!member->incarnation || member->incarnation->owner != owner) continue;
+                holder.worker = pool->name;
+                holder.slot = member->instance.slot;
+                holder.pid = member->instance.pid;
+            }
+        status.holders.push_back(std::move(holder));
+    }
+    return status;
+}
+
 }  // namespace
 
 Status Supervisor::status() const {
@@ -68,8 +105,8 @@ Status Supervisor::status() const {
     for (const auto& pool : works_->fleet.pools())
         status.pools.push_back(status_of(*pool, works_->fleet.waits_for(*pool)));
     for (const auto& queue : edition.config.queues) {
-        const auto figures = edition.queues.at(queue.name)->figures();
-        status.queues.push_back({queue.name, figures.ready, figures.leased, figures.bytes});
+        status.queues.push_back(
+            status_of(queue.name, edition.queues.at(queue.name)->figures(), works_->fleet));
     }
     for (const auto& socket : edition.config.sockets)
         status.sockets.push_back({socket.name, edition.sockets.at(socket.name)->address()});

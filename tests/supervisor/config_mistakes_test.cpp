@@ -153,6 +153,18 @@ TEST_CASE("config: each kind of mistake in a worker has its code and text",
     CHECK(mistake_in_worker(keys) == expected);
 }
 
+TEST_CASE("config: dead letters that go round in a circle are a mistake", "[supervisor][config]") {
+    const std::string text =
+        "version = 1\n[workers.w]\ncommand = 'w'\n[queues.a]\ndead_letter = 'b'\n"
+        "[queues.b]\ndead_letter = 'c'\n[queues.c]\ndead_letter = 'b'\n";
+    const auto result = read(text);
+    REQUIRE_FALSE(result);
+    REQUIRE(result.error().size() == 2);
+    CHECK(result.error()[0].code == "E008");
+    CHECK(result.error()[0].key == "queues.b.dead_letter");
+    CHECK(result.error()[0].message == "cycle: b -> c -> b");
+}
+
 TEST_CASE("config: the other sections are checked too", "[supervisor][config]") {
     const std::string worker = "\n[workers.w]\ncommand = 'w'\n";
     using Case = std::pair<const char*, const char*>;
@@ -173,8 +185,30 @@ TEST_CASE("config: the other sections are checked too", "[supervisor][config]") 
          "2:1 E003 queues: expected table, got array ([1 items])"},
         {"version = 1\n[queues.Big]",
          "2:9 E004 queues.Big: must match [a-z0-9][a-z0-9_-]{0,31}, got \"Big\""},
-        {"version = 1\n[queues.a]\nlease = '5s'",
-         "3:1 E015 queues.a.lease: known, but not supported by this version of greensup yet"},
+        {"version = 1\n[queues.a]\ndurable = true",
+         "3:1 E015 queues.a.durable: known, but not supported by this version of greensup yet"},
+        {"version = 1\n[queues.a]\nlease = '5 sec'",
+         "3:9 E006 queues.a.lease: not a duration: \"5 sec\" (write \"500ms\", \"5s\", \"2m\", "
+         "\"1h30m\" or \"off\")"},
+        {"version = 1\n[queues.a]\nwhen_full = 'drop'",
+         "3:13 E005 queues.a.when_full: must be one of block, reject, drop-oldest, drop-newest, "
+         "got \"drop\""},
+        {"version = 1\n[queues.a]\nwhen_full = 'spill'",
+         "3:13 E015 queues.a.when_full: \"spill\" is known, but not supported by this version "
+         "of greensup yet"},
+        {"version = 1\n[queues.a]\ndelivery = 'exactly-once'",
+         "3:12 E005 queues.a.delivery: must be one of at-least-once, at-most-once, got "
+         "\"exactly-once\""},
+        {"version = 1\n[queues.a]\nmax_deliveries = 300",
+         "3:18 E004 queues.a.max_deliveries: must be 1..255 or \"off\", got 300"},
+        {"version = 1\n[queues.a]\ndead_letter = 'b'",
+         "3:15 E007 queues.a.dead_letter: no queue named \"b\"; defined: a"},
+        {"version = 1\n[queues.a]\ndead_letter = 'a'",
+         "3:15 E008 queues.a.dead_letter: a queue cannot be its own dead letter"},
+        {"version = 1\n[queues.a]\ndead_letter = 'b'\n[queues.b]\nmax_message = '64KiB'",
+         "3:15 E014 queues.a.dead_letter: max_message (1MiB) is larger than that of \"b\" (64KiB)"},
+        {"version = 1\n[queues.a]\nhigh = '40%'",
+         "3:8 E014 queues.a.high: low (50%) is not below high (40%)"},
         {"version = 1\n[queues.a]\ncapacity = 0",
          "3:12 E004 queues.a.capacity: must be 1..1048576, got 0"},
         {"version = 1\n[queues.a]\ncapacity = -1",

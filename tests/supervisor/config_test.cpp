@@ -232,6 +232,48 @@ TEST_CASE("config: what is executed is the command, env_pass and env, per instan
     CHECK(make_launch(*result, worker, {}, environment()).program == "nginx");
 }
 
+TEST_CASE("config: a queue says how it leases, drops, ages and buries", "[supervisor][config]") {
+    const auto result = read(R"(
+version = 1
+[queues.a]
+[queues.b]
+when_full = "drop-oldest"
+delivery = "at-most-once"
+lease = "5m"
+max_deliveries = "off"
+dead_letter = "a"
+ttl = "1h"
+high = "90%"
+low = "10%"
+[queues.c]
+when_full = "reject"
+lease = "off"
+[workers.x]
+command = "x"
+)");
+    REQUIRE(result);
+    const auto& a = *result->queue("a");
+    CHECK(a.when_full == WhenFull::block);
+    CHECK(a.delivery == Delivery::at_least_once);
+    CHECK(a.lease == 30s);
+    CHECK(a.max_deliveries == 3);
+    CHECK(a.dead_letter.empty());
+    CHECK(a.ttl == Duration::zero());
+    CHECK(a.high_percent == 80);
+    CHECK(a.low_percent == 50);
+    const auto& b = *result->queue("b");
+    CHECK(b.when_full == WhenFull::drop_oldest);
+    CHECK(b.delivery == Delivery::at_most_once);
+    CHECK(b.lease == 5min);
+    CHECK(b.max_deliveries == 0);
+    CHECK(b.dead_letter == "a");
+    CHECK(b.ttl == 1h);
+    CHECK(b.high_percent == 90);
+    CHECK(b.low_percent == 10);
+    CHECK(result->queue("c")->when_full == WhenFull::reject);
+    CHECK(result->queue("c")->lease == Duration::zero());
+}
+
 TEST_CASE("config: a queue is open to everybody unless it says who", "[supervisor][config]") {
     const auto result = read(R"(
 version = 1

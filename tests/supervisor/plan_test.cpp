@@ -113,6 +113,11 @@ TEST_CASE("plan: what only a new start can change is said and not done", "[super
         "later  supervisor  (run_dir: /tmp/greensup-1000/workers -> /x)\n"
         "update supervisor  (hup: all -> changed)\n"
         "later  queue q     (capacity: 65536 -> 5)\n");
+    CHECK(plan(replaced(
+              base, "[queues.q]",
+              "[queues.q]\nlease = '1m'\nmax_message = '1KiB'\ndelivery = 'at-most-once'")) ==
+          "later  queue q  (delivery: at-least-once -> at-most-once)\n"
+          "update queue q  (max_message: 1MiB -> 1KiB; lease: 30s -> 1m)\n");
 }
 
 TEST_CASE("plan: a roll that did not finish is taken up again", "[supervisor][plan]") {

@@ -80,14 +80,25 @@ void produce(Surroundings& surroundings, int count) {
     }
 }
 
-std::int64_t time() { return green::now().time_since_epoch().count(); }
+std::int64_t this_moment() { return green::now().time_since_epoch().count(); }
 
 /// Takes messages and holds them until the end.
 void take(Surroundings& surroundings, int count) {
     for (auto& queue : surroundings.queues) {
         for (int i = 0; queue->consume && i < count; ++i) {
             shm::Lease lease;
-            if (queue->member->try_get(lease, time()) != shm::Got::message) std::exit(8);
+            if (queue->member->try_get(lease, this_moment()) != shm::Got::message) std::exit(8);
+        }
+    }
+}
+
+/// Takes messages and wants nobody to have them.
+void reject(Surroundings& surroundings, int count) {
+    for (auto& queue : surroundings.queues) {
+        for (int i = 0; queue->consume && i < count; ++i) {
+            shm::Lease lease;
+            if (queue->member->try_get(lease, this_moment()) != shm::Got::message) std::exit(8);
+            if (!queue->member->reject(lease)) std::exit(9);
         }
     }
 }
@@ -97,7 +108,7 @@ void eat(Surroundings& surroundings, std::chrono::milliseconds each) {
     for (;; green::sleep(each)) {
         for (auto& queue : surroundings.queues) {
             shm::Lease lease;
-            if (queue->consume && queue->member->try_get(lease, time()) == shm::Got::message)
+            if (queue->consume && queue->member->try_get(lease, this_moment()) == shm::Got::message)
                 (void)queue->member->ack(lease);
         }
     }
@@ -119,6 +130,7 @@ void tell(FrameStream& channel, bool is_ready) {
 //   stubborn        does not leave when it is asked to
 //   put=N           puts N messages before it is ready
 //   take=N          takes N messages before it is ready, and never acknowledges them
+//   reject=N        takes N messages before it is ready, and rejects them
 //   eat=MS          takes and acknowledges a message every MS milliseconds
 //   linger=MS       takes this long to drain
 //   foreign         speaks another version of the protocol
@@ -139,6 +151,7 @@ GREEN_TEST_ROLE(hub_worker) {
     say_hello(channel, has("foreign") ? 999 : control::PROTOCOL);
     auto surroundings = receive(channel);
     if (const auto count = value("put")) produce(surroundings, *count);
+    if (const auto count = value("reject")) reject(surroundings, *count);
     if (const auto count = value("take")) take(surroundings, *count);
     if (!has("silent")) tell(channel, true);
     if (const auto code = value("exit")) return *code;

@@ -43,7 +43,26 @@ Status shop() {
     crashing.since_ms = noon - 464'000;
     crashing.next_at_ms = noon + 18'400;
     status.pools = {web, parse, store};
-    status.queues = {{"raw", 12, 0, 91220}, {"jobs", 340, 12, 1}};
+    QueueStatus raw;
+    raw.name = "raw";
+    raw.ready = 12;
+    raw.bytes = 91220;
+    raw.high = true;
+    raw.oldest_ms = 62'000;
+    QueueStatus jobs;
+    jobs.name = "jobs";
+    jobs.ready = 340;
+    jobs.leased = 12;
+    jobs.bytes = 1;
+    jobs.dead = 2;
+    jobs.oldest_ms = 7'000;
+    jobs.redelivered = 5;
+    jobs.dropped_oldest = 1;
+    jobs.expired = 3;
+    jobs.accepted = 400;
+    jobs.acked = 42;
+    jobs.holders = {{"parse", 0, 4301, 9}, {"store", 1, 4309, 3}};
+    status.queues = {raw, jobs};
     status.sockets = {{"web", "tcp://127.0.0.1:8080"}};
     return status;
 }
@@ -68,7 +87,12 @@ TEST_CASE("status: the table shows pools, queues and what is wrong", "[superviso
         "POOL   STATE     READY  GEN  RESTARTS  SINCE\n"
         "web    ready     2/2    6    0         02:11:11\n"
         "parse  rolling   3/2    6→7  0         02:11:11  1 of 2 moved\n"
-        "store  degraded  1/2    5    41        00:07:44  slot 1: exit 3; next try in 18s\n");
+        "store  degraded  1/2    5    41        00:07:44  slot 1: exit 3; next try in 18s\n"
+        "\n"
+        "QUEUE  READY  LEASED  DELAYED  DEAD  OLDEST    REDELIVERED  DROPPED\n"
+        "raw    12     0       0        0     00:01:02  0            0        high\n"
+        "jobs   340    12      0        2     00:00:07  5            4        with parse/0 9, "
+        "store/1 3\n");
 }
 
 TEST_CASE("status: a rejected configuration is shown with its mistakes", "[supervisor][status]") {
@@ -103,8 +127,10 @@ TEST_CASE("status: the JSON has the promised fields and is read back as it was",
         text.find(
             R"({"slot":1,"state":"backoff","pid":null,"generation":5,"cause":{"kind":"exit","code":3,"text":"exit 3"},"since":"2026-11-20T12:46:38.113Z","next_at":"2026-11-20T12:54:40.513Z","restarts":41)") !=
         std::string::npos);
-    CHECK(text.find(R"({"name":"jobs","depth":352,"ready":340,"leased":12,"bytes":1})") !=
-          std::string::npos);
+    CHECK(
+        text.find(
+            R"({"name":"jobs","depth":352,"ready":340,"leased":12,"delayed":0,"dead":2,"bytes":1,"oldest_ms":7000,"high":false,"accepted":400,"acked":42,"redelivered":5,"moved":0,"duplicates":0,"dropped_oldest":1,"dropped_newest":0,"rejected":0,"expired":3,"refused":0,"leases_expired":0,"holders":[{"worker":"parse","slot":0,"pid":4301,"leased":9},{"worker":"store","slot":1,"pid":4309,"leased":3}]})") !=
+        std::string::npos);
     for (const bool pretty : {false, true}) {
         const auto again = parse_status(to_json_text(status, pretty));
         REQUIRE(again.has_value());

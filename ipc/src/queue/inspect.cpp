@@ -203,6 +203,7 @@ Status status(const Segment& segment) {
     now.expired = segment.control().expired.peek();
     now.moved = segment.control().moved.peek();
     now.died = segment.control().died.peek();
+    now.is_high = segment.control().is_high.peek() != 0;
     now.leases.resize(segment.config().members);
     std::uint64_t* const counts[slot_states] = {
         &now.free,   &now.reserved, &now.ready,   &now.leased,  &now.retiring,

@@ -24,6 +24,7 @@ struct Status {
     std::uint64_t died = 0;        // of age, and not kept
     std::uint64_t turned_away = 0, dropped_oldest = 0, dropped_newest = 0;
     std::uint64_t moved = 0;            // to the dead letters
+    bool is_high = false;               // see Settings::high
     std::vector<std::uint32_t> leases;  // of each owner, from 1 on
     std::uint64_t oldest_sequence = 0;  // of those that `bytes` counts; 0: none
     std::uint64_t last_sequence = 0;

@@ -1,0 +1,86 @@
+// What the supervisor does for its queues besides mending them: time, dead letters, settings.
+
+#include <algorithm>
+
+#include <catch2/catch.hpp>
+
+#include "shell_support.hpp"
+#include "support/roles.hpp"
+#include "support/run_green.hpp"
+
+using namespace greensup;
+using namespace greensup::test;
+
+namespace {
+
+const QueueStatus& queue(const Status& status, const std::string& name) {
+    return *std::find_if(status.queues.begin(), status.queues.end(),
+                         [&](const QueueStatus& one) { return one.name == name; });
+}
+
+const std::string source = "[workers.source]\nkind = \"hub\"\n" + role("hub_worker", {"put=5"}) +
+                           "[workers.sink]\nkind = \"hub\"\nafter = [\"source\"]\n";
+const std::string parts = "producers = [\"source\"]\nconsumers = [\"sink\"]\n";
+
+}  // namespace
+
+TEST_CASE("shell: what is rejected is moved to the dead letters, and stays there over a restart",
+          "[supervisor][shell]") {
+    tests::run_green_for_real([] {
+        const std::string letters = "[queues.letters]\nproducers = []\nconsumers = []\n";
+        Running running(letters + "[queues.q]\ndead_letter = \"letters\"\n" + parts + source +
+                            role("hub_worker", {"reject=3"}),
+                        "shutdown_timeout = \"600ms\"");
+        running.await_settled();
+        Running::until([&] { return queue(running.status(), "letters").ready == 3; });
+        const auto status = running.status();
+        CHECK(queue(status, "q").moved == 3);
+        CHECK(queue(status, "q").dead == 0);
+        CHECK(queue(status, "q").ready == 2);
+        CHECK(queue(status, "q").accepted == 5);
+        running.process().signal(SIGTERM);
+        CHECK(running.end().success());
+        running.write(letters + "[workers.a]\nkind = \"hub\"\n" + role("hub_worker"));
+        running.start();
+        CHECK(queue(running.await_settled(), "letters").ready == 3);
+    });
+}
+
+TEST_CASE("shell: who holds messages is shown, and loses them when the lease is over",
+          "[supervisor][shell]") {
+    tests::run_green_for_real([] {
+        Running running("[queues.q]\nlease = \"1h\"\n" + parts + source +
+                        role("hub_worker", {"take=4"}));
+        auto status = running.await_settled();
+        REQUIRE(queue(status, "q").holders.size() == 1);
+        const auto holder = queue(status, "q").holders[0];
+        CHECK(holder.worker == "sink");
+        CHECK(holder.leased == 4);
+        CHECK(holder.pid == pids(status, "sink")[0]);
+        CHECK(queue(status, "q").leased == 4);
+        // Leases that stand keep their end; the next ones have the new length.
+        running.write("[queues.q]\nlease = \"30ms\"\nhigh = \"90%\"\n" + parts + source +
+                      "restart = \"never\"\n" + role("hub_worker", {"take=4"}));
+        const auto answer = running.ask({"1", "reload"});
+        CHECK(answer.ok);
+        CHECK(answer.plan.find("lease: 1h -> 30ms") != std::string::npos);
+        CHECK(queue(running.status(), "q").leased == 4);
+        ::kill(holder.pid, SIGKILL);
+        Running::until([&] { return queue(running.status(), "q").ready == 5; });
+        status = running.status();
+        CHECK(queue(status, "q").holders.empty());
+    });
+}
+
+TEST_CASE("shell: a lease of the configured length ends although its holder lives",
+          "[supervisor][shell]") {
+    tests::run_green_for_real([] {
+        Running running("[queues.q]\nlease = \"50ms\"\n" + parts + source +
+                        role("hub_worker", {"take=4"}));
+        running.await_settled();
+        Running::until([&] { return queue(running.status(), "q").leases_expired == 4; });
+        const auto status = running.status();
+        CHECK(queue(status, "q").ready == 5);
+        CHECK(queue(status, "q").leased == 0);
+    });
+}
