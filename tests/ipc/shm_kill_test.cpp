@@ -101,6 +101,10 @@ void finish_one(Member& member, std::size_t worker, Lease& lease) {
     // Somebody else may have the message by now; what we see must stand all the same.
     if (!is_whole(lease.message)) ++ground->torn;
     const std::uint64_t id = id_of(lease.message);
+    if (dice() % 64 == 0) {
+        (void)member.reject(lease);
+        return;
+    }
     if (dice() % 8 == 0) {
         if (dice() % 2 == 0)
             (void)member.nack_until(lease, ground->time + static_cast<std::int64_t>(dice() % 500));
@@ -141,7 +145,12 @@ class Arena {
     explicit Arena(std::uint64_t start) : queue_{arena()}, random_{start} {
         Settings settings;
         settings.lease = lease_time;
+        settings.max_deliveries = 12;
+        settings.has_dead_letter = true;
         queue_.keeper->configure(settings);
+        queue_.keeper->set_mover([this](const Letter& letter, std::int64_t now) {
+            return box_->keep(letter, queue_.segment().identity(), now);
+        });
         for (std::size_t worker = 0; worker < workers; ++worker) begin(worker);
     }
 
@@ -165,10 +174,18 @@ class Arena {
             CHECK((end == 0 || end == SIGKILL));
             bury(worker);
         }
-        (void)sweep_all(*queue_.keeper, late);
+        do {
+            (void)queue_.keeper->sweep(late);
+            fetch_letters();
+        } while (status(queue_.segment()).dead + status(queue_.segment()).delayed > 0);
         CHECK(is_sound(queue_.segment()));
+        CHECK(is_sound(letters_.segment()));
+        const Status now = status(queue_.segment());
+        // Exact but for those who were killed between a step and its count.
+        const std::uint64_t ended = now.acked + now.moved + now.ready + now.leased;
+        CHECK(std::max(ended, now.put) - std::min(ended, now.put) <= 200 + suicides);
         const auto member = queue_.join(5);
-        std::map<std::uint64_t, unsigned> pending;
+        std::map<std::uint64_t, unsigned> pending = buried_;
         for (const std::uint64_t id : drain(*member)) ++pending[id];
         std::uint64_t lost = 0;
         std::uint64_t wrong = 0;
@@ -243,12 +260,20 @@ class Arena {
         if (random_() % 2 == 0) {
             ground->time += static_cast<std::int64_t>(random_() % (2 * lease_time));
             (void)queue_.keeper->sweep(ground->time, 1 + random_() % 40);
+            fetch_letters();
             return;
         }
         for (std::uint32_t slot = 0; slot < arena().capacity; ++slot) {
             const std::uint64_t word = segment().slot(slot).state.load();
             if (random_() % 2 == 0) (void)queue_.keeper->take_back(slot, word);
         }
+    }
+
+    /// What is kept as a dead letter counts as pending.
+    void fetch_letters() {
+        const auto member = letters_.join(1);
+        for (const std::uint64_t id : drain(*member)) ++buried_[id];
+        letters_.keeper->repair(1);
     }
 
     void replace(std::size_t worker) {
@@ -275,6 +300,9 @@ class Arena {
     }
 
     Queue queue_;
+    Queue letters_;
+    std::unique_ptr<Member> box_ = letters_.join(6);
+    std::map<std::uint64_t, unsigned> buried_;
     std::mt19937_64 random_;
     std::array<pid_t, workers> pids_{};
 };
