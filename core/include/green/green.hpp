@@ -8,6 +8,7 @@
 #include <green/deadline.hpp>
 #include <green/errors.hpp>
 #include <green/event.hpp>
+#include <green/fork.hpp>
 #include <green/greenlet.hpp>
 #include <green/group.hpp>
 #include <green/hub.hpp>

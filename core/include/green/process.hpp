@@ -3,8 +3,9 @@
 // later, the end is a descriptor that becomes readable, and nobody else's child is ever reaped.
 // SIGCHLD is not touched.
 //
-// A child is always another program: it is started without copying this process, so that a grown
-// parent starts children as fast as a small one, and nothing of ours runs twice.
+// A child is another program: it is started without copying this process, so that a grown parent
+// starts children as fast as a small one, and nothing of ours runs twice. For a child that goes on
+// with a function of ours see fork.hpp.
 
 #include <cstdint>
 #include <memory>
@@ -135,6 +136,7 @@ class Process {
  private:
     explicit Process(std::shared_ptr<detail::Child> child) noexcept : child_{std::move(child)} {}
     friend class ChildWatcher;
+    friend class detail::Child;
     void abandon() noexcept;
     [[nodiscard]] detail::Child& child() const;
 

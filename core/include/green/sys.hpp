@@ -53,6 +53,7 @@ enum class Call : std::uint8_t {
     fallocate,
     fcntl,
     flock,
+    fork,
     fstat,
     ftruncate,
     getsockname,
@@ -224,6 +225,7 @@ using ChildMain = int (*)(void* argument);
 /// clone(2) with its own stack; `pidfd` receives the descriptor when CLONE_PIDFD is among the
 /// flags.
 Outcome clone(ChildMain child, void* stack_top, int flags, void* argument, int* pidfd) noexcept;
+Outcome fork() noexcept;
 Outcome pidfd_open(pid_t pid) noexcept;
 Outcome pidfd_send_signal(int pidfd, int signal) noexcept;
 Outcome kill(pid_t pid, int signal) noexcept;

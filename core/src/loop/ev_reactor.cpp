@@ -109,6 +109,12 @@ class EvReactor final : public Reactor {
 
     void notify() noexcept override { ev_async_send(loop_, &notify_); }
 
+    // Closing a copy of an epoll or inotify descriptor changes nothing of what it watches.
+    void abandon() noexcept override {
+        levels_.close();
+        end();
+    }
+
  private:
     void start() {
         epoll_ = static_cast<int>(sys::must(sys::epoll_create1(), "epoll_create1"));

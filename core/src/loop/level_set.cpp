@@ -28,8 +28,8 @@ void LevelSet::Item::tell(std::uint32_t events) const {
     if (ready.readable || ready.writable) report(ready);
 }
 
-LevelSet::~LevelSet() {
-    if (epoll_ >= 0) (void)sys::close(epoll_);
+void LevelSet::close() noexcept {
+    if (epoll_ >= 0) (void)sys::close(std::exchange(epoll_, -1));
 }
 
 int LevelSet::descriptor() {

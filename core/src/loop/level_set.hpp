@@ -19,7 +19,7 @@ class LevelSet {
     LevelSet() noexcept = default;
     LevelSet(const LevelSet&) = delete;
     LevelSet& operator=(const LevelSet&) = delete;
-    ~LevelSet();
+    ~LevelSet() { close(); }
 
     /// The descriptor that is readable when there is something to collect, made when there is
     /// none. Throws std::system_error.
@@ -34,6 +34,8 @@ class LevelSet {
     /// Makes the set anew, under another descriptor. Returns false, and keeps it, when that is
     /// refused.
     [[nodiscard]] bool renew() noexcept;
+    /// At its end, and for a forked child's copy of it, which is not used any more.
+    void close() noexcept;
 
  private:
     struct Item final : Watch, ListHook {

@@ -107,6 +107,10 @@ class Reactor {
 
     /// Ends a present or the next wait() with on_notify(). From any thread, and the only such call.
     virtual void notify() noexcept = 0;
+
+    /// In a forked child: closes what the copy has of its parent's, here alone. Nothing else is
+    /// called afterwards.
+    virtual void abandon() noexcept {}
 };
 
 }  // namespace green::detail

@@ -10,6 +10,7 @@
 
 #include <green/detail/park.hpp>
 #include <green/fd.hpp>
+#include <green/fork.hpp>
 #include <green/process.hpp>
 
 namespace green::detail {
@@ -23,6 +24,8 @@ class Child {
 
     /// Starts the command; spawn.cpp. Throws SpawnError and UsageError.
     static std::shared_ptr<Child> start(const Command& command);
+    /// Forks; fork.cpp. Throws SpawnError and UsageError.
+    static Process fork(ForkedMain& main, const ForkOptions& options);
     /// A child of ours that something else has started. Throws UsageError and std::system_error.
     static std::shared_ptr<Child> adopt(pid_t pid);
 

@@ -78,6 +78,7 @@ constexpr const char* names[] = {
     "fallocate",
     "fcntl",
     "flock",
+    "fork",
     "fstat",
     "ftruncate",
     "getsockname",
@@ -382,6 +383,9 @@ Outcome epoll_wait(int epoll, epoll_event* events, int size, int milliseconds) n
 Outcome clone(ChildMain child, void* stack_top, int flags, void* argument, int* pidfd) noexcept {
     return once(Call::clone, -1,
                 [&] { return detail::sanitizer::clone(child, stack_top, flags, argument, pidfd); });
+}
+Outcome fork() noexcept {
+    return once(Call::fork, -1, [] { return ::fork(); });
 }
 Outcome pidfd_open(pid_t pid) noexcept {
     return once(Call::pidfd_open, -1, [&] { return ::syscall(SYS_pidfd_open, pid, 0); });

@@ -2,8 +2,13 @@
 // run twice. So the copy is made unusable in the child: nothing of it runs, nothing of it is
 // destroyed, and whoever asks for a hub there ends loudly. In the child of a thread that has no hub
 // other hubs of the parent are just not there, and a new one can be made.
+//
+// fork_process() goes on from there: its child gives up the copy for good and begins anew. Then
+// what still refers to the copy must do no harm: its greenlets count as ended, so that nobody hands
+// anything to them or waits for them, and its timers as not started.
 
 #include <cstdlib>
+#include <cxxabi.h>
 #include <optional>
 #include <pthread.h>
 #include <system_error>
@@ -11,6 +16,7 @@
 
 #include <green/detail/birthplace.hpp>
 #include <green/log.hpp>
+#include <green/sys.hpp>
 
 #include "loop/watcher_board.hpp"
 #include "os/log_sink.hpp"
@@ -62,10 +68,31 @@ void Hub::in_forked_child() noexcept {
     }
 }
 
+void Hub::begin_anew(Hub* parents) noexcept {
+    for (Hub* hub = parents; hub != nullptr; hub = hub->outer_) hub->become_the_past();
+    // Where the fork was called somebody may be handling an exception, or unwinding.
+    *reinterpret_cast<ExceptionState*>(abi::__cxa_get_globals()) = {};
+    (void)sys::set_world(nullptr);
+    why_none = nullptr;
+    forked_child = false;
+}
+
+void Hub::become_the_past() noexcept {
+    reactor_->abandon();
+    timers_.let_go();
+    tasks_.for_each([](Task& task) {
+        task.state = TaskState::done;
+        task.outcome = Outcome::exited;
+    });
+}
+
+void Hub::end_for_thread() noexcept { delete this_threads; }
+
 void Hub::abort_in_forked_child() noexcept {
     log::write_raw(
         "greensup: this process was forked by a bare fork(), which would run the greenlets of its "
-        "parent twice: it may only exec or _exit. Start children by green::Process.");
+        "parent twice: it may only exec or _exit. Start programs by green::Process, functions by "
+        "green::fork_process.");
     std::abort();
 }
 

@@ -75,13 +75,20 @@ class Hub final : private ReactorSink {
     /// This thread gets no hub from now on: whoever would need one is told `why`, which is
     /// borrowed.
     static void forbid_for_thread(const char* why) noexcept { why_none = why; }
-    /// Of a thread that had a hub, by a bare fork().
-    [[nodiscard]] static bool is_forked_child() noexcept { return forked_child; }
-    /// Ends the process, with a message, in the child of a bare fork().
+    /// Ends the process, with a message, in the child that a thread with a hub has forked, until
+    /// that begins anew.
     static void refuse_in_forked_child() noexcept {
         if (forked_child) [[unlikely]]
             abort_in_forked_child();
     }
+    /// In a forked child: `parents`, the hub that this thread had before, and those behind it are
+    /// memory of the past from now on. The stack that this runs on can become the main greenlet of
+    /// a hub of its own.
+    static void begin_anew(Hub* parents) noexcept;
+    /// Ends this thread's hub, if it has one, as its thread's end does.
+    static void end_for_thread() noexcept;
+    /// A forked child's copy of one of its parent's.
+    [[nodiscard]] bool is_abandoned() const noexcept { return abandoned_; }
 
     [[nodiscard]] Task& running() noexcept { return *running_; }
     [[nodiscard]] TimePoint now() noexcept { return reactor_->now(); }
@@ -194,9 +201,10 @@ class Hub final : private ReactorSink {
     static const int no_fork_handlers;  // the errno for which there are none
     static void mind_forks();
     static void in_forked_child() noexcept;
+    void become_the_past() noexcept;
     [[noreturn]] static void abort_in_forked_child() noexcept;
     static inline constinit bool forked_child = false;
-    bool abandoned_ = false;  // a forked child's copy of its parent's hub
+    bool abandoned_ = false;
 
     static void* greenlet_entry() noexcept;
     static void* hub_entry() noexcept;

@@ -124,8 +124,8 @@ Task& current_task() { return Hub::current().running(); }
 bool ends_here(const Task& task) { return Hub::current().ends_here(task); }
 
 void Waker::wake() const noexcept {
-    // The child of a bare fork has no hub any more; what ends there may wake what it likes.
-    assert((task_->hub == Hub::current_or_null() || Hub::is_forked_child()) &&
+    // What ends in a forked child may wake what it likes of its parent's.
+    assert((task_->hub == Hub::current_or_null() || task_->hub->is_abandoned()) &&
            "an object of another thread's hub was used");
     if (task_->state != TaskState::parked || task_->epoch != epoch_) return;
     ++task_->epoch;

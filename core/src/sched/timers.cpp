@@ -4,7 +4,7 @@
 
 namespace green::detail {
 
-Timers::~Timers() {
+void Timers::let_go() noexcept {
     const auto forget = [](const TimerEntry& entry) { entry.timer->room = Timer::Room::none; };
     wheel_.for_each(forget);
     due_.for_each(forget);

@@ -18,8 +18,9 @@ class Timers {
     explicit Timers(TimePoint now = TimePoint{}) noexcept : wheel_{now} {}
     Timers(const Timers&) = delete;
     Timers& operator=(const Timers&) = delete;
-    /// Those that outlive it are not pending any more.
-    ~Timers();
+    ~Timers() { let_go(); }
+    /// At its end: those that outlive it are not pending any more.
+    void let_go() noexcept;
 
     /// Throws std::bad_alloc, and then it is not pending.
     void start(Timer& timer, TimePoint when, Timer::Fire fire) {
