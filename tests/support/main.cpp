@@ -23,6 +23,7 @@ extern "C" const char* __tsan_default_suppressions() {
 // Beside its cases, each test program can be told to play a helper process: --role=NAME
 // ARGUMENTS...
 int main(int argc, char** argv) {
+    if (const auto code = tests::begin_otherwise(argc, argv)) return *code;
     constexpr const char* flag = "--role=";
     if (argc > 1 && std::strncmp(argv[1], flag, std::strlen(flag)) == 0) {
         return tests::play_role(argv[1] + std::strlen(flag), {argv + 2, argv + argc});

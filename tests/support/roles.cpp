@@ -12,7 +12,24 @@ std::map<std::string, Role>& roles() {
     return all;
 }
 
+std::vector<Beginning>& beginnings() {
+    static std::vector<Beginning> all;
+    return all;
+}
+
 }  // namespace
+
+bool register_beginning(Beginning beginning) {
+    beginnings().push_back(beginning);
+    return true;
+}
+
+std::optional<int> begin_otherwise(int argc, char** argv) {
+    for (const Beginning beginning : beginnings()) {
+        if (const std::optional<int> code = beginning(argc, argv)) return code;
+    }
+    return std::nullopt;
+}
 
 bool register_role(const char* name, Role role) { return roles().emplace(name, role).second; }
 

@@ -1,0 +1,125 @@
+#include <algorithm>
+#include <array>
+#include <csignal>
+#include <cstring>
+
+#include <green/errors.hpp>
+#include <green/hub.hpp>
+#include <green/ipc/process.hpp>
+#include <green/sys.hpp>
+
+#include "process/channel.hpp"
+
+namespace green::ipc {
+
+void tell(int channel, char packet, std::string_view text) noexcept {
+    std::array<char, longest_packet> bytes;
+    text = text.substr(0, bytes.size() - 1);
+    bytes[0] = packet;
+    std::copy(text.begin(), text.end(), bytes.begin() + 1);
+    (void)sys::send(channel, bytes.data(), text.size() + 1);
+}
+
+namespace passing {
+
+Channel::Channel() {
+    if (sys::world() != nullptr) throw UsageError("there are no processes in a simulation");
+    int ends[2];
+    sys::must(sys::socketpair(AF_UNIX, SOCK_SEQPACKET, ends), "socketpair for a child");
+    ours = Fd{ends[0]};
+    childs = Fd{ends[1]};
+}
+
+void tell_failure(int channel, const std::exception_ptr& error) noexcept {
+    try {
+        std::rethrow_exception(error);
+    } catch (const GreenletExit&) {  // which is none
+    } catch (...) {
+        try {
+            tell(channel, failed_packet, describe(error));
+        } catch (...) {  // no memory for the words
+            tell(channel, failed_packet);
+        }
+    }
+}
+
+std::vector<int> numbers_of(const Channel& channel, const Parcel& parcel) {
+    std::vector<int> numbers{channel.childs.number()};
+    for (const Fd& fd : parcel.descriptors) numbers.push_back(fd.number());
+    return numbers;
+}
+
+}  // namespace passing
+
+std::string ProcessEnd::text() const { return status.text() + (error.empty() ? "" : ": " + error); }
+
+struct Process::State {
+    /// Once it has ended: all that it has said is there.
+    void listen();
+
+    green::Process process;
+    Fd channel;
+    bool tells_that_it_began;
+    bool closed = false;
+    std::string error{};
+};
+
+Process::Process(green::Process process, Fd channel, bool tells_that_it_began)
+    : state_{std::make_shared<State>(
+          State{std::move(process), std::move(channel), tells_that_it_began})} {}
+
+Process& Process::operator=(Process&& other) noexcept {
+    if (this != &other) {
+        abandon();
+        state_ = std::move(other.state_);
+    }
+    return *this;
+}
+Process::~Process() { abandon(); }
+
+/// Whoever still waits in join() keeps the rest.
+void Process::abandon() noexcept {
+    if (state_) state_->process = {};
+}
+
+green::Process& Process::process() const {
+    if (!state_) throw UsageError("this Process is empty");
+    if (state_->closed) throw Closed("this process handle was closed");
+    return state_->process;
+}
+
+std::optional<ProcessEnd> Process::join(Deadline deadline) {
+    (void)process();
+    const auto held = state_;  // this object may go while we wait
+    const std::optional<ExitStatus> status = held->process.join(deadline);
+    if (!status) return std::nullopt;
+    held->listen();
+    if (held->tells_that_it_began && status->kind == ExitStatus::Kind::exited)
+        held->error = "it never came to its entry: its main() has to call green::ipc::run_entry()";
+    return ProcessEnd{*status, held->error};
+}
+
+void Process::State::listen() {
+    if (!channel.is_open()) return;
+    std::array<char, longest_packet> bytes;
+    for (;;) {
+        const sys::Outcome got = sys::recv(channel.number(), bytes.data(), bytes.size());
+        if (got.value <= 0) break;
+        tells_that_it_began = false;
+        if (bytes[0] == failed_packet) error.assign(bytes.data() + 1, got.as_size() - 1);
+    }
+    channel.close();
+}
+
+bool Process::terminate() { return process().signal(SIGTERM); }
+bool Process::kill() { return process().signal(SIGKILL); }
+
+void Process::close() {
+    if (empty() || state_->closed) return;
+    if (is_alive()) throw UsageError("a process that runs cannot be closed");
+    state_->process = {};
+    state_->channel.close();
+    state_->closed = true;
+}
+
+}  // namespace green::ipc
