@@ -58,3 +58,24 @@ TEST_CASE("queue recovery: it refuses a segment that contradicts itself and chan
     CHECK_NOTHROW(queue.keeper->recover());
     CHECK(drain(*queue.join(2)) == std::vector<std::uint64_t>{1});
 }
+
+// Its length was believed: entries of other chunks were read, and what lies behind them, for ever
+// when one of them was zero.
+TEST_CASE("queue recovery: a chunk that counts more units than it has ends where it ends",
+          "[ipc][queue]") {
+    Queue queue;
+    send(*queue.join(1), 1);
+    const std::uint64_t last = queue.segment().geometry().chunk_count - 1;
+    for (const std::uint64_t index : {std::uint64_t{0}, last}) {
+        Word& state = queue.segment().chunk(index).state;
+        ChunkWord word = ChunkWord::of(state.load());
+        word.state = ChunkState::retired;
+        word.used = 0xffff;
+        state.store(word.pack());
+    }
+    queue.keeper->recover();
+    CHECK(is_sound(queue.segment()));
+    CHECK(drain(*queue.join(2)) == std::vector<std::uint64_t>{1});
+    queue.keeper->repair(2);
+    CHECK(is_like_new(queue.segment()));
+}

@@ -142,3 +142,25 @@ TEST_CASE("queue ring: laps far beyond what a cell can hold of them change nothi
     CHECK(f.take(9) == std::vector<std::uint64_t>{1000, 1001, 1002, 1003});
     CHECK(f.take(1).empty());
 }
+
+// Sixteen million looks at it, each time that somebody came by.
+TEST_CASE("queue ring: a cell of another lap than its head's is damage, and seen at once",
+          "[ipc][queue]") {
+    static unsigned looks;
+    struct Counted {
+        [[nodiscard]] std::uint64_t load() const {
+            ++looks;
+            return value;
+        }
+        bool swap(std::uint64_t, std::uint64_t) { return false; }
+        std::uint64_t value = 0;
+    };
+    Counted head;
+    Counted tail;
+    std::vector<Counted> cells(4);
+    cells[0].value = 5;
+    looks = 0;
+    BasicRing<Counted> ring{head, tail, cells, 4};
+    CHECK(ring.pop([](std::uint64_t, std::uint64_t) { return Claim::taken; }) == Ringed::damaged);
+    CHECK(looks < 10);
+}

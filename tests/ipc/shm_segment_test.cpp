@@ -256,3 +256,24 @@ TEST_CASE(
     }
     CHECK(read_all(queue.directory.file()) == content);
 }
+
+// The record of a member that does not exist was read.
+TEST_CASE("queue segment: an owner out of range is a complaint of the audit", "[ipc][queue]") {
+    const Queue queue{small_config()};
+    queue.segment().slot(0).state.store(SlotWord{SlotState::leased, max_owner, 1, 0}.pack());
+    const Owner owner = GENERATE(nobody, small_config().members + 1, max_owner);
+    queue.segment().chunk(0).state.store(ChunkWord{ChunkState::current, owner, 0, 1}.pack());
+    const std::vector<std::string> complaints = audit(queue.segment());
+    CHECK_THAT(complaints, Catch::VectorContains(std::string("slot 0 is in an impossible state")));
+    CHECK_THAT(complaints,
+               Catch::VectorContains(std::string("chunk 0 is filled by somebody who is gone")));
+}
+
+// It was counted before the first member.
+TEST_CASE("queue segment: a lease of nobody is nobody's in the figures", "[ipc][queue]") {
+    const Queue queue{small_config()};
+    queue.segment().slot(0).state.store(SlotWord{SlotState::leased, nobody, 1, 0}.pack());
+    const Status now = status(queue.segment());
+    CHECK(now.leased == 1);
+    CHECK(now.leases == std::vector<std::uint32_t>(small_config().members));
+}

@@ -24,6 +24,11 @@ class Complaints {
     std::vector<std::string> list_;
 };
 
+bool is_here(const Segment& segment, Owner owner) {
+    return owner != nobody && owner <= segment.config().members &&
+           segment.member(owner).pid.load() != 0;
+}
+
 struct Coverage {
     std::vector<char> ready;
     std::vector<char> free;
@@ -72,7 +77,7 @@ void audit_slots(const Segment& segment, Complaints& complaints) {
         if ((needs_memory || ref != 0) && !chunks.find(ref, index)) {
             complaints.about("slot", index, "names memory that is not its own");
         }
-        if (word.holder() != nobody && segment.member(word.holder()).pid.load() == 0) {
+        if (word.holder() != nobody && !is_here(segment, word.holder())) {
             complaints.about("slot", index, "is held by somebody who is gone");
         }
     }
@@ -141,8 +146,7 @@ void audit_chunks(const Segment& segment, Complaints& complaints) {
                 if (word.state == ChunkState::retired && Chunks{segment}.is_drained(index, word)) {
                     complaints.about("chunk", index, "is empty and not free");
                 }
-                if (word.state == ChunkState::current &&
-                    segment.member(word.owner).pid.load() == 0) {
+                if (word.state == ChunkState::current && !is_here(segment, word.owner)) {
                     complaints.about("chunk", index, "is filled by somebody who is gone");
                 }
                 break;
@@ -213,7 +217,8 @@ Status status(const Segment& segment) {
         const SlotWord word = SlotWord::of(slot.state.load());
         if (static_cast<std::uint8_t>(word.state) < slot_states)
             ++*counts[static_cast<std::uint8_t>(word.state)];
-        if (word.state == SlotState::leased && word.owner <= segment.config().members)
+        if (word.state == SlotState::leased && word.owner != nobody &&
+            word.owner <= segment.config().members)
             ++now.leases[word.owner - 1];
         if (!word.has_message()) continue;
         now.bytes += slot.size.peek();

@@ -109,6 +109,7 @@ class Keeper {
 
     /// How far a pass has come.
     struct Pass {
+        Pass() noexcept {}  // clang 14 takes it for not constructible otherwise
         Owner owner = 1;
         std::size_t pin = 0;
         bool has_pins = true;  // still to be looked at

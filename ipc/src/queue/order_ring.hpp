@@ -105,7 +105,9 @@ class BasicRing {
                 cell.swap(seen, lap_of(at) + 1);
                 crash_point(CrashPoint::ring_cleared);
             } else if (seen != lap_of(at) + 1) {
-                continue;  // the head has moved since we read it
+                // No cell of the head's is of another lap, unless the head has moved since.
+                if (head_.load() == at) return Ringed::damaged;
+                continue;
             }
             head_.swap(at, at + 1);
             if (verdict == Claim::taken) return Ringed::done;

@@ -116,6 +116,9 @@ void Keeper::reset_chunk(std::uint64_t index) {
     };
 
     if (word.state == ChunkState::current || word.state == ChunkState::retired) {
+        word.used = static_cast<std::uint32_t>(
+            std::min<std::uint64_t>(word.used, segment_.geometry().chunk_units));
+        state.store(word.pack());
         finish_extents(index, word.pack());
         for (std::uint64_t at = 0; at < word.used; at += drop_unowned(at)) {
         }
