@@ -1,12 +1,16 @@
 // Two producers and two consumers are killed and stopped at random, from outside and at their own
-// crash points, while a keeper takes leases away and repairs, and is killed in that too.
-// GREENSUP_SEED repeats the choices (not the timing); GREENSUP_KILLS sets how many kills there are.
+// crash points, while a keeper takes leases away and repairs, and is killed in that too. After each
+// round every message is accounted for: accepted = acked + queued + leased + dead, one by one.
+// GREENSUP_SEED repeats the choices (not the timing); GREENSUP_KILLS sets how many kills from
+// outside there are. `scripts/test --soak` makes it a long run.
 
 #include <array>
 #include <csignal>
 #include <map>
 #include <sched.h>
+#include <set>
 
+#include "kills.hpp"
 #include "shm_support.hpp"
 
 using namespace shm_test;
@@ -25,7 +29,23 @@ constexpr unsigned default_kills = 3000;
 
 constexpr std::int64_t lease_time = 1000;
 
-enum Mark : std::uint8_t { begun = 1, done = 2, acked = 4, uncertain = 8 };
+enum Mark : std::uint8_t { accepted = 1, acked = 2 };
+
+/// A put or an ack that may be the last thing its worker does. What became of it the slot's state
+/// word tells: it is one swap, and nobody but its worker, or the keeper after its death, changes a
+/// word that is RESERVED or RETIRING by it.
+struct Attempt {
+    std::atomic<std::uint64_t> id;  // of the message, + 1; 0: none
+    std::atomic<std::uint64_t> slot, word;
+    std::atomic<bool> is_committed;  // an ack that has gone on since
+
+    void begin(std::uint64_t message, std::uint32_t in, std::uint64_t seen) {
+        slot = in;
+        word = seen;
+        is_committed = false;
+        id = message + 1;
+    }
+};
 
 struct Ground {
     std::atomic<bool> shall_stop;
@@ -33,7 +53,7 @@ struct Ground {
     std::atomic<std::uint64_t> steps[workers];
     std::atomic<std::uint64_t> next[producers];
     std::atomic<std::uint64_t> once[producers];  // id + 1 of a put that may be repeated
-    std::atomic<std::uint64_t> in_ack[workers];  // id + 1
+    Attempt putting[workers], acking[workers];
     std::atomic<std::uint64_t> torn, acked_twice, after_ack, refused;
     std::atomic<std::uint8_t> marks[producers * ids_each];
 };
@@ -41,7 +61,10 @@ struct Ground {
 Ground* ground = nullptr;
 std::mt19937_64 dice;
 
-void perhaps_die(CrashPoint) {
+std::size_t self = 0;  // the worker that this process is
+
+void perhaps_die(CrashPoint point) {
+    if (point == CrashPoint::ack_committed) ground->acking[self].is_committed = true;
     if (dice() % 3000 == 0) ::raise(SIGKILL);
 }
 
@@ -54,7 +77,7 @@ Config arena() {
 
 std::size_t random_size() { return dice() % 16 == 0 ? 8 + dice() % 20'000 : 8 + dice() % 1500; }
 
-bool produce_one(Member& member, std::uint64_t id, bool is_once) {
+bool produce_one(Member& member, std::size_t worker, std::uint64_t id, bool is_once) {
     const std::size_t size = random_size();
     Reservation reservation;
     if (member.try_reserve(dice() % 8 == 0 ? 64 : size, reservation) != Shortage::none)
@@ -68,12 +91,14 @@ bool produce_one(Member& member, std::uint64_t id, bool is_once) {
     }
     if (!is_zero(reservation.memory)) ++ground->torn;
     write_message(reservation.memory.first(size), id);
-    ground->marks[id] |= begun;
+    Attempt& attempt = ground->putting[worker];
+    attempt.begin(id, reservation.slot, reservation.word);
     if (is_once)
         (void)member.put_once(reservation, size, {id, 1}, ground->time);
     else
         member.put(reservation, size);
-    ground->marks[id] |= done;
+    ground->marks[id] |= accepted;
+    attempt.id = 0;
     return true;
 }
 
@@ -88,7 +113,7 @@ void produce(Member& member, std::size_t worker) {
             id = worker * ids_each + number + 1;
             if (is_once) ground->once[worker] = id;
         }
-        while (!produce_one(member, id - 1, is_once)) {
+        while (!produce_one(member, worker, id - 1, is_once)) {
             if (ground->shall_stop) return;
             ::sched_yield();
         }
@@ -113,13 +138,14 @@ void finish_one(Member& member, std::size_t worker, Lease& lease) {
         return;
     }
     if (dice() % 8 == 0) (void)member.extend(lease, ground->time + lease_time);
-    ground->in_ack[worker] = id + 1;
+    Attempt& attempt = ground->acking[worker];
+    attempt.begin(id, lease.slot, lease.word);
     if (member.ack(lease)) {
         if ((ground->marks[id].fetch_or(acked) & acked) != 0) ++ground->acked_twice;
     } else {
         ++ground->refused;
     }
-    ground->in_ack[worker] = 0;
+    attempt.id = 0;
 }
 
 void consume(Member& member, std::size_t worker) {
@@ -138,6 +164,30 @@ void consume(Member& member, std::size_t worker) {
         }
         ++ground->steps[worker];
     }
+}
+
+/// Where all messages are that were ever put. Leases may be those of the dead.
+struct Account {
+    std::uint64_t accepted = 0, acked = 0, queued = 0, leased = 0, dead = 0;
+    std::uint64_t wrong = 0;  // that are not in exactly one place
+
+    [[nodiscard]] bool is_exact() const {
+        return wrong == 0 && accepted == acked + queued + leased + dead;
+    }
+    void add(const Account& other) {
+        accepted += other.accepted;
+        acked += other.acked;
+        queued += other.queued;
+        leased += other.leased;
+        dead += other.dead;
+        wrong += other.wrong;
+    }
+};
+
+std::ostream& operator<<(std::ostream& out, const Account& account) {
+    return out << account.accepted << " accepted = " << account.acked << " acked + "
+               << account.queued << " queued + " << account.leased << " leased + " << account.dead
+               << " dead, " << account.wrong << " elsewhere";
 }
 
 class Arena {
@@ -166,14 +216,17 @@ class Arena {
         replace(victim);
     }
 
-    /// Ends everybody and makes the account. Returns how many messages were put.
-    std::uint64_t close() {
+    /// Ends everybody, makes the account and empties the queue.
+    Account close() {
         ground->shall_stop = true;
         for (std::size_t worker = 0; worker < workers; ++worker) {
             const int end = reap(pids_[worker]);
             CHECK((end == 0 || end == SIGKILL));
-            bury(worker);
+            settle_attempts(worker);
         }
+        std::multiset<std::uint64_t> standing;
+        const Account account = make_account(standing);
+        for (std::size_t worker = 0; worker < workers; ++worker) mend(worker);
         do {
             (void)queue_.keeper->sweep(late);
             fetch_letters();
@@ -185,24 +238,10 @@ class Arena {
         const std::uint64_t ended = now.acked + now.moved + now.ready + now.leased;
         CHECK(std::max(ended, now.put) - std::min(ended, now.put) <= 200 + suicides);
         const auto member = queue_.join(5);
-        std::map<std::uint64_t, unsigned> pending = buried_;
-        for (const std::uint64_t id : drain(*member)) ++pending[id];
-        std::uint64_t lost = 0;
-        std::uint64_t wrong = 0;
-        std::uint64_t confirmed = 0;
-        for (std::uint64_t id = 0; id < producers * ids_each; ++id) {
-            const unsigned marks = ground->marks[id];
-            if (marks == 0 && pending.empty()) continue;
-            const auto found = pending.find(id);
-            const unsigned times = found == pending.end() ? 0 : found->second;
-            if ((marks & done) != 0) ++confirmed;
-            if ((marks & done) != 0 && (marks & (acked | uncertain)) == 0 && times != 1) ++lost;
-            if (times > 1 || ((marks & acked) != 0 && times != 0) || (marks == 0 && times != 0))
-                ++wrong;
-        }
-        CHECK(lost == 0);
-        CHECK(wrong == 0);
-        return confirmed;
+        std::multiset<std::uint64_t> left = letters_read_;
+        for (const std::uint64_t id : drain(*member)) left.insert(id);
+        CHECK(left == standing);
+        return account;
     }
 
     [[nodiscard]] const Segment& segment() const { return queue_.segment(); }
@@ -217,6 +256,7 @@ class Arena {
         const std::uint64_t start = random_();
         pids_[worker] = fork_child([&] {
             dice.seed(start);
+            self = worker;
             crash_hook = perhaps_die;
             const auto member = queue_.join(owner_of(worker));
             worker < producers ? produce(*member, worker) : consume(*member, worker);
@@ -269,22 +309,64 @@ class Arena {
         }
     }
 
-    /// What is kept as a dead letter counts as pending.
     void fetch_letters() {
         const auto member = letters_.join(1);
-        for (const std::uint64_t id : drain(*member)) ++buried_[id];
+        for (const std::uint64_t id : drain(*member)) letters_read_.insert(id);
         letters_.keeper->repair(1);
     }
 
     void replace(std::size_t worker) {
         REQUIRE(reap(pids_[worker]) == SIGKILL);
-        bury(worker);
+        settle_attempts(worker);
+        mend(worker);
         begin(worker);
     }
 
-    void bury(std::size_t worker) {
-        if (const std::uint64_t id = ground->in_ack[worker].exchange(0); id != 0)
-            ground->marks[id - 1] |= uncertain;
+    /// After a death, and before its repair: was the last put, the last ack done?
+    void settle_attempts(std::size_t worker) {
+        const auto word_now = [&](const Attempt& attempt) {
+            return segment().slot(attempt.slot).state.load();
+        };
+        const Attempt& putting = ground->putting[worker];
+        if (putting.id != 0 && word_now(putting) != putting.word)
+            ground->marks[putting.id - 1] |= accepted;
+        const Attempt& acking = ground->acking[worker];
+        const SlotWord done = SlotWord::of(acking.word).acked_by(owner_of(worker));
+        if (acking.id != 0 && (acking.is_committed || word_now(acking) == done.pack()))
+            ground->marks[acking.id - 1] |= acked;
+        ground->putting[worker].id = ground->acking[worker].id = 0;
+    }
+
+    Account make_account(std::multiset<std::uint64_t>& standing) const {
+        Account account;
+        standing = letters_read_;
+        account.dead = standing.size();
+        const Chunks chunks{segment()};
+        for (std::uint32_t slot = 0; slot < arena().capacity; ++slot) {
+            const SlotState state = slot_of(segment(), slot).state;
+            const bool is_leased = state == SlotState::leased;
+            const bool is_dead = state == SlotState::dead;
+            if (!is_dead && !slot_of(segment(), slot).has_message()) continue;
+            ++(is_dead ? account.dead : is_leased ? account.leased : account.queued);
+            const SlotRecord& record = segment().slot(slot);
+            const auto memory = chunks.find(record.extent.load(), slot);
+            REQUIRE(memory);
+            const auto message = memory->first(record.size.peek());
+            if (!is_whole(message)) ++ground->torn;
+            standing.insert(id_of(message));
+        }
+        for (std::uint64_t id = 0; id < producers * ids_each; ++id) {
+            const unsigned marks = ground->marks[id];
+            if (marks == 0 && standing.empty()) continue;
+            const std::size_t places = standing.count(id) + ((marks & acked) != 0 ? 1 : 0);
+            if ((marks & accepted) != 0) ++account.accepted;
+            if ((marks & acked) != 0) ++account.acked;
+            if (places != ((marks & accepted) != 0 ? 1u : 0u)) ++account.wrong;
+        }
+        return account;
+    }
+
+    void mend(std::size_t worker) {
         if (random_() % 4 == 0) {  // a keeper that may not live to its end
             const std::uint64_t start = random_();
             const int end = reap(fork_child([&] {
@@ -302,7 +384,7 @@ class Arena {
     Queue queue_;
     Queue letters_;
     std::unique_ptr<Member> box_ = letters_.join(6);
-    std::map<std::uint64_t, unsigned> buried_;
+    std::multiset<std::uint64_t> letters_read_;  // the dead, once they were moved
     std::mt19937_64 random_;
     std::array<pid_t, workers> pids_{};
 };
@@ -310,35 +392,38 @@ class Arena {
 }  // namespace
 
 TEST_CASE("queue kills: no confirmed message is lost, torn or doubled, and all space comes back",
-          "[ipc][queue]") {
-    const char* given = std::getenv("GREENSUP_KILLS");
-    const auto wanted =
-        given != nullptr ? static_cast<unsigned>(std::strtoul(given, nullptr, 0)) : default_kills;
+          "[ipc][queue][soak]") {
+    const unsigned wanted = tests::kills_wanted(default_kills);
     const std::uint64_t start = seed();
     INFO("GREENSUP_SEED=" << start);
     std::mt19937_64 random{start};
+    const tests::Pace pace;
     unsigned kills = 0;
     unsigned suicides = 0;
     unsigned killed_repairs = 0;
-    std::uint64_t confirmed = 0;
     std::uint64_t refused = 0;
+    Account all;
     while (kills < wanted) {
         Common<Ground> fresh;
         ground = &*fresh;
         Arena arena{random()};
         for (unsigned i = 0; i < 100; ++i, ++kills) arena.kill_one();
-        confirmed += arena.close();
+        const Account account = arena.close();
+        INFO(account);
+        REQUIRE(account.is_exact());
         arena.leave();
         REQUIRE(is_like_new(arena.segment()));
-        CHECK(ground->torn == 0);
-        CHECK(ground->acked_twice == 0);
-        CHECK(ground->after_ack == 0);
+        REQUIRE(ground->torn == 0);
+        REQUIRE(ground->acked_twice == 0);
+        REQUIRE(ground->after_ack == 0);
         suicides += arena.suicides;
         killed_repairs += arena.killed_repairs;
         refused += ground->refused;
+        all.add(account);
     }
-    CHECK(confirmed > kills);
-    WARN(kills << " kills from outside, " << suicides << " at crash points, " << killed_repairs
-               << " repairs killed; " << confirmed << " messages confirmed, " << refused
-               << " late acks refused");
+    CHECK(all.accepted > kills);
+    WARN("GREENSUP_SEED=" << start << ": " << kills << " kills from outside, " << suicides
+                          << " at crash points, " << killed_repairs << " repairs killed; "
+                          << pace.of(kills + suicides + killed_repairs) << "\n"
+                          << all << "; " << refused << " late acks refused");
 }

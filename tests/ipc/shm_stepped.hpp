@@ -5,6 +5,9 @@
 // have returned so far: that decides what it does next. To make one step an actor is run from its
 // beginning with the recorded answers, makes one new access, and is thrown out of its function. So
 // states can be copied, compared and visited once.
+//
+// A push or a pop of a ring that tries anew knows nothing of its last attempt, so its answers are
+// forgotten then: without that there would be twenty times as many states.
 
 #include <array>
 #include <csetjmp>
@@ -27,37 +30,52 @@ struct Tape {
     Answers* answers = nullptr;
     std::size_t position = 0;
     bool has_stepped = false;
-    std::size_t limit = 63;  // who needs more steps is not followed any further
+    std::size_t limit = 63;      // who needs more steps is not followed any further
+    bool has_read_cell = false;  // in its last step
 };
 inline Tape tape;
 
+/// What a word is to a ring; all but index and cell are other.
+enum class What : std::uint8_t { other, index, cell };
+
 template <class F>
-std::uint64_t step(F&& access) {
+std::uint64_t step(bool begins_attempt, bool reads_cell, F&& access) {
     if (tape.answers == nullptr) return access();  // the referee, who looks without being an actor
-    if (tape.position < tape.answers->size) return tape.answers->list[tape.position++];
-    if (tape.has_stepped) std::longjmp(interruption, 1);
-    if (tape.position == tape.limit) std::longjmp(interruption, 2);
-    tape.has_stepped = true;
-    ++tape.answers->size;
-    return tape.answers->list[tape.position++] = access();
+    if (tape.position == tape.answers->size) {
+        if (tape.has_stepped) std::longjmp(interruption, 1);
+        if (begins_attempt && !tape.has_read_cell) tape.position = tape.answers->size = 0;
+        if (tape.position == tape.limit) std::longjmp(interruption, 2);
+        tape.has_stepped = true;
+        tape.answers->list[tape.answers->size++] = access();
+    }
+    tape.has_read_cell = reads_cell;
+    return tape.answers->list[tape.position++];
 }
 
 class SteppedWord {
  public:
+    SteppedWord() = default;
+    explicit SteppedWord(What what) : what_{what} {}
+
+    // Each attempt of a push or a pop begins with its index. A second look at the index, right
+    // after the cell, belongs to the attempt.
     [[nodiscard]] std::uint64_t load() const {
-        return step([&] { return value; });
+        return step(what_ == What::index, what_ == What::cell, [&] { return value; });
     }
     void store(std::uint64_t to) {
-        step([&] { return value = to; });
+        step(false, false, [&] { return value = to; });
     }
     bool swap(std::uint64_t expected, std::uint64_t desired) {
-        return step([&] {
+        return step(false, false, [&] {
                    if (value != expected) return 0;
                    value = desired;
                    return 1;
                }) != 0;
     }
     std::uint64_t value = 0;
+
+ private:
+    What what_ = What::other;
 };
 
 }  // namespace shm_test

@@ -1,0 +1,148 @@
+// A process is stopped by SIGSTOP at every named point of a put, of a get and an ack; others go on
+// as if it were not there. Then it is continued: its put is one more message, and its lease, which
+// was taken away meanwhile, is refused.
+
+#include <algorithm>
+#include <array>
+#include <map>
+
+#include "shm_support.hpp"
+
+using namespace shm_test;
+
+namespace {
+
+constexpr std::uint64_t stopped_id = 1;
+constexpr std::uint64_t others = 100;  // more than the queue has room for at a time
+
+struct Report {
+    std::atomic<unsigned> hits[crash_point_count];
+    std::atomic<std::uint64_t> acked;  // the id, or 0
+    std::atomic<bool> is_refused;
+};
+
+Report* report = nullptr;
+CrashPoint target{};
+unsigned countdown = 0;
+
+void count(CrashPoint point) { ++report->hits[static_cast<std::size_t>(point)]; }
+void stop(CrashPoint point) {
+    if (point == target && --countdown == 0) ::raise(SIGSTOP);
+}
+
+using Act = void (*)(Member&);
+
+void put_one(Member& member) { (void)try_send(member, stopped_id, 1500); }
+void put_large_one(Member& member) { (void)try_send(member, stopped_id, 3 * 4096); }
+void get_and_ack(Member& member) {
+    Lease lease;
+    if (member.try_get(lease) != Got::message) return;
+    const std::uint64_t id = id_of(lease.message);  // another one, if ours was taken meanwhile
+    report->is_refused = !member.ack(lease);
+    if (!report->is_refused) report->acked = id;
+}
+
+struct Play {
+    const char* name;
+    Act act;
+    bool consumes;
+};
+
+const Play plays[] = {
+    {"puts", put_one, false},
+    {"puts a large one", put_large_one, false},
+    {"gets and acks", get_and_ack, true},
+};
+
+/// A queue with one message to get, and a child that acts as owner 1.
+struct World {
+    explicit World(const Play& play) : witness{queue.join(2)} {
+        if (play.consumes) send(*witness, stopped_id);
+    }
+    [[nodiscard]] pid_t begin(const Play& play, CrashHook hook) const {
+        return fork_child([&] {
+            const auto member = queue.join(1);
+            crash_hook = hook;
+            play.act(*member);
+            crash_hook = nullptr;
+        });
+    }
+    /// All that others do: as many messages as it takes to go through slots and memory more than
+    /// once.
+    void go_on(std::map<std::uint64_t, unsigned>& ends) const {
+        for (std::uint64_t id = 10; id < 10 + others; ++id) {
+            send(*witness, id, 100 + id * 16);
+            Lease lease = receive(*witness);
+            ++ends[id_of(lease.message)];
+            REQUIRE(witness->ack(lease));
+        }
+    }
+    [[nodiscard]] bool take_lease_away() const {
+        for (std::uint32_t slot = 0; slot < small_config().capacity; ++slot) {
+            const SlotWord word = slot_of(queue.segment(), slot);
+            if (word.state == SlotState::leased && word.owner == 1)
+                return queue.keeper->take_back(slot, word.pack());
+        }
+        return false;
+    }
+
+    Queue queue;
+    std::unique_ptr<Member> witness;
+};
+
+void run(const Play& play, CrashPoint point, unsigned nth) {
+    Common<Report> fresh;
+    report = &*fresh;
+    target = point;
+    countdown = nth;
+    World world{play};
+    std::map<std::uint64_t, unsigned> ends;
+    const pid_t child = world.begin(play, stop);
+    int status = 0;
+    REQUIRE(::waitpid(child, &status, WUNTRACED) == child);
+    REQUIRE(WIFSTOPPED(status));
+
+    const bool is_taken = world.take_lease_away();
+    world.go_on(ends);
+    REQUIRE(::kill(child, SIGCONT) == 0);
+    REQUIRE(reap(child) == 0);
+
+    if (report->acked != 0) ++ends[report->acked];
+    for (const std::uint64_t id : drain(*world.witness)) ++ends[id];
+    CHECK(ends.size() == others + 1);
+    for (const auto& [id, times] : ends) {
+        INFO("message " << id);
+        CHECK(times == 1);
+    }
+    if (is_taken) CHECK(report->is_refused);
+    world.witness.reset();
+    world.queue.keeper->repair(1);
+    world.queue.keeper->repair(2);
+    CHECK(is_like_new(world.queue.segment()));
+}
+
+}  // namespace
+
+TEST_CASE("queue stop: whoever is stopped within a put or a get holds nobody up, and goes on later",
+          "[ipc][queue]") {
+    unsigned stops = 0;
+    for (const Play& play : plays) {
+        std::array<unsigned, crash_point_count> hits{};
+        {
+            Common<Report> fresh;
+            report = &*fresh;
+            const World world{play};
+            REQUIRE(reap(world.begin(play, count)) == 0);
+            std::copy(std::begin(fresh->hits), std::end(fresh->hits), hits.begin());
+        }
+        for (std::size_t point = 0; point < crash_point_count; ++point) {
+            for (unsigned nth = 1; nth <= hits[point]; ++nth, ++stops) {
+                INFO("one " << play.name << " and is stopped at " << crash_point_names[point]
+                            << ", time " << nth);
+                run(play, static_cast<CrashPoint>(point), nth);
+            }
+        }
+    }
+    CHECK(stops > 30);
+    WARN("stopped " << stops << " times");
+}
