@@ -36,12 +36,12 @@ enum Verdict : int { good = 0, torn = 10, out_of_turn, cut_off, unexpected };
 bool is_ring = false;
 std::mt19937_64 dice;
 
-/// Mostly small; on a socket now and then one that it takes in pieces.
+/// Mostly small; now and then one that a ring has no room for, or that a socket takes in pieces.
 std::size_t random_size() {
-    if (!is_ring && dice() % 64 == 0) return 2500 + dice() % 500'000;
+    if (dice() % 64 == 0) return 2500 + dice() % 500'000;
     return 8 + dice() % (dice() % 8 == 0 ? 1900 : 60);
 }
-std::size_t descriptors_of(std::uint64_t number) { return !is_ring && number % 16 == 0 ? 1 : 0; }
+std::size_t descriptors_of(std::uint64_t number) { return number % 16 == 0 ? 1 : 0; }
 
 /// Until the reader is gone.
 int write(ipc::FrameStream& end, Progress& progress) {
@@ -104,8 +104,9 @@ pid_t begin(ipc::FrameStream& own, ipc::FrameStream& others, Progress& progress,
     return fork_child([&, start] {
         ::alarm(60);
         dice.seed(start);
-        others.close();
-        ::_exit(work(own, progress));
+        others.shutdown();
+        ipc::FrameStream end = ipc::FrameStream::unpack(std::move(own).pack());
+        ::_exit(work(end, progress));
     });
 }
 
@@ -124,8 +125,8 @@ void kill_one(Sum& sum) {
     auto [reading, writing] = pair();
     const pid_t reader = begin(reading, writing, *progress, read);
     const pid_t writer = begin(writing, reading, *progress, write);
-    reading.close();
-    writing.close();
+    reading.shutdown();
+    writing.shutdown();
 
     const std::uint64_t until = dice() % 200;
     while (progress->begun < until && !has_ended(reader) && !has_ended(writer)) ::sched_yield();
