@@ -17,6 +17,7 @@
 #include <algorithm>
 #include <cstddef>
 #include <cstdint>
+#include <cstring>
 #include <optional>
 #include <span>
 #include <string>
@@ -43,7 +44,9 @@ struct Frame {
     /// Moves it to memory of its own. What was read in place before is gone. Throws std::bad_alloc.
     void keep() {
         auto copy = kj::heapArray<capnp::word>(payload.size());
-        std::copy(payload.begin(), payload.end(), copy.begin());
+        // Words cannot be assigned, as clang's library has it.
+        if (copy.size() > 0)
+            std::memcpy(copy.begin(), payload.begin(), copy.size() * sizeof(capnp::word));
         payload = std::move(copy);
     }
 
