@@ -1,6 +1,6 @@
 // The other side of a ring is hostile: it writes what it likes, wherever it likes, between any two
 // of our calls. Reader and writer answer or throw ProtocolError; what they hand out lies in the
-// ring, and of the first page they write their own words only.
+// ring, and of the first page they write their own lines only.
 
 #include <optional>
 #include <vector>
@@ -18,12 +18,10 @@ namespace {
 
 constexpr std::size_t capacity = smallest;
 
-/// The words of the first page that a side may change.
-constexpr std::size_t readers[] = {offsetof(Header, reader), offsetof(Header, reader) + 8,
-                                   offsetof(Header, reader_sleeps),
+/// The lines of the first page that a side may change.
+constexpr std::size_t readers[] = {offsetof(Header, reader), offsetof(Header, reader_sleeps),
                                    offsetof(Header, writer_sleeps)};
-constexpr std::size_t writers[] = {offsetof(Header, writer), offsetof(Header, writer) + 8,
-                                   offsetof(Header, reader_sleeps),
+constexpr std::size_t writers[] = {offsetof(Header, writer), offsetof(Header, reader_sleeps),
                                    offsetof(Header, writer_sleeps)};
 
 class Ring {
@@ -136,9 +134,9 @@ class Ring {
             body();
         } catch (const green::ProtocolError&) {
         }
-        for (const std::size_t word : may_change) std::memcpy(before + word, first() + word, 8);
+        for (const std::size_t at : may_change) std::memcpy(before + at, first() + at, line);
         fuzz::expect(std::memcmp(before, first(), header_bytes) == 0,
-                     "a word of the other side was written");
+                     "a line of the other side was written");
     }
     [[nodiscard]] std::byte* first() const {
         return reinterpret_cast<std::byte*>(&theirs_.header());
