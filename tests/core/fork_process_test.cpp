@@ -140,6 +140,8 @@ TEST_CASE("fork_process: the child has a hub of its own, the parent keeps its ow
                   pipe.reader.wait_readable();
                   return two.get() + static_cast<int>(hub_figures().greenlets);
               }) == exited(2));
+        const HubRef parents;
+        CHECK(end_of([&] { return parents.post([] {}) ? 1 : 0; }) == exited(0));
         CHECK(later.wait());
         sleeper.join();
     });

@@ -120,8 +120,8 @@ class HubRef {
     HubRef();
     /// Runs the function in the hub, soon, as a hub callback: it must not wait. From any thread, in
     /// the order in which they come. What it throws goes to the error handler.
-    /// Returns false when the hub has gone, as it has in the child that a thread without a hub
-    /// forked (in that of another one this ends the process); the function is then destroyed here.
+    /// Returns false when the hub has gone, as it has in a forked child (one that a bare fork() of
+    /// a thread with a hub made is ended by this); the function is then destroyed here.
     /// One that is accepted may still be dropped, in the hub's thread, when the hub goes before its
     /// next turn. Throws UsageError for an empty function, and std::bad_alloc; nothing was posted
     /// then. Takes a lock and memory, so not for signal handlers: AsyncWatcher::send() is.
