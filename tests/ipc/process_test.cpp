@@ -350,8 +350,8 @@ TEST_CASE("start_process: whichever system call fails, nothing is left behind", 
         std::size_t failed = 0;
         const std::size_t calls = tests::for_each_failure(EIO, [&](const tests::FailNth& failure) {
             {
-                Pipe out;
                 try {
+                    Pipe out;
                     ipc::Process child = way == 0 ? start_process(gives, 3)
                                                   : start_process([](const Fd&) { return 3; },
                                                                   std::move(out.reader));
