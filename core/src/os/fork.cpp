@@ -59,7 +59,7 @@ Line make_line() {
 std::vector<int> kept_descriptors(const std::vector<int>& listed, int line) {
     std::vector<int> kept{listed};
     for (const int fd : kept) {
-        if (!sys::fcntl(fd, F_GETFD).ok()) fail(SpawnStage::descriptors, EBADF);
+        must(sys::fcntl(fd, F_GETFD), SpawnStage::descriptors);
     }
     kept.push_back(line);
     std::sort(kept.begin(), kept.end());

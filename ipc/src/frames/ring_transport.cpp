@@ -208,6 +208,7 @@ void RingTransport::disconnect() noexcept {
     large_.reset();
     for (auto* way : {&in_, &out_}) {
         if (!*way) continue;
+        (*way)->memory.fd().close();  // the mapping stays, for frames that lie in it
         (*way)->data.close();
         (*way)->room.close();
     }
