@@ -289,6 +289,25 @@ TEST_CASE("queue dedup: ids are known again after everybody has died", "[ipc][qu
     CHECK(drain(*member) == std::vector<std::uint64_t>{1});
 }
 
+TEST_CASE("queue dedup: the put of one who died within is forgotten, and can be repeated",
+          "[ipc][queue]") {
+    Queue queue;
+    const pid_t child = fork_child([&] {
+        crash_hook = [](CrashPoint point) {
+            if (point == CrashPoint::dedup_claimed) ::raise(SIGKILL);
+        };
+        const auto member = queue.join(1);
+        (void)put_once(*member, some_id, 1);
+    });
+    REQUIRE(reap(child) == SIGKILL);
+    SECTION("after a repair") { queue.keeper->repair(1); }
+    SECTION("after a recovery") { queue.keeper->recover(); }
+    const auto other = queue.join(2);
+    CHECK(put_once(*other, some_id, 2) == Entered::published);
+    CHECK(drain(*other) == std::vector<std::uint64_t>{2});
+    CHECK(is_sound(queue.segment()));
+}
+
 TEST_CASE("queue dedup: who dies or stands still within a put swallows nothing", "[ipc][queue]") {
     const Queue queue;
     static CrashPoint where;

@@ -3,6 +3,7 @@
 // threads: the crash hook is where the other one acts. Nobody dies here, so every message must end
 // exactly once.
 
+#include <algorithm>
 #include <map>
 
 #include "shm_support.hpp"
@@ -85,7 +86,12 @@ struct World {
     void settle() {
         (void)sweep_all(*queue.keeper, 10);  // what was given back for later
         CHECK(is_sound(queue.segment()));
-        for (Lease& lease : held) ack(*two, lease);
+        for (Lease& lease : held) {
+            const bool is_granted =
+                std::find(granted.begin(), granted.end(), lease.word) != granted.end();
+            const bool is_acked = ack(*two, lease);
+            CHECK((is_acked || !is_granted));
+        }
         Lease lease;
         while (two->try_get(lease) == Got::message) ack(*two, lease);
         int missing = 0;
@@ -108,6 +114,7 @@ struct World {
     std::unique_ptr<Member> one;
     std::unique_ptr<Member> two;
     std::vector<Lease> held;
+    std::vector<std::uint64_t> granted;  // of those, the ones whose extension was granted
     std::map<std::uint64_t, int> ends;
     std::uint64_t next_id = 1;
     mutable bool has_taken_away = false;
@@ -296,7 +303,9 @@ const Act other_acts[] = {
      }},
     {"extends",
      [](World& world) {
-         for (const Lease& lease : world.held) (void)world.two->extend(lease, 2 * late);
+         for (const Lease& lease : world.held) {
+             if (world.two->extend(lease, 2 * late)) world.granted.push_back(lease.word);
+         }
      }},
     {"takes leases away, gets and acks",
      [](World& world) {
