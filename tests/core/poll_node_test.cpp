@@ -20,8 +20,8 @@ namespace {
 /// There is something after so many looks, or when it is said.
 class Scripted final : public green::detail::PollNode {
  public:
-    explicit Scripted(int looks = 1'000'000'000, Patience patience = Patience::none) noexcept
-        : left{looks}, patience_{patience} {}
+    explicit Scripted(int after = 1'000'000'000, Patience patience = Patience::none) noexcept
+        : left{after}, patience_{patience} {}
 
     bool look() noexcept override {
         ++looks;

@@ -5,6 +5,7 @@
 #include <limits>
 #include <optional>
 #include <sys/resource.h>
+#include <sys/socket.h>
 #include <sys/wait.h>
 #include <unistd.h>
 #include <vector>
@@ -243,6 +244,9 @@ TEST_CASE("frame edges: a fork does not stop a large frame that is being built",
 
 TEST_CASE("frame edges: an end that was moved away says so", "[ipc][frame]") {
     auto [left, right] = over_a_socket();
+    ipc::FrameStream& itself = right;
+    right = std::move(itself);
+    CHECK(right.is_open());
     ipc::FrameStream elsewhere = std::move(left);
     CHECK_FALSE(left.is_open());
     CHECK_FALSE(left.at_end());
@@ -250,4 +254,118 @@ TEST_CASE("frame edges: an end that was moved away says so", "[ipc][frame]") {
     left.shutdown();
     elsewhere.shutdown();
     right.shutdown();
+}
+
+TEST_CASE("frame edges: more descriptors than a frame takes are refused, whatever its size",
+          "[ipc][frame]") {
+    const MakePair make = GENERATE(&over_a_socket, &in_memory);
+    run_green_for_real([make] {
+        auto [left, right] = make();
+        const std::vector<int> numbers(ipc::FrameStream::most_descriptors + 1, STDIN_FILENO);
+        for (const std::size_t size : {1u, 1000u, 40'000u}) {
+            CHECK_THROWS_WITH(left.put(bytes_of(pattern(size, 1)), numbers),
+                              Catch::Contains("201 descriptors"));
+        }
+        left.put(bytes_of(pattern(40'000, 1)), std::span{numbers}.first(200));
+        CHECK(right.get().descriptors.size() == 200);
+    });
+}
+
+TEST_CASE("frame edges: as many descriptors as the kernel passes at once harm nobody",
+          "[ipc][frame]") {
+    run_green_for_real([] {
+        const auto before = tests::open_descriptors();
+        for (const int count : {201, 202, 253}) {
+            auto [raw, end] = green::Stream::pair();
+            ipc::FrameStream reader{std::move(end.fd())};
+            const std::vector<int> numbers(static_cast<std::size_t>(count), STDIN_FILENO);
+            alignas(cmsghdr) char control[CMSG_SPACE(sizeof(int) * 253)]{};
+            char byte = 'G';
+            iovec part{&byte, 1};
+            msghdr message{};
+            message.msg_iov = &part;
+            message.msg_iovlen = 1;
+            message.msg_control = control;
+            message.msg_controllen = CMSG_SPACE(sizeof(int) * numbers.size());
+            cmsghdr* const header = CMSG_FIRSTHDR(&message);
+            header->cmsg_level = SOL_SOCKET;
+            header->cmsg_type = SCM_RIGHTS;
+            header->cmsg_len = CMSG_LEN(sizeof(int) * numbers.size());
+            std::memcpy(CMSG_DATA(header), numbers.data(), sizeof(int) * numbers.size());
+            REQUIRE(::sendmsg(raw.fd().number(), &message, 0) == 1);
+            raw.write_all("not a frame of ours");
+            CHECK_THROWS_AS(reader.get(), green::ProtocolError);
+        }
+        CHECK(tests::open_descriptors() == before);
+    });
+}
+
+TEST_CASE("frame edges: what was accepted goes before the end", "[ipc][frame]") {
+    const bool only_sending = GENERATE(false, true);
+    const bool later = GENERATE(false, true);
+    run_green_for_real([&] {
+        auto [left, right] = over_a_socket();
+        const std::string text = pattern(1000, 1);
+        int accepted = 0;
+        while (left.put(bytes_of(text), {}, 0ms)) ++accepted;
+        CHECK(accepted > 64);
+        if (later) green::sleep(1ms);  // somebody waits to send the rest
+        only_sending ? left.close_write() : left.close();
+        int received = 0;
+        while (auto frame = right.next(10s)) {
+            CHECK(text_of(*frame) == text);
+            ++received;
+        }
+        CHECK(right.at_end());
+        CHECK(received == accepted);
+    });
+}
+
+TEST_CASE("frame edges: a draft can be written to until it goes, whoever closes its end",
+          "[ipc][frame]") {
+    const MakePair make = GENERATE(&over_a_socket, &in_memory);
+    const std::size_t size = GENERATE(1'000, 1'000'000);
+    run_green_for_real([&] {
+        auto [left, right] = make();
+        int accepted = 0;
+        if (make == &over_a_socket) {  // so that something waits behind which it was made
+            while (left.put(bytes_of(pattern(1000, 1)), {}, 0ms)) ++accepted;
+            auto reader = green::spawn([&, &end = right] {
+                for (int i = 0; i < accepted; ++i) (void)end.get();
+            });
+            reader.join();
+        }
+        auto draft = left.prepare(size);
+        left.shutdown();
+        std::memset(draft->memory().data(), 'x', size);
+        CHECK_THROWS_AS(draft->put(size), green::Closed);
+    });
+}
+
+TEST_CASE("frame edges: a draft for much can become a frame of nothing", "[ipc][frame]") {
+    const MakePair make = GENERATE(&over_a_socket, &in_memory);
+    run_green_for_real([make] {
+        auto [left, right] = make();
+        CHECK(left.prepare(200'000)->put(0));
+        CHECK(right.get().size == 0);
+        left.put(bytes_of("next"));
+        CHECK(text_of(right.get()) == "next");
+    });
+}
+
+TEST_CASE("frame edges: who keeps a draft holds up nothing that was put before", "[ipc][frame]") {
+    run_green_for_real([] {
+        auto [left, right] = over_a_socket();
+        const std::string text = pattern(1000, 1);
+        int accepted = 0;
+        while (left.put(bytes_of(text), {}, 0ms)) ++accepted;
+        std::optional<ipc::FrameDraft> none = left.prepare(10, 0ms);
+        CHECK_FALSE(none);  // not before all of that has gone
+        auto drafts = green::spawn([&, &end = left] {
+            auto draft = end.prepare(10);
+            green::sleep(1h);
+        });
+        for (int i = 0; i < accepted; ++i) CHECK(text_of(right.get(10s)) == text);
+        drafts.kill();
+    });
 }

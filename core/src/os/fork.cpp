@@ -16,9 +16,11 @@
 #include <green/errors.hpp>
 #include <green/fork.hpp>
 #include <green/hub.hpp>
+#include <green/log.hpp>
 #include <green/sys.hpp>
 
 #include "os/child.hpp"
+#include "os/log_sink.hpp"
 #include "os/signals_blocked.hpp"
 #include "sched/hub.hpp"
 #include "sched/symbols.hpp"
@@ -120,6 +122,7 @@ class ChildSide {
         (void)sys::close(line);
         reset_signals();
         const int code = call(main);
+        (void)log::flush(std::chrono::seconds(1));
         Hub::end_for_thread();
         leave(code);
     }
@@ -147,13 +150,19 @@ class ChildSide {
             if (kept > from && ::close_range(from, kept - 1, 0) < 0) return errno;
             from = kept + 1;
         }
-        return ::close_range(from, ~0U, 0) < 0 ? errno : 0;
+        if (::close_range(from, ~0U, 0) < 0) return errno;
+        log::detail::forget_parents_sink();
+        return 0;
     }
 
-    [[nodiscard]] static bool told_to_go(int line) noexcept {
+    [[nodiscard]] bool told_to_go(int line) const noexcept {
         pollfd one{line, POLLIN, 0};
         char go = 0;
-        (void)sys::poll(&one, 1, -1);  // no signal can come
+        // No signal can come, and somebody may have forked a copy of the parent's end: so its death
+        // is looked for, too.
+        while (sys::poll(&one, 1, 1000).value == 0) {
+            if (::getppid() != parent_) return false;
+        }
         return sys::recv(line, &go, 1).value == 1;
     }
 

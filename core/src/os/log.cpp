@@ -211,6 +211,7 @@ void write_out(Log& log, std::unique_lock<std::mutex> lock) noexcept {
 }  // namespace
 
 void detail::forget_parents_lines() noexcept { the_log().forget(); }
+void detail::forget_parents_sink() noexcept { the_log().sink.lose(); }
 
 // --- what users call ---
 

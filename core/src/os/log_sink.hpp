@@ -18,6 +18,11 @@ class Sink {
 
     /// Begins to write to what `fd` is open for, by a number of its own.
     void open(int fd) noexcept;
+    /// Its descriptor was closed by others; the number may be somebody else's by now.
+    void lose() noexcept {
+        owned_ = false;
+        close();
+    }
     [[nodiscard]] bool is_open() const noexcept { return manner_ != Manner::closed; }
     [[nodiscard]] int number() const noexcept { return number_; }
 
@@ -44,5 +49,7 @@ class Sink {
 
 /// In a forked child, with the lock of the log held: what waits is the parent's to write.
 void forget_parents_lines() noexcept;
+/// In a forked child that has closed all that it was not given: the log opens its descriptor anew.
+void forget_parents_sink() noexcept;
 
 }  // namespace green::log::detail

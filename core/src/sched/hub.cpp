@@ -115,6 +115,7 @@ Hub::~Hub() {
         return;
     }
     fence_ = nullptr;  // exit() may have been called behind one
+    end_turn();
     const Deadline limit = last_time;
     std::size_t survivors = end_all(limit);
     const std::uint64_t started = next_id_;

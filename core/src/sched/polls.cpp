@@ -81,7 +81,8 @@ bool Polls::linger(Duration longest) noexcept {
         most = std::max(most, node.has_);
     });
     if (most == Patience::spins && spin(longest)) return true;
-    if (most == Patience::yields && yield()) return true;
+    // Who else wants the processor may keep it for long: not with a timer due before.
+    if (most == Patience::yields && longest >= long_away && yield()) return true;
     bool found = false;
     nodes_.for_each([&](PollNode& node) {
         if (node.has_ != Patience::none) node.patience_ended(false);

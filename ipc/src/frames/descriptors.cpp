@@ -11,8 +11,9 @@
 namespace green::ipc {
 namespace {
 
-// One more than a frame has: a large payload goes beside them.
-constexpr std::size_t most_at_once = FrameStream::most_descriptors + 1;
+// What the kernel passes at once, which is more than we send: a peer may be no friend.
+constexpr std::size_t most_at_once = 253;
+static_assert(FrameStream::most_descriptors + 1 <= most_at_once);
 
 union ControlBuffer {
     cmsghdr align;
@@ -20,7 +21,8 @@ union ControlBuffer {
 };
 
 void take(const msghdr& message, std::deque<Fd>& into) {
-    std::array<Fd, most_at_once> all;  // owned before anything can fail
+    // Owned before anything can fail. The buffer is rounded up: it may hold one more.
+    std::array<Fd, sizeof(ControlBuffer) / sizeof(int)> all;
     std::size_t owned = 0;
     for (cmsghdr* header = CMSG_FIRSTHDR(&message); header != nullptr;
          header = CMSG_NXTHDR(const_cast<msghdr*>(&message), header)) {

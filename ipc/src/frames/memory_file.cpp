@@ -41,7 +41,9 @@ MemoryFile::MemoryFile(std::size_t bytes)
 MemoryFile::~MemoryFile() { unmap(); }
 
 void MemoryFile::unmap() noexcept {
-    if (memory_ != nullptr) (void)sys::munmap(std::exchange(memory_, nullptr), bytes_);
+    std::byte* const memory = std::exchange(memory_, nullptr);
+    // A forked child has not got it, and perhaps something else in its place.
+    if (memory != nullptr && home_.is_here()) (void)sys::munmap(memory, bytes_);
 }
 
 Fd MemoryFile::seal() && {

@@ -6,6 +6,7 @@
 #include <capnp/common.h>
 #include <kj/array.h>
 
+#include <green/detail/home.hpp>
 #include <green/fd.hpp>
 
 namespace green::ipc {
@@ -29,6 +30,7 @@ class MemoryFile {
     Fd fd_;
     std::size_t bytes_;
     std::byte* memory_;
+    green::detail::Home home_;
 };
 /// Its first bytes, in whole words, readable until the array goes. Borrows the descriptor. Throws
 /// std::system_error, and ProtocolError when its maker could still change it, or when it is

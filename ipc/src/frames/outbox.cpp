@@ -10,14 +10,16 @@
 
 namespace green::ipc {
 
-Outbox::Outbox(Outbox&& other) noexcept
-    : memory_{std::move(other.memory_)},
-      capacity_{std::exchange(other.capacity_, 0)},
-      begin_{std::exchange(other.begin_, 0)},
-      end_{std::exchange(other.end_, 0)},
-      last_{std::exchange(other.last_, 0)},
-      count_{other.count_},
-      attached_{std::move(other.attached_)} {}
+Outbox Outbox::take_all() {
+    Outbox all;
+    all.need(size());
+    if (!empty()) std::memcpy(all.memory_.get(), memory_.get() + begin_, size());
+    all.end_ = size();
+    all.count_ = count_;
+    all.attached_ = std::move(attached_);
+    drop();
+    return all;
+}
 
 void Outbox::need(std::size_t bytes) {
     if (begin_ == end_) begin_ = end_ = 0;

@@ -19,7 +19,7 @@ namespace green::ipc {
 class Outbox {
  public:
     Outbox() noexcept = default;
-    Outbox(Outbox&& other) noexcept;
+    Outbox(Outbox&&) noexcept = default;
     Outbox& operator=(Outbox&&) = delete;
 
     /// Room for one more frame with so much payload, behind those that wait. It stays where it is
@@ -38,6 +38,8 @@ class Outbox {
     /// Once. What could be sent is gone from here. There must be something.
     [[nodiscard]] sys::Outcome send_some(int socket) noexcept;
     void drop() noexcept;
+    /// What waits, in memory of its own: somebody may still write to the room that was made here.
+    [[nodiscard]] Outbox take_all();
 
  private:
     /// They go with the first byte of their frame, and nothing before it.

@@ -97,7 +97,7 @@ class RingTransport final : public FrameTransport, private PayloadOwner<RingTran
     void has_arrived(Fd fd) { arrived_.push_back(std::move(fd)); }
 
  private:
-    std::byte* make_room(std::size_t bytes, Deadline deadline) override;
+    std::byte* make_room(std::size_t bytes, bool keeps, Deadline deadline) override;
     void give_up_room() noexcept override { large_.reset(); }
     bool send(FrameKind kind, std::size_t bytes, std::span<const int> descriptors,
               Deadline deadline) override;
@@ -205,7 +205,7 @@ class RingTransport::Watch final : public detail::PollNode {
 void RingTransport::disconnect() noexcept {
     socket_.close();
     arrived_.clear();
-    large_.reset();
+    if (writing().permits() > 0) large_.reset();  // else somebody writes there still
     for (auto* way : {&in_, &out_}) {
         if (!*way) continue;
         (*way)->memory.fd().close();  // the mapping stays, for frames that lie in it
@@ -306,7 +306,7 @@ bool RingTransport::send_descriptors(std::span<const int> descriptors, Deadline 
     return true;
 }
 
-std::byte* RingTransport::make_room(std::size_t bytes, Deadline deadline) {
+std::byte* RingTransport::make_room(std::size_t bytes, bool /*keeps*/, Deadline deadline) {
     if (bytes <= most_inside_) return wait_for_room(bytes, deadline);
     // The reference first: who has built a large frame need not wait to get rid of it.
     if (wait_for_room(0, deadline) == nullptr) return nullptr;
@@ -334,7 +334,8 @@ bool RingTransport::send(FrameKind kind, std::size_t bytes, std::span<const int>
                         static_cast<std::uint16_t>(descriptors.size())};
     std::optional<Fd> file;
     std::vector<int> all;
-    if (const std::unique_ptr<MemoryFile> large = std::move(large_)) {
+    const std::unique_ptr<MemoryFile> large = std::move(large_);
+    if (large && bytes > 0) {
         file = std::move(*large).seal();
         header.kind = Kind::elsewhere;
         ++header.descriptors;

@@ -74,7 +74,8 @@ class StreamTransport final : public FrameTransport, private detail::TurnEnd {
     void put_back(std::span<const std::byte> bytes, std::span<Fd> descriptors);
 
  private:
-    std::byte* make_room(std::size_t bytes, Deadline deadline) override;
+    std::byte* make_room(std::size_t bytes, bool keeps, Deadline deadline) override;
+    [[nodiscard]] bool finishes_by_itself() const noexcept override { return finisher_has_turn_; }
     bool send(FrameKind kind, std::size_t bytes, std::span<const int> descriptors,
               Deadline deadline) override;
     std::optional<Frame> receive(Deadline deadline) override;
@@ -88,8 +89,10 @@ class StreamTransport final : public FrameTransport, private detail::TurnEnd {
     bool push(std::size_t left, Deadline deadline);
     /// As much as goes without a wait.
     void push_some() noexcept;
+    void give_up(int error) noexcept;
     /// Sends the rest behind everybody's back.
-    void finish_later();
+    void finish_later() noexcept;
+    void finish();
     bool send_large(std::span<const std::byte> payload, std::span<const int> descriptors,
                     Deadline deadline);
     /// Reads once. Returns false when the deadline came first; throws at an end inside a frame.
@@ -97,8 +100,10 @@ class StreamTransport final : public FrameTransport, private detail::TurnEnd {
 
     Fd fd_;
     bool coalesces_;
-    bool is_being_finished_ = false;
-    int broken_ = 0;  // the error that ended sending where nobody could be told
+    bool is_being_finished_ = false;  // somebody waits for the turn to do it
+    bool finisher_has_turn_ = false;
+    bool ends_sending_ = false;  // when the outbox is empty
+    int broken_ = 0;             // the error that ended sending where nobody could be told
     Outbox outbox_;
     Inbox inbox_;
 };
@@ -120,48 +125,65 @@ void StreamTransport::push_some() noexcept {
         const sys::Outcome sent = outbox_.send_some(fd_.number());
         if (sent.ok()) continue;
         if (sent.would_block() || sent.error == ETOOMANYREFS) return;
-        // The connection is broken: whoever uses it next is told by his own call.
-        broken_ = sent.error;
-        outbox_.drop();
+        give_up(sent.error);
     }
 }
 
-void StreamTransport::finish_later() {
-    if (std::exchange(is_being_finished_, true)) return;
-    // The frames are the stream's now: no deadline of the one who left may cut them.
-    const Context::Scope nobodys{Context{}};
-    retain();
-    spawn([self = detail::CountedPtr<StreamTransport>{this}] {
-        self->writing().acquire();
-        const Turn turn{self->writing()};
-        self->is_being_finished_ = false;
-        try {
-            self->push(0, Deadline::never());
-        } catch (const std::exception&) {
-            // Broken, or closed: whoever uses it next is told by his own call.
-        }
-    });
+// Whoever uses it next is told by his own call, and the peer by the end.
+void StreamTransport::give_up(int error) noexcept {
+    broken_ = error;
+    outbox_.drop();
+    (void)sys::shutdown(fd_.number(), SHUT_WR);
+}
+
+void StreamTransport::finish_later() noexcept {
+    if (is_being_finished_) return;
+    try {
+        // The frames are the stream's now: no deadline of the one who left may cut them.
+        const Context::Scope nobodys{Context{}};
+        retain();
+        spawn([self = detail::CountedPtr<StreamTransport>{this}] { self->finish(); });
+        is_being_finished_ = true;
+    } catch (...) {
+        give_up(ENOMEM);  // no greenlet to be had: better no frame than the begin of one
+    }
+}
+
+void StreamTransport::finish() {
+    writing().acquire();
+    const Turn turn{writing()};
+    is_being_finished_ = false;
+    finisher_has_turn_ = true;
+    try {
+        (void)send_until([this] { return outbox_.empty() || !fd_.is_open(); },
+                         [this](int socket) { return outbox_.send_some(socket); }, fd_,
+                         Deadline::never());
+        if (ends_sending_ && fd_.is_open()) (void)sys::shutdown(fd_.number(), SHUT_WR);
+    } catch (const std::system_error& error) {
+        if (fd_.is_open()) give_up(error.code().value());
+    } catch (...) {
+        finisher_has_turn_ = false;
+        throw;
+    }
+    finisher_has_turn_ = false;
 }
 
 void StreamTransport::turn_ends() noexcept {
     const detail::CountedPtr<StreamTransport> self = detail::CountedPtr<StreamTransport>{this};
     retain();
     push_some();
-    if (outbox_.empty()) return;
-    try {
-        finish_later();
-    } catch (const std::bad_alloc&) {
-        ask();  // then at the end of the next turn
-    }
+    if (!outbox_.empty()) finish_later();
 }
 
-std::byte* StreamTransport::make_room(std::size_t bytes, Deadline deadline) {
-    if (!push(coalesces_ ? much : 0, deadline)) return nullptr;
+std::byte* StreamTransport::make_room(std::size_t bytes, bool keeps, Deadline deadline) {
+    // What was put before must not wait for as long as somebody keeps the turn.
+    if (!push(coalesces_ && !keeps ? much : 0, deadline)) return nullptr;
     return outbox_.make_room(bytes);
 }
 
 bool StreamTransport::send(FrameKind kind, std::size_t bytes, std::span<const int> descriptors,
                            Deadline deadline) {
+    if (broken_ != 0) sys::fail(broken_, "sending a frame");  // room was made before it was
     const bool alone = outbox_.empty() && !asked();
     outbox_.add(
         {static_cast<std::uint32_t>(bytes), static_cast<std::uint16_t>(descriptors.size()), kind},
@@ -225,7 +247,12 @@ bool StreamTransport::send_large(std::span<const std::byte> payload,
     };
     const auto leave = [&] {
         if (!begun || !is_open()) return;
-        outbox_.add_rest(rest[0], rest[1]);
+        try {
+            outbox_.add_rest(rest[0], rest[1]);
+        } catch (const std::bad_alloc&) {
+            give_up(ENOMEM);
+            return;
+        }
         finish_later();
     };
     bool done = false;
@@ -277,8 +304,13 @@ std::optional<Frame> StreamTransport::receive(Deadline deadline) {
 // --- the end ---
 
 void StreamTransport::end_sending() noexcept {
-    push_some();
-    (void)sys::shutdown(fd_.number(), SHUT_WR);
+    if (!finisher_has_turn_) push_some();
+    ends_sending_ = true;
+    if (outbox_.empty()) {
+        (void)sys::shutdown(fd_.number(), SHUT_WR);
+    } else {
+        finish_later();  // what was accepted goes first
+    }
 }
 
 // What was accepted is still sent, for as long as the hub lives.
@@ -292,7 +324,7 @@ void StreamTransport::disconnect() noexcept {
     }
     try {
         const Context::Scope nobodys{Context{}};
-        spawn([fd = Fd{fd_.release()}, outbox = std::move(outbox_)]() mutable {
+        spawn([fd = Fd{fd_.release()}, outbox = outbox_.take_all()]() mutable {
             try {
                 (void)send_until([&] { return outbox.empty(); },
                                  [&](int socket) { return outbox.send_some(socket); }, fd,
@@ -309,6 +341,7 @@ void StreamTransport::disconnect() noexcept {
 void StreamTransport::pack_into(parcel::End::Builder end, std::vector<Fd>& descriptors) {
     if (is_at_home()) {
         push_some();
+        if (broken_ != 0) sys::fail(broken_, "sending a frame");
         if (!outbox_.empty())
             throw UsageError("this end of a pipe has not sent all yet: flush() it, then pack it");
     }

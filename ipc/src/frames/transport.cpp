@@ -95,10 +95,11 @@ bool FrameTransport::begin_turn(std::size_t bytes, Deadline deadline) {
     return true;
 }
 
-std::byte* FrameTransport::begin(std::size_t bytes, std::size_t room, Deadline deadline) {
+std::byte* FrameTransport::begin(std::size_t bytes, std::size_t room, bool keeps,
+                                 Deadline deadline) {
     if (!begin_turn(bytes, deadline)) return nullptr;
     Turn turn{writing_};
-    std::byte* const memory = as_sender([&] { return make_room(room, deadline); });
+    std::byte* const memory = as_sender([&] { return make_room(room, keeps, deadline); });
     if (memory != nullptr) turn.keep();
     return memory;
 }
@@ -124,8 +125,7 @@ bool FrameTransport::flush(Deadline) {
 
 bool FrameTransport::put(std::span<const std::byte> payload, std::span<const int> descriptors,
                          Deadline deadline) {
-    check_count(descriptors);
-    std::byte* const room = begin(payload.size(), payload.size(), deadline);
+    std::byte* const room = begin(payload.size(), payload.size(), false, deadline);
     if (room == nullptr) return false;
     if (!payload.empty()) std::memcpy(room, payload.data(), payload.size());
     return finish(payload.size(), descriptors, deadline);
@@ -135,7 +135,7 @@ std::optional<FrameDraft> FrameTransport::draft(std::size_t bytes, Deadline dead
     // Rounded up only where it cannot overflow: begin() refuses what is too large.
     const std::size_t room = (std::min(bytes, limit_) + sizeof(capnp::word) - 1) /
                              sizeof(capnp::word) * sizeof(capnp::word);
-    std::byte* const memory = begin(bytes, room, deadline);
+    std::byte* const memory = begin(bytes, room, true, deadline);
     if (memory == nullptr) return std::nullopt;
     retain();
     return FrameDraft{detail::CountedPtr<FrameTransport>{this}, {memory, room}};
@@ -211,7 +211,7 @@ void FrameTransport::expect(const Schema& sends, const Schema& receives) {
 bool FrameTransport::say_hello(Deadline deadline) {
     const std::string_view name = std::string_view{sends_.name}.substr(0, longest_name);
     const std::size_t size = sizeof sends_.id + name.size();
-    std::byte* const room = make_room(size, deadline);
+    std::byte* const room = make_room(size, false, deadline);
     if (room == nullptr) return false;
     std::memcpy(room, &sends_.id, sizeof sends_.id);
     std::memcpy(room + sizeof sends_.id, name.data(), name.size());
@@ -240,7 +240,7 @@ void FrameTransport::hear_hello(std::span<const std::byte> words) {
 void FrameTransport::close() {
     check_home();
     if (!is_open()) throw Closed("this end of a pipe is closed");
-    const bool puts = open_.sends && writing_.permits() == 0;
+    const bool puts = open_.sends && writing_.permits() == 0 && !finishes_by_itself();
     const bool gets = open_.receives && reading_.permits() == 0;
     if (!puts && !gets) {
         shutdown();
@@ -261,7 +261,7 @@ void FrameTransport::close() {
 void FrameTransport::close_write() {
     check_home();
     check_sends();
-    if (writing_.permits() == 0)
+    if (writing_.permits() == 0 && !finishes_by_itself())
         throw ConcurrentUse("a greenlet puts into this end of a pipe: it stays open for that");
     if (!open_.receives) {
         shutdown();
@@ -280,6 +280,7 @@ void FrameTransport::shutdown() noexcept {
 
 Parcel FrameTransport::pack() {
     if (!is_open()) throw Closed("this end of a pipe is closed");
+    if (!broken_.empty()) throw ProtocolError(broken_);
     if (home_.is_here() && (writing_.permits() == 0 || reading_.permits() == 0))
         throw ConcurrentUse("a greenlet uses this end of a pipe: it cannot be packed");
     capnp::MallocMessageBuilder message;
@@ -302,7 +303,8 @@ Parcel FrameTransport::pack() {
 }
 
 void FrameTransport::resume(parcel::End::Reader end) {
-    open_ = directions_of(end.getOpen());
+    const Directions open = directions_of(end.getOpen());
+    open_ = {made_for_.receives && open.receives, made_for_.sends && open.sends};
     end_ = end.getAtEnd();
     hello_is_due_ = end.getHelloIsDue();
     hello_is_expected_ = end.getHelloIsExpected();
@@ -339,6 +341,7 @@ FrameStream::FrameStream(detail::CountedPtr<FrameTransport> transport) noexcept
     : transport_{std::move(transport)} {}
 FrameStream::FrameStream(FrameStream&&) noexcept = default;
 FrameStream& FrameStream::operator=(FrameStream&& other) noexcept {
+    if (this == &other) return *this;
     shutdown();
     transport_ = std::move(other.transport_);
     return *this;
@@ -371,6 +374,7 @@ std::size_t FrameStream::limit() const { return kept()->limit(); }
 bool FrameStream::put(std::span<const std::byte> payload, std::span<const int> descriptors,
                       Deadline deadline) {
     const detail::CountedPtr<FrameTransport> transport = kept();
+    check_count(descriptors);
     detail::give_way_at_times(deadline);
     return transport->put(payload, descriptors, deadline);
 }

@@ -49,8 +49,11 @@ class FrameTransport : public detail::Counted {
  protected:
     // Called by whoever has the turn to write.
 
-    /// Memory for a payload of up to so many bytes; nullptr once the deadline has passed.
-    virtual std::byte* make_room(std::size_t bytes, Deadline deadline) = 0;
+    /// Memory for a payload of up to so many bytes; nullptr once the deadline has passed. `keeps`:
+    /// it will be kept across other waits.
+    virtual std::byte* make_room(std::size_t bytes, bool keeps, Deadline deadline) = 0;
+    /// Somebody who is no user has the turn to write, and sends what is left.
+    [[nodiscard]] virtual bool finishes_by_itself() const noexcept { return false; }
     /// Nobody will send what is in it.
     virtual void give_up_room() noexcept {}
     /// Sends what is in it. Whether or not it does, that memory is gone.
@@ -123,7 +126,7 @@ class FrameTransport : public detail::Counted {
     bool take_turn(Semaphore& semaphore, Deadline deadline);
     /// Waits for the turn to write, and for room. Returns nullptr once the deadline has passed, and
     /// has no turn then.
-    std::byte* begin(std::size_t bytes, std::size_t room, Deadline deadline);
+    std::byte* begin(std::size_t bytes, std::size_t room, bool keeps, Deadline deadline);
     /// Sends, and ends the turn.
     bool finish(std::size_t bytes, std::span<const int> descriptors, Deadline deadline);
     bool say_hello(Deadline deadline);

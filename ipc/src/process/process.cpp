@@ -2,6 +2,7 @@
 #include <array>
 #include <csignal>
 #include <cstring>
+#include <vector>
 
 #include <green/errors.hpp>
 #include <green/hub.hpp>
@@ -101,7 +102,7 @@ std::optional<ProcessEnd> Process::join(Deadline deadline) {
 
 void Process::State::listen() {
     if (!channel.is_open()) return;
-    std::array<char, longest_packet> bytes;
+    std::vector<char> bytes(longest_packet);  // not on a greenlet's stack
     for (;;) {
         const sys::Outcome got = sys::recv(channel.number(), bytes.data(), bytes.size());
         if (got.value <= 0) break;

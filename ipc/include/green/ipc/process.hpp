@@ -97,7 +97,9 @@ void pack(Packer& packer, A&& argument) {
     if constexpr (std::is_same_v<Given, T>) {
         Passing<T>::pack(packer, std::forward<A>(argument));
     } else {
-        Passing<T>::pack(packer, T(std::forward<A>(argument)));
+        static_assert(std::is_convertible_v<A, T>, "the entry takes something else");
+        T converted = std::forward<A>(argument);
+        Passing<T>::pack(packer, std::move(converted));
     }
 }
 
@@ -112,6 +114,10 @@ Packer packed(Arguments&&... arguments) {
 /// away, and only those that were given away stay open there. All else is in the child's memory.
 template <class T>
 class Kept {
+    // What owns something that is not passed, a socket for instance, would arrive without it.
+    static_assert(std::is_copy_constructible_v<T>,
+                  "an argument of a forked child has to be passable, or to be copied");
+
  public:
     template <class A>
     Kept(Packer&, A&& argument) : value_(std::forward<A>(argument)) {}
