@@ -8,6 +8,8 @@
 #include <green/ipc/queue.hpp>
 
 #include "document.capnp.h"
+#include "queue/segment.hpp"
+#include "queue/slot.hpp"
 #include "support/run_green.hpp"
 
 using namespace std::chrono_literals;
@@ -197,6 +199,62 @@ TEST_CASE("named queue: what a killed waiter had been handed goes to the next", 
     });
 }
 
+TEST_CASE("named queue: who holds all that it can leaves what comes to others", "[ipc][queue]") {
+    run_green_for_real([] {
+        ipc::LocalQueue local{"texts"};
+        ipc::Queue<Document> full{ipc::RawQueue{local.grant()}};
+        ipc::Queue<Document> other{ipc::RawQueue{local.grant()}};
+        std::vector<ipc::Lease<Document>> held;
+        for (int i = 0; i < 128; ++i) {
+            put(full, "held");
+            held.push_back(full.get());
+        }
+        auto waiting = green::spawn([&] { return name_of(full.get()); });
+        green::idle();
+        for (int i = 0; i < 4; ++i) {
+            auto taker = green::spawn([&] {
+                auto lease = other.get_for(2s);
+                return lease && lease->ack();
+            });
+            green::idle();
+            put(other, "for others");
+            CHECK(taker.get());
+        }
+        CHECK_FALSE(waiting.join(0ms));
+        // An end of a lease, and the next message is its own.
+        CHECK(held.front().ack());
+        put(other, "for both");
+        CHECK(waiting.get() == "for both");
+    });
+}
+
+TEST_CASE("named queue: what a killed waiter had been handed and never saw is as if not delivered",
+          "[ipc][queue]") {
+    run_green_for_real([] {
+        ipc::LocalQueue::Options options;
+        options.at_most_once = GENERATE(false, true);
+        ipc::LocalQueue local{"texts", options};
+        ipc::LocalQueue letters{"letters"};
+        local.set_dead_letter(letters, 1);
+        ipc::Queue<Document> queue{ipc::RawQueue{local.grant()}};
+        auto waiter = green::spawn([&] { queue.get().ack(); });
+        green::idle();
+        put(queue, "x");
+        green::yield();  // the listener hears, and hands it over
+        green::yield();
+        waiter.kill_soon();
+        (void)waiter.join();
+        CHECK_FALSE(local.empty());
+        auto lease = queue.get_for(0ms);
+        REQUIRE(lease);
+        CHECK(name_of(*lease) == "x");
+        CHECK(lease->deliveries() == 1);
+        CHECK(lease->ack());
+        CHECK(local.empty());
+        CHECK(letters.empty());
+    });
+}
+
 TEST_CASE("named queue: a lease ends in time, unless it is extended", "[ipc][queue]") {
     run_green_for_real([] {
         ipc::LocalQueue local{"texts", {16, 1 << 20, 10'000, 100ms}};
@@ -243,6 +301,26 @@ TEST_CASE("named queue: one given back for later is not to be had before", "[ipc
         CHECK_THROWS_AS(a.ack(), green::UsageError);
         CHECK(b.reject());
         CHECK(local.empty());
+    });
+}
+
+TEST_CASE("named queue: for ever is a time like others", "[ipc][queue]") {
+    run_green_for_real([] {
+        ipc::LocalQueue local{"texts", {16, 1 << 20, 10'000, 5ms}};
+        ipc::Queue<Document> queue{ipc::RawQueue{local.grant()}};
+        put(queue, "a");
+        auto lease = queue.get();
+        CHECK(lease.extend(green::Duration::max()));
+        CHECK_FALSE(queue.get_for(20ms));
+        CHECK(lease.extend(green::Duration::min()));
+        auto again = queue.get_for(2s);
+        REQUIRE(again);
+        CHECK(again->nack(green::Duration::min()));
+        again = queue.get_for(2s);
+        REQUIRE(again);
+        CHECK(again->nack(green::Duration::max()));
+        CHECK_FALSE(queue.get_for(20ms));
+        CHECK_FALSE(local.empty());
     });
 }
 
@@ -339,7 +417,12 @@ TEST_CASE("named queue: a full one does what it was made to do", "[ipc][queue]")
             auto draft = queue.prepare();
             draft->setBody(ipc::bytes(std::string(5000, 'x')));
             CHECK(draft.put());
+            // No message with this id is there, so it must not count as put.
+            const auto id = ipc::MessageId::of("once");
+            CHECK_THROWS_AS(queue.put_once(id, [](Document::Builder) {}), ipc::QueueFull);
             CHECK(names(queue) == std::vector<std::string>{"1", "2"});
+            CHECK(queue.put_once(id, [](Document::Builder build) { build.setName("once"); }));
+            CHECK(names(queue) == std::vector<std::string>{"once"});
             put(queue, "4");
             CHECK(names(queue) == std::vector<std::string>{"4"});
         }
@@ -380,6 +463,49 @@ TEST_CASE("named queue: what nobody gets in its time is gone, or with the dead l
         CHECK(lease.letter()->reason == ipc::DeadLetter::Reason::expired);
         CHECK(lease.letter()->deliveries == 0);
         CHECK_FALSE(queue.next(0ms));
+    });
+}
+
+TEST_CASE("named queue: a damaged message is the trouble of who meets it, not of all others",
+          "[ipc][queue]") {
+    run_green_for_real([] {
+        const tests::Errors errors;
+        ipc::LocalQueue local{"texts"};
+        ipc::LocalQueue letters{"letters"};
+        local.set_dead_letter(letters);
+        const auto grant = local.grant();
+        const auto segment = ipc::shm::Segment::adopt(grant.segment.number(), grant.path);
+        const auto damage = [&](ipc::shm::SlotState state) {
+            for (std::uint32_t i = 0; i < segment.config().capacity; ++i) {
+                auto& slot = segment.slot(i);
+                if (ipc::shm::SlotWord::of(slot.state.load()).state == state) slot.extent.store(0);
+            }
+        };
+        ipc::Queue<Document> queue{ipc::RawQueue{local.grant()}};
+        ipc::Queue<Document> dead{ipc::RawQueue{letters.grant()}};
+        SECTION("one that is handed to who waits") {
+            auto first = green::spawn([&] { return queue.get().ack(); });
+            tests::settle();
+            put(queue, "damaged");
+            damage(ipc::shm::SlotState::ready);
+            CHECK_THROWS_AS(first.get(), ipc::shm::SegmentError);
+            auto second = green::spawn([&] { return name_of(queue.get()); });
+            tests::settle();
+            put(queue, "whole");
+            REQUIRE(second.join(2s));
+            CHECK(second.get() == "whole");
+        }
+        SECTION("one that is dead") {
+            put(queue, "damaged");
+            CHECK(queue.get().reject());
+            damage(ipc::shm::SlotState::dead);
+            green::sleep(20ms);  // it is met
+            put(queue, "whole");
+            CHECK(queue.get().reject());
+            auto lease = dead.get_for(2s);
+            REQUIRE(lease);
+            CHECK(name_of(*lease) == "whole");
+        }
     });
 }
 
@@ -445,6 +571,37 @@ TEST_CASE("named queue: a closed one gives what is left, and then the end", "[ip
         CHECK(queue.raw().stopped());
         CHECK_FALSE(queue.next());
         CHECK_THROWS_AS(queue.get(), green::Closed);
+    });
+}
+
+TEST_CASE("named queue: one that is closed while room is looked for takes nothing more",
+          "[ipc][queue]") {
+    run_green_for_real([] {
+        ipc::LocalQueue local{"texts"};
+        auto grant = local.grant();
+        grant.on_first_use = [&local]() -> std::shared_ptr<void> {
+            local.close();
+            return nullptr;
+        };
+        ipc::Queue<Document> queue{ipc::RawQueue{std::move(grant)}};
+        CHECK_THROWS_AS(queue.prepare(), green::Closed);
+        CHECK(local.empty());
+    });
+}
+
+TEST_CASE("named queue: the end of the last draft is the end of a closed one", "[ipc][queue]") {
+    run_green_for_real([] {
+        ipc::LocalQueue local{"texts"};
+        ipc::Queue<Document> queue{ipc::RawQueue{local.grant()}};
+        ipc::Queue<Document> other{ipc::RawQueue{local.grant()}};
+        std::optional draft = queue.prepare();
+        local.close();
+        auto waiting = green::spawn([&] { return other.next().has_value(); });
+        green::idle();
+        green::sleep(20ms);  // what closing has rung for is over
+        CHECK_FALSE(waiting.join(0ms));
+        draft.reset();
+        CHECK(waiting.join(2s));
     });
 }
 

@@ -1,6 +1,7 @@
 // What becomes of messages that nobody wants now, or ever: given back for later, rejected,
 // delivered too often, in the hands of those who died.
 
+#include "queue/crash_point.hpp"
 #include "shm_support.hpp"
 
 using namespace shm_test;
@@ -316,4 +317,25 @@ TEST_CASE("queue fate: the pids of those who died with a message in hand are kep
         CHECK(killers_of(queue.segment().slot(lease.slot)).empty());
         CHECK(member->ack(lease));
     }
+}
+
+TEST_CASE("queue fate: the keeper is told of a time when he can find what it is about",
+          "[ipc][queue]") {
+    static const Segment* seen = nullptr;
+    static std::uint64_t told = 0;
+    const Queue queue;
+    Settings settings;
+    settings.time_to_live = 100;
+    queue.keeper->configure(settings);
+    (void)sweep_all(*queue.keeper, 1);
+    seen = &queue.segment();
+    told = for_ever;
+    const auto member = queue.join(1);
+    crash_hook = [](CrashPoint point) {
+        if (point == CrashPoint::put_queued) told = seen->control().due.load();
+    };
+    send(*member, 1);
+    crash_hook = nullptr;
+    CHECK(told == 0);
+    CHECK(queue.segment().control().due.load() == 100);
 }

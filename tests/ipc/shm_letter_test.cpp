@@ -117,6 +117,62 @@ TEST_CASE("queue letters: without room the dead wait where they died", "[ipc][qu
     CHECK(status(pair.from.segment()).dead == 1);
 }
 
+TEST_CASE("queue letters: those who died before there was a place for them are moved too",
+          "[ipc][queue]") {
+    Pair pair;
+    pair.from.keeper->set_mover({});
+    pair.kill_off(1);
+    (void)sweep_all(*pair.from.keeper, 1000);
+    CHECK(status(pair.from.segment()).dead == 1);
+    pair.connect();
+    Settings settings;
+    settings.has_dead_letter = true;
+    pair.from.keeper->configure(settings);
+    (void)sweep_all(*pair.from.keeper, 2000);
+    CHECK(status(pair.from.segment()).dead == 0);
+    CHECK(drain(*pair.to.join(1)) == std::vector<std::uint64_t>{1});
+}
+
+TEST_CASE("queue letters: a full queue that drops the oldest drops it for a letter too",
+          "[ipc][queue]") {
+    Pair pair;
+    Settings settings;
+    settings.when_full = WhenFull::drop_oldest;
+    pair.to.keeper->configure(settings);
+    const auto other = pair.to.join(1);
+    SECTION("no place") {
+        for (std::uint64_t id = 0; id < 8; ++id) send(*other, id);
+        pair.kill_off(20);
+        (void)sweep_all(*pair.from.keeper, 1000);
+        CHECK(drain(*other) == std::vector<std::uint64_t>{1, 2, 3, 4, 5, 6, 7, 20});
+    }
+    SECTION("no memory") {
+        send(*other, 0, 8 * 4096);
+        send(*other, 1, 7 * 4096);
+        pair.kill_off(20, 2 * 4096);
+        (void)sweep_all(*pair.from.keeper, 1000);
+        CHECK(drain(*other) == std::vector<std::uint64_t>{1, 20});
+    }
+    CHECK(status(pair.from.segment()).dead == 0);
+    CHECK(is_sound(pair.to.segment()));
+}
+
+TEST_CASE("queue letters: one that never fits with what is known of it is too large",
+          "[ipc][queue]") {
+    Config config = small_config();
+    config.max_message = config.largest_message();
+    const Queue queue{config};
+    const auto box = queue.join(6);
+    std::vector<std::byte> message(config.max_message);
+    Letter letter;
+    letter.message = message;
+    letter.source = "from";
+    letter.sequence = 1;
+    CHECK(box->keep(letter, 1, 1) == Kept::too_large);
+    letter.message = letter.message.first(Letter::trailer_at(message.size()) - 24);
+    CHECK(box->keep(letter, 1, 1) == Kept::kept);
+}
+
 TEST_CASE("queue letters: a new segment's messages are not taken for those of the old one",
           "[ipc][queue]") {
     Pair pair;

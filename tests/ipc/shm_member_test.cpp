@@ -313,3 +313,27 @@ TEST_CASE("queue member: members of one queue can use all of its slots in any mi
     CHECK(put > 1000);
     CHECK(is_sound(queue.segment()));
 }
+
+TEST_CASE("queue member: what was taken and not looked at is as it was before", "[ipc][queue]") {
+    const Queue queue;
+    Settings settings;
+    settings.at_most_once = GENERATE(false, true);
+    queue.keeper->configure(settings);
+    const auto member = queue.join(1);
+    send(*member, 1);
+    send(*member, 2);
+    for (int i = 0; i < 300; ++i) {
+        Lease lease = receive(*member);
+        CHECK(id_of(lease.message) == 1);
+        CHECK(lease.deliveries() == 1);
+        CHECK(member->untake(lease));
+        CHECK_FALSE(lease);
+    }
+    CHECK(is_sound(queue.segment()));
+    CHECK(status(queue.segment()).ready == 2);
+    CHECK(status(queue.segment()).acked == 0);
+    CHECK(drain(*member) == std::vector<std::uint64_t>{1, 2});
+    CHECK(status(queue.segment()).acked == 2);
+    CHECK(status(queue.segment()).redelivered == 0);
+    CHECK(is_sound(queue.segment()));
+}

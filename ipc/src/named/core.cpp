@@ -1,5 +1,6 @@
 #include "named/core.hpp"
 
+#include <exception>
 #include <unistd.h>
 #include <utility>
 
@@ -21,6 +22,13 @@ Interest interest_for(Shortage shortage) noexcept {
 /// The clock that all processes share, cheaply.
 std::int64_t soon() noexcept { return detail::soon().time_since_epoch().count(); }
 
+/// As the segment counts it; a time that lies too far ahead is the last one there is.
+std::int64_t from_now(Duration delay) noexcept {
+    const Duration begin = now().time_since_epoch();
+    if (delay < Duration::zero()) return begin.count();
+    return (delay > Duration::max() - begin ? Duration::max() : begin + delay).count();
+}
+
 std::vector<int> numbers_of(const std::vector<Fd>& fds) {
     std::vector<int> numbers;
     numbers.reserve(fds.size());
@@ -39,12 +47,18 @@ class QueueCore::Getter final : public detail::WaitNode {
         if (core_->stopped_) return true;
         core_->getters_.push_back(*this);
         if (&core_->getters_.front() != this) return false;  // the process sleeps already
-        core_->member_.arm(Interest::items);
-        if (!core_->try_lease(lease) && !core_->over()) return false;
+        if (obtain_or_sleep() != Got::message && !error && !core_->over()) return false;
         unlink();
-        // What chose us may have been other news than the message that we took.
-        if (core_->member_.disarm(Interest::items)) core_->member_.pass_on(Interest::items);
         return true;
+    }
+    /// What is wrong with the queue is for who waits, not for who looks on his behalf.
+    Got obtain_or_sleep() noexcept {
+        try {
+            return core_->lease_or_sleep(lease);
+        } catch (...) {
+            error = std::current_exception();
+            return Got::nothing;
+        }
     }
     void disarm() noexcept override {
         unlink();
@@ -58,6 +72,7 @@ class QueueCore::Getter final : public detail::WaitNode {
     }
 
     shm::Lease lease;
+    std::exception_ptr error;
 
  private:
     QueueCore* core_;
@@ -90,12 +105,26 @@ class QueueCore::Putter final : public detail::WaitNode {
     }
     void abandon() noexcept override {
         // With a place of its own, memory and place go back together when the draft does.
-        if (!has_place_) core_->abandon(*reservation_);
+        // One that was woken by the closing of the queue has nothing.
+        if (!has_place_ && *reservation_) core_->abandon(*reservation_);
     }
     void describe(std::string& into) const override { into += "room in queue " + core_->name_; }
 
-    /// Returns what is missing and the process now sleeps for; nothing when all was obtained.
-    std::optional<Interest> obtain_or_sleep() {
+    /// Returns what is missing and the process now sleeps for; nothing when all was obtained, or
+    /// something is wrong with the queue, which is for who waits.
+    std::optional<Interest> obtain_or_sleep() noexcept {
+        try {
+            return attempt_or_sleep();
+        } catch (...) {
+            error = std::current_exception();
+            return std::nullopt;
+        }
+    }
+
+    std::exception_ptr error;
+
+ private:
+    std::optional<Interest> attempt_or_sleep() {
         for (;;) {
             const Shortage missing = attempt();
             if (missing == Shortage::none) return std::nullopt;
@@ -109,7 +138,6 @@ class QueueCore::Putter final : public detail::WaitNode {
         }
     }
 
- private:
     QueueCore* core_;
     shm::Reservation* reservation_;
     std::size_t bytes_;
@@ -132,8 +160,17 @@ QueueCore::~QueueCore() {
     if (listener_) listener_->kill_soon();  // it touches nothing of ours on its way out
 }
 
-bool QueueCore::try_lease(shm::Lease& into) {
-    return member_.try_get(into, soon()) == Got::message;
+shm::Got QueueCore::try_lease(shm::Lease& into) { return member_.try_get(into, soon()); }
+
+shm::Got QueueCore::lease_or_sleep(shm::Lease& into) {
+    Got got = try_lease(into);
+    if (got != Got::nothing) return got;
+    member_.arm(Interest::items);
+    got = try_lease(into);
+    if (got == Got::nothing) return got;
+    // What chose us may have been other news than the message that we took.
+    if (member_.disarm(Interest::items)) member_.pass_on(Interest::items);
+    return got;
 }
 
 void QueueCore::first_use() {
@@ -172,18 +209,15 @@ void QueueCore::hear() {
 void QueueCore::serve_getters() {
     bool owed = member_.disarm(Interest::items);
     while (Getter* getter = getters_.first_open()) {
-        shm::Lease lease;
-        if (!try_lease(lease)) {
-            member_.arm(Interest::items);
-            if (!try_lease(lease)) {
-                if (over()) getters_.fire_all();
-                return;
-            }
-            (void)member_.disarm(Interest::items);  // what it announced is taken
+        const Got got = getter->obtain_or_sleep();
+        if (got == Got::message || getter->error) {
+            getter->fire();
+            owed = false;
+            continue;
         }
-        getter->lease = lease;
-        getter->fire();
-        owed = false;
+        if (over()) getters_.fire_all();
+        if (got == Got::nothing) return;
+        break;  // there may be one, for who can hold it
     }
     if (owed) member_.pass_on(Interest::items);
 }
@@ -225,7 +259,12 @@ void QueueCore::lost_putter() noexcept {
 void QueueCore::hand_on(shm::Lease& lease) noexcept {
     Getter* getter = getters_.first_open();
     if (getter == nullptr) {
-        (void)give_back(lease, shm::Turn::first);
+        try {
+            (void)member_.untake(lease);
+        } catch (const shm::SegmentError& error) {
+            complaints_.add(error);
+        }
+        lease_ended();
         return;
     }
     getter->lease = std::exchange(lease, {});
@@ -243,6 +282,11 @@ std::optional<RawDraft> QueueCore::prepare(std::size_t bytes, Deadline deadline)
     const Room room = find_room(draft->reservation_, bytes, deadline);
     if (room == Room::drop) draft->divert(bytes);
     if (room == Room::none) draft.reset();
+    // Whoever closed it between our first look and the room saw none of us, and takes it for empty.
+    if (room == Room::found && member_.is_closed()) {
+        draft.reset();
+        check_open();
+    }
     return draft;
 }
 
@@ -270,7 +314,9 @@ QueueCore::Room QueueCore::find_room(shm::Reservation& reservation, std::size_t 
     }
     listen();
     Putter putter{*this, reservation, bytes};
-    if (!detail::park(putter, deadline)) return Room::none;
+    const bool is_served = detail::park(putter, deadline);
+    if (putter.error) std::rethrow_exception(putter.error);
+    if (!is_served) return Room::none;
     if (reservation.memory.empty()) check_open();
     return Room::found;
 }
@@ -300,7 +346,14 @@ bool QueueCore::put_once(shm::Reservation& reservation, MessageId id, std::size_
     return member_.put_once(reservation, size, id, soon()) == shm::Entered::published;
 }
 
-void QueueCore::abandon(shm::Reservation& reservation) noexcept { member_.abandon(reservation); }
+void QueueCore::abandon(shm::Reservation& reservation) noexcept {
+    try {
+        member_.abandon(reservation);
+    } catch (const shm::SegmentError& error) {
+        complaints_.add(error);
+    }
+    if (member_.is_closed()) member_.announce_end();
+}
 
 // --- consuming ---
 
@@ -310,10 +363,12 @@ std::optional<RawLease> QueueCore::next(Deadline deadline) {
     if (on_first_use_) first_use();
     if (stopped_) return std::nullopt;
     shm::Lease lease;
-    if (!getters_.empty() || !try_lease(lease)) {
+    if (!getters_.empty() || try_lease(lease) != Got::message) {
         listen();
         Getter getter{*this};
-        if (!detail::park(getter, deadline) || !getter.lease) return std::nullopt;
+        const bool is_served = detail::park(getter, deadline);
+        if (getter.error) std::rethrow_exception(getter.error);
+        if (!is_served || !getter.lease) return std::nullopt;
         lease = getter.lease;
     }
     return RawLease{shared_from_this(), lease};
@@ -331,8 +386,18 @@ bool QueueCore::give_back(shm::Lease& lease, shm::Turn turn) {
     return done;
 }
 
+// Its slot's word says that it is there, whatever is wrong with the ring; repair finds it.
+void QueueCore::drop(shm::Lease& lease) noexcept {
+    try {
+        (void)member_.nack(lease, shm::Turn::last);
+    } catch (const shm::SegmentError& error) {
+        complaints_.add(error);
+    }
+    lease_ended();
+}
+
 bool QueueCore::give_back_for(shm::Lease& lease, Duration delay) {
-    const bool done = member_.nack_until(lease, (now() + delay).time_since_epoch().count());
+    const bool done = member_.nack_until(lease, from_now(delay));
     lease_ended();
     return done;
 }
@@ -358,8 +423,8 @@ std::optional<DeadLetter> QueueCore::letter(const shm::Lease& lease) const {
     return letter;
 }
 
-bool QueueCore::extend(const shm::Lease& lease, Duration from_now) {
-    return member_.extend(lease, (now() + from_now).time_since_epoch().count());
+bool QueueCore::extend(const shm::Lease& lease, Duration delay) {
+    return member_.extend(lease, from_now(delay));
 }
 
 void QueueCore::lease_ended() {

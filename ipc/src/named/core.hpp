@@ -13,6 +13,7 @@
 #include <green/greenlet.hpp>
 #include <green/ipc/named_queue.hpp>
 
+#include "named/complaints.hpp"
 #include "queue/member.hpp"
 
 namespace green::ipc {
@@ -37,10 +38,12 @@ class QueueCore : public std::enable_shared_from_this<QueueCore> {
     void abandon(shm::Reservation& reservation) noexcept;
     bool ack(shm::Lease& lease);
     bool give_back(shm::Lease& lease, shm::Turn turn);
+    /// Of a lease that nobody wants any more.
+    void drop(shm::Lease& lease) noexcept;
     bool give_back_for(shm::Lease& lease, Duration delay);
     bool reject(shm::Lease& lease);
     [[nodiscard]] std::optional<DeadLetter> letter(const shm::Lease& lease) const;
-    [[nodiscard]] bool extend(const shm::Lease& lease, Duration from_now);
+    [[nodiscard]] bool extend(const shm::Lease& lease, Duration delay);
 
     [[nodiscard]] shm::Member& member() noexcept { return member_; }
     [[nodiscard]] bool stopped() const noexcept { return stopped_; }
@@ -69,7 +72,10 @@ class QueueCore : public std::enable_shared_from_this<QueueCore> {
     void hand_on(shm::Lease& lease) noexcept;
     void lease_ended();
     void first_use();
-    [[nodiscard]] bool try_lease(shm::Lease& into);
+    [[nodiscard]] shm::Got try_lease(shm::Lease& into);
+    /// The same, and with `nothing` the process sleeps for a message. One that holds as many leases
+    /// as it can does not: it would be chosen for what others can take. lease_ended() tries again.
+    [[nodiscard]] shm::Got lease_or_sleep(shm::Lease& into);
 
     std::string name_;
     std::string schema_;
@@ -82,6 +88,7 @@ class QueueCore : public std::enable_shared_from_this<QueueCore> {
     std::vector<Fd> doorbells_;
     std::vector<int> doorbell_numbers_;
     shm::Member member_;
+    Complaints complaints_;
 
     detail::WaitList<Getter> getters_;
     detail::WaitList<Putter> putters_;

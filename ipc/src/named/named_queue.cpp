@@ -61,7 +61,8 @@ void RawDraft::put(std::size_t size) {
     if (!drop_aside()) core_->put(reservation_, size);
 }
 bool RawDraft::put_once(MessageId id, std::size_t size) {
-    return !drop_aside() && core_->put_once(reservation_, id, size);
+    if (drop_aside()) throw QueueFull("queue " + core_->name() + " is full and drops what is new");
+    return core_->put_once(reservation_, id, size);
 }
 void RawDraft::release() {
     if (!aside_) core_->member().release_extent(reservation_);
@@ -83,7 +84,7 @@ RawLease& RawLease::operator=(RawLease&& other) noexcept {
     return *this;
 }
 RawLease::~RawLease() {
-    if (lease_) (void)core_->give_back(lease_, shm::Turn::last);
+    if (lease_) core_->drop(lease_);
 }
 std::optional<DeadLetter> RawLease::letter() const {
     return lease_ ? core_->letter(lease_) : std::nullopt;

@@ -8,6 +8,7 @@
 #include <green/greenlet.hpp>
 #include <green/sys.hpp>
 
+#include "named/complaints.hpp"
 #include "queue/keeper.hpp"
 
 namespace green::ipc {
@@ -56,9 +57,16 @@ void wait_for_bell(Fd& bell, Deadline deadline) {
 
 std::int64_t nanoseconds(TimePoint when) { return when.time_since_epoch().count(); }
 
-shm::Sweep sweep_slice(shm::Keeper& keeper, Duration& spent) {
+/// One damaged message must not end what time brings about for all others.
+shm::Sweep sweep_slice(shm::Keeper& keeper, Duration& spent, Complaints& complaints) {
     const TimePoint begun = now();
-    const shm::Sweep sweep = keeper.sweep(nanoseconds(begun));
+    shm::Sweep sweep;
+    try {
+        sweep = keeper.sweep(nanoseconds(begun));
+    } catch (const shm::SegmentError& error) {
+        complaints.add(error);
+        sweep.is_done = false;
+    }
     spent += now() - begun;
     return sweep;
 }
@@ -72,13 +80,14 @@ void tend(shm::Keeper& keeper) {
     Place place{table, segment.config().members};
     const int door = place.has_one() ? place.doorbell() : keeper.doorbells().front();
     Fd bell{static_cast<int>(sys::must(sys::dup(door), "dup a doorbell"))};
+    Complaints complaints;
     for (;;) {
         place.arm(Interest::timers);  // before we look: what is noted from now on rings
         Duration spent{};
-        shm::Sweep sweep = sweep_slice(keeper, spent);
+        shm::Sweep sweep = sweep_slice(keeper, spent, complaints);
         while (!sweep.is_done) {
             yield();
-            sweep = sweep_slice(keeper, spent);
+            sweep = sweep_slice(keeper, spent, complaints);
         }
         TimePoint next = now() + patience;
         if (sweep.due != 0)

@@ -50,7 +50,8 @@ class Keeper {
     /// What time brings about: takes back leases whose end has come, ends messages whose time is
     /// over and which are the next, lets those go on that were given back for later, moves the
     /// dead. Looks at `budget` places at most, so that whoever turns a loop is not held up; one
-    /// pass may take several calls.
+    /// pass may take several calls. Throws SegmentError for what contradicts itself; the next call
+    /// goes on behind it.
     Sweep sweep(std::int64_t now, std::size_t budget = 4096);
     /// Whether a pass has been begun and not ended.
     [[nodiscard]] bool is_sweeping() const noexcept { return pass_.has_value(); }
@@ -121,6 +122,8 @@ class Keeper {
     };
 
     // sweep.cpp
+    Sweep go_on(std::uint64_t now, std::size_t budget);
+    void step_over(std::uint64_t now) noexcept;
     [[nodiscard]] bool sweep_pins(std::uint64_t now, std::size_t& budget);
     void sweep_pin(Owner owner, PinRecord& pin, std::uint64_t now);
     [[nodiscard]] bool sweep_heads(std::uint64_t now, std::size_t& budget);

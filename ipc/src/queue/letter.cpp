@@ -15,11 +15,16 @@ namespace green::ipc::shm {
 Kept Member::keep(const Letter& letter, std::uint64_t identity, std::int64_t now) {
     const std::string_view source = letter.source.substr(0, longest_source);
     const std::size_t size = letter.message.size();
-    if (size > max_message()) return Kept::too_large;
+    const std::size_t whole = Letter::size_with(size, source.size());
+    if (size > max_message() || whole > config().largest_message()) return Kept::too_large;
+    const auto make_room = [this] { return when_full() == WhenFull::drop_oldest && drop_oldest(); };
     Reservation reservation;
-    if (!slots_.reserve(reservation.slot, reservation.word)) return Kept::no_room;
+    while (!slots_.reserve(reservation.slot, reservation.word)) {
+        if (!make_room()) return Kept::no_room;
+    }
     crash_point(CrashPoint::reserve_claimed);
-    const auto memory = extents_.take(reservation.slot, Letter::size_with(size, source.size()));
+    auto memory = extents_.take(reservation.slot, whole);
+    while (!memory && make_room()) memory = extents_.take(reservation.slot, whole);
     if (!memory) {
         abandon(reservation);
         return Kept::no_room;

@@ -49,11 +49,11 @@ class Member {
     }
     /// Nothing may be put any more.
     [[nodiscard]] bool is_closed() const noexcept {
-        return segment_.control().is_closed.peek() != 0;
+        return segment_.control().is_closed.load() != 0;
     }
     /// Closed, and nothing is left to be had, now or later.
     [[nodiscard]] bool is_over() const;
-    /// After the end of a message: tells everybody if it was the last one of a closed queue.
+    /// After the end of a message or a draft: tells everybody if it was the last one of a closed queue.
     void announce_end();
     [[nodiscard]] WhenFull when_full() const noexcept {
         return static_cast<WhenFull>(segment_.control().when_full.peek());
@@ -102,7 +102,11 @@ class Member {
     /// Gives the message back, to be the next one delivered, or to stand behind all others. False:
     /// stale lease.
     [[nodiscard]] bool nack(Lease& lease, Turn turn = Turn::first);
-    /// The same with the message not to be had before `until`, on the clock of the keeper's sweeps.
+    /// Takes back a try_get() whose message nobody has looked at: it is the next one delivered, and
+    /// counts as not delivered; also where each is handed out once at most. False: stale lease.
+    [[nodiscard]] bool untake(Lease& lease);
+    /// The same as nack() with the message not to be had before `until`, on the clock of the
+    /// keeper's sweeps.
     [[nodiscard]] bool nack_until(Lease& lease, std::int64_t until);
     /// Ends the message: nobody gets it any more. It becomes a dead letter where the queue keeps
     /// them. False: stale lease.

@@ -134,6 +134,20 @@ bool Member::nack(Lease& lease, Turn turn) {
     return true;
 }
 
+// One that ended when it was handed out is still ours by its word until its memory is given back.
+bool Member::untake(Lease& lease) {
+    const Lease gone = std::exchange(lease, {});
+    const SlotWord after = SlotWord::of(gone.word).untaken();
+    if (!end(gone, after)) return false;
+    crash_point(CrashPoint::nack_returned);
+    if (is_ended(gone)) record_.acked.poke(record_.acked.peek() - 1);
+    record_.delivered.poke(record_.delivered.peek() - 1);
+    if (gone.deliveries() > 1) record_.redelivered.poke(record_.redelivered.peek() - 1);
+    slots_.queue(gone.slot, after, Turn::first);
+    crash_point(CrashPoint::nack_done);
+    return true;
+}
+
 // The time is written while the slot is exclusively ours, by its word: a holder whose lease was
 // taken away meanwhile must not write into what is another one's.
 bool Member::nack_until(Lease& lease, std::int64_t until) {

@@ -19,6 +19,7 @@
 //                                                                             ZOMBIE
 //
 //   RESERVED ──another put of the same id──▶ REVOKED ──▶ RESERVED, FREE (dedup.hpp)
+//   LEASED, RETIRING ──untake, before anybody looked──▶ READY
 //   LEASED ──nack with a delay──▶ RETURNING ──▶ DELAYED ──its time──▶ READY
 //   READY ──its time over──▶ DEAD, RETIRING; ──dropped for a newer one──▶ RETIRING
 //   LEASED ──reject, too many deliveries──▶ DEAD ──moved to the dead letters──▶ RETIRING (keeper)
@@ -81,6 +82,12 @@ struct SlotWord {
     }
     [[nodiscard]] constexpr SlotWord returned() const noexcept {
         return {SlotState::ready, nobody, deliveries, generation + 1};
+    }
+    /// Of one that was handed out and that nobody has seen: as it was before.
+    [[nodiscard]] constexpr SlotWord untaken() const noexcept {
+        const bool is_moved = state == SlotState::retiring;  // its generation is that of its end
+        return {SlotState::ready, nobody, deliveries == 255 ? deliveries : deliveries - 1,
+                is_moved ? generation : generation + 1};
     }
     [[nodiscard]] constexpr SlotWord returning_by(Owner who) const noexcept {
         return {SlotState::returning, who, deliveries, generation + 1};

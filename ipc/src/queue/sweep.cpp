@@ -30,6 +30,28 @@ constexpr std::uint64_t retry_after(Kept kept) noexcept {
 
 Sweep Keeper::sweep(std::int64_t at, std::size_t budget) {
     const auto now = static_cast<std::uint64_t>(at);
+    try {
+        return go_on(now, budget);
+    } catch (const SegmentError&) {
+        step_over(now);
+        throw;
+    }
+}
+
+// The place that could not be looked at is left. Behind the head of a ring there are others whose
+// time may be over, so they are looked at soon again.
+void Keeper::step_over(std::uint64_t now) noexcept {
+    if (pass_->has_pins) {
+        ++pass_->pin;
+    } else if (pass_->has_heads) {
+        pass_->has_heads = false;
+        note(pass_->due, now + retry_after(Kept::no_room));
+    } else {
+        ++pass_->slot;
+    }
+}
+
+Sweep Keeper::go_on(std::uint64_t now, std::size_t budget) {
     Control& control = segment_.control();
     if (!pass_) {
         pass_.emplace();

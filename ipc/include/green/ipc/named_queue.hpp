@@ -50,7 +50,7 @@ struct QueueGrant {
     std::function<std::shared_ptr<void>()> on_first_use;
 };
 
-/// A full queue refused a message, as it was made to do.
+/// A full queue refused a message, as it was made to do, or dropped one that had to be put once.
 class QueueFull : public std::runtime_error {
  public:
     using std::runtime_error::runtime_error;
@@ -71,6 +71,7 @@ class RawDraft {
     void put(std::size_t size);
     /// The same, unless a message with this id was put within the queue's dedup window: then this
     /// one is dropped. Either way one with the id has been put. Returns whether it was this one.
+    /// Throws QueueFull when it is one that a full queue drops: none with the id may have been put.
     bool put_once(MessageId id, std::size_t size);
     /// Gives the memory back and keeps the place in the queue.
     void release();

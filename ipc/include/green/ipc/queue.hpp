@@ -54,7 +54,8 @@ class Draft {
         return builder->put(deadline);
     }
     /// The same, unless a message with this id was put within the queue's dedup window: then this
-    /// one is dropped. Returns true when one with the id has been put.
+    /// one is dropped. Returns true when one with the id has been put. Throws QueueFull when the
+    /// queue is full and drops what is new.
     bool put_once(MessageId id, Deadline deadline = Deadline::never()) {
         const std::unique_ptr<DraftBuilder> builder = std::move(builder_);
         if (!builder) throw UsageError("this message was put already");
@@ -156,7 +157,8 @@ class Queue {
     }
 
     /// The same, unless a message with this id was put within the queue's dedup window: then this
-    /// one is dropped. Returns true when one with the id has been put.
+    /// one is dropped. Returns true when one with the id has been put. Throws QueueFull when the
+    /// queue is full and drops what is new.
     template <class Build>
     bool put_once(MessageId id, Build&& build, std::size_t bytes = 0,
                   Deadline deadline = Deadline::never()) {
