@@ -56,8 +56,10 @@ class Eagerness {
             --skip_;
             return detail::Patience::none;
         }
-        // While we spin on its processor it cannot do what we wait for.
-        return peer_is_here ? detail::Patience::yields : detail::Patience::spins;
+        // While we spin on its processor it cannot do what we wait for; and to let it have that and
+        // stay awake makes two switches of processes for a few messages, where a sleep makes two
+        // for half a ring.
+        return peer_is_here ? detail::Patience::none : detail::Patience::spins;
     }
     void ended(bool rewarded) noexcept {
         pause_ = rewarded ? 0 : std::min(2 * pause_ + 1, 63U);

@@ -45,7 +45,7 @@ bool RingReader::look() {
                             std::to_string(memory_->capacity()) + " bytes");
     }
     const bool more = tail != tail_;
-    found_more_ = more && std::exchange(found_, more);
+    found_more_ = std::exchange(found_, more) && more;
     seen_before_ = std::exchange(tail_, tail);
     return more;
 }
