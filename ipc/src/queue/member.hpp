@@ -53,7 +53,8 @@ class Member {
     }
     /// Closed, and nothing is left to be had, now or later.
     [[nodiscard]] bool is_over() const;
-    /// After the end of a message or a draft: tells everybody if it was the last one of a closed queue.
+    /// After the end of a message or a draft: tells everybody if it was the last one of a closed
+    /// queue.
     void announce_end();
     [[nodiscard]] WhenFull when_full() const noexcept {
         return static_cast<WhenFull>(segment_.control().when_full.peek());
