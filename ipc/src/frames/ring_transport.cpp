@@ -5,6 +5,9 @@
 // record's room is already ours, and the record is published without another wait: so whoever is
 // interrupted has sent both or nothing, and the descriptors never fall out of step with the
 // records.
+//
+// Longer than most files: both directions share the socket, and each look at the other side serves
+// both.
 
 #include <algorithm>
 #include <array>
@@ -24,6 +27,7 @@
 #include <green/sys.hpp>
 
 #include "frames/descriptors.hpp"
+#include "frames/eagerness.hpp"
 #include "frames/memory_file.hpp"
 #include "frames/payload_owner.hpp"
 #include "frames/transport.hpp"
@@ -45,30 +49,6 @@ struct Way {
     RingMemory memory;
     Fd data;  // rung by the writer for a reader that sleeps
     Fd room;  // rung by the reader for a writer that sleeps
-};
-
-/// Whether it is worth to wait a little for the peer, before a sleep. What was in vain is not done
-/// again soon.
-class Eagerness {
- public:
-    detail::Patience patience(bool peer_is_here) noexcept {
-        if (skip_ > 0) {
-            --skip_;
-            return detail::Patience::none;
-        }
-        // While we spin on its processor it cannot do what we wait for; and to let it have that and
-        // stay awake makes two switches of processes for a few messages, where a sleep makes two
-        // for half a ring.
-        return peer_is_here ? detail::Patience::none : detail::Patience::spins;
-    }
-    void ended(bool rewarded) noexcept {
-        pause_ = rewarded ? 0 : std::min(2 * pause_ + 1, 63U);
-        skip_ = pause_;
-    }
-
- private:
-    unsigned pause_ = 0;
-    unsigned skip_ = 0;  // sleeps until the next try
 };
 
 void ring_bell(const Fd& bell) noexcept {
