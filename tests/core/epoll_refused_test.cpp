@@ -83,7 +83,7 @@ TEST_CASE("epoll refused: a hub that would hear nothing is not made", "[core][hu
         pipe.put();
         CHECK(reader.get());
     }
-    CHECK(refused > 2);
+    CHECK(refused > 1);
 }
 
 TEST_CASE("epoll refused: an io watcher that would hear nothing is not started",
@@ -107,6 +107,25 @@ TEST_CASE("epoll refused: an io watcher that would hear nothing is not started",
         settle();
         CHECK(runs == 0);
         watcher.start(once);
+        CHECK(hub_join(10s));
+        CHECK(runs == 1);
+    });
+}
+
+TEST_CASE("epoll refused: a watcher of the wall clock that would hear nothing is not started",
+          "[core][watcher]") {
+    run_green_for_real([] {
+        const std::size_t descriptors = tests::open_descriptors();
+        int runs = 0;
+        PeriodicWatcher watcher{std::chrono::system_clock::now()};
+        {
+            const Refusal refusal{0};
+            CHECK(error_of([&] { watcher.start([&] { ++runs; }); }) == ENOSPC);
+            CHECK(Refusal::happened());
+        }
+        CHECK_FALSE(watcher.active());
+        CHECK(tests::open_descriptors() == descriptors);
+        watcher.start([&] { ++runs; });
         CHECK(hub_join(10s));
         CHECK(runs == 1);
     });

@@ -1,16 +1,20 @@
-// libev with one edge-triggered epoll descriptor beside its own, which a single ev_io watches: a
-// descriptor is registered once, for both directions, and stays so between waits. libev's own
-// descriptor handling is level-triggered: it would spin on readiness that nobody waits for, and pay
-// an epoll_ctl for each change of mind.
+// One edge-triggered epoll set, at which the hub waits: a descriptor is registered once, for both
+// directions, and stays so between waits. libev's own descriptor handling is level-triggered: it
+// would spin on readiness that nobody waits for, and pay an epoll_ctl for each change of mind. And
+// a set within libev's set costs a second call for each wait, and what it tells goes without the
+// kernel's word that the waker is about to sleep: a reader then takes the processor from its writer
+// at each message. So libev is run only while there is something that it alone can watch.
 #include "loop/ev_reactor.hpp"
 
+#include <algorithm>
 #include <array>
 #include <bitset>
 #include <cerrno>
+#include <chrono>
 #include <csignal>
-#include <system_error>
-
-#include <ev.h>
+#include <cstdlib>
+#include <unistd.h>
+#include <utility>
 
 #include <green/sys.hpp>
 
@@ -22,12 +26,23 @@
 namespace green::detail {
 namespace {
 
+// In place of a descriptor's number.
+constexpr std::uint32_t bell_mark = ~std::uint32_t{0};
+constexpr std::uint32_t levels_mark = bell_mark - 1;
+
+/// As epoll counts it: whole milliseconds, never too few; -1 for ever.
+int milliseconds(Duration time) noexcept {
+    constexpr Duration most = std::chrono::hours{24};
+    return static_cast<int>(
+        std::chrono::ceil<std::chrono::milliseconds>(std::min(time, most)).count());
+}
+
 class EvReactor final : public Reactor {
  public:
-    EvReactor() : loop_{ev_loop_new(unsigned{EVFLAG_NOENV} | unsigned{EVBACKEND_EPOLL})} {
-        if (loop_ == nullptr) throw std::system_error(errno, std::system_category(), "ev_loop_new");
+    EvReactor() : epoll_{static_cast<int>(sys::must(sys::epoll_create1(), "epoll_create1"))} {
         try {
-            start();
+            bell_ = static_cast<int>(sys::must(sys::eventfd(0), "a hub's bell"));
+            (void)sys::must(listen(bell_, bell_mark, EPOLLIN | EPOLLET), "a hub's bell");
         } catch (...) {
             end();
             throw;
@@ -46,11 +61,9 @@ class EvReactor final : public Reactor {
     TimePoint soon() noexcept override { return clock_.soon(); }
 
     int watch(int fd, std::uint32_t generation) noexcept override {
-        epoll_event event{};
-        event.events = EPOLLIN | EPOLLPRI | EPOLLOUT | EPOLLRDHUP | EPOLLET;
-        event.data.u64 =
-            static_cast<std::uint64_t>(generation) << 32 | static_cast<std::uint32_t>(fd);
-        return sys::epoll_ctl(epoll_, EPOLL_CTL_ADD, fd, &event).error;
+        return listen(fd, std::uint64_t{generation} << 32 | static_cast<std::uint32_t>(fd),
+                      EPOLLIN | EPOLLPRI | EPOLLOUT | EPOLLRDHUP | EPOLLET)
+            .error;
     }
     void unwatch(int fd) noexcept override {
         (void)sys::epoll_ctl(epoll_, EPOLL_CTL_DEL, fd, nullptr);
@@ -69,126 +82,74 @@ class EvReactor final : public Reactor {
 
     std::unique_ptr<Watch> watch_level(int fd, Readiness wanted,
                                        std::function<void(Readiness)> report) override {
-        const int set = levels_.descriptor();
+        (void)levels_.descriptor();
         auto watch = levels_.add(fd, wanted, std::move(report));
-        if (listen_to_levels(set)) {
-            register_now();
-            if (!ev_is_active(&levels_io_)) {
-                ev_io_stop(loop_, &levels_io_);  // takes back what it would be told
-                fail_refused();
-            }
-        }
+        (void)sys::must(listen_to_levels(), "watching descriptors");
         return watch;
     }
     std::unique_ptr<Watch> watch_wall_clock(std::chrono::system_clock::time_point at,
                                             Duration interval,
                                             std::function<void()> report) override {
-        return ev_wall_clock(loop_, at, interval, std::move(report));
+        return libev_.wall_clock(epoll_, at, interval, std::move(report));
     }
     std::unique_ptr<Watch> watch_file(const std::string& path, Duration interval,
                                       FileSnapshots& seen, std::function<void()> report) override {
-        return ev_file(loop_, path, interval, seen, std::move(report));
+        return libev_.file(epoll_, path, interval, seen, std::move(report));
     }
 
     void wait(TimePoint until) noexcept override {
-        const TimePoint start = until == TimePoint::min() ? until : now();
-        if (until <= start || ev_pending_count(loop_) > 0) {
-            ev_run(loop_, EVRUN_NOWAIT);
-            return;
+        if (levels_are_unheard_ && !levels_.empty() && !listen_to_levels().ok()) [[unlikely]] {
+            collect_levels();
+            until = std::min(until, now() + next_try);
         }
-        if (until == TimePoint::max()) {
-            ev_run(loop_, EVRUN_ONCE);
-            return;
+        if (libev_.active()) {
+            libev_.wait(until);
+            until = TimePoint::min();
         }
-        ev_now_update(loop_);  // a relative timer starts from libev's cached clock
-        ev_timer_set(&timer_, std::chrono::duration<double>(until - start).count(), 0.);
-        ev_timer_start(loop_, &timer_);
-        ev_run(loop_, EVRUN_ONCE);
-        ev_timer_stop(loop_, &timer_);
+        collect(until == TimePoint::min()   ? 0
+                : until == TimePoint::max() ? -1
+                                            : milliseconds(std::max(until - now(), Duration{})));
     }
 
-    void notify() noexcept override { ev_async_send(loop_, &notify_); }
+    // From a signal's handler, too. Nobody reads it: each write is an edge.
+    void notify() noexcept override {
+        const std::uint64_t one = 1;
+        [[maybe_unused]] const ssize_t written = ::write(bell_, &one, sizeof one);
+    }
 
-    // Closing a copy of an epoll or inotify descriptor changes nothing of what it watches.
+    // Closing a copy of an epoll descriptor changes nothing of what it watches.
     void abandon() noexcept override {
         levels_.close();
+        libev_.end();
         end();
     }
 
  private:
-    void start() {
-        epoll_ = static_cast<int>(sys::must(sys::epoll_create1(), "epoll_create1"));
-        ev_io_init(&edges_, on_edges, epoll_, EV_READ);
-        edges_.data = this;
-        ev_io_start(loop_, &edges_);
-        look_for_two_descriptors();
-        ev_async_init(&notify_, on_async);
-        notify_.data = this;
-        ev_async_start(loop_, &notify_);
-        ev_timer_init(&timer_, on_timer, 0., 0.);
-        // What a new loop has to tell can only be a refusal: perhaps one of its own wake-up, by
-        // which it would hear of no notification and no signal.
-        register_now();
-        if (ev_pending_count(loop_) == 0) return;
-        look_for_two_descriptors();
-        ev_async_stop(loop_, &notify_);  // libev closes its wake-up only where it is registered
-        ev_async_start(loop_, &notify_);
-        fail_refused();
-    }
     void end() noexcept {
-        ev_loop_destroy(loop_);
-        if (epoll_ >= 0) (void)sys::close(epoll_);
+        for (int* fd : {&epoll_, &bell_}) {
+            if (*fd >= 0) (void)sys::close(std::exchange(*fd, -1));
+        }
     }
 
-    // libev wakes itself through an eventfd or a pipe, and ends the process when it gets neither.
-    void look_for_two_descriptors() const {
-        const sys::Outcome one = sys::dup(epoll_);
-        const sys::Outcome two = one.ok() ? sys::dup(epoll_) : one;
-        if (one.ok()) (void)sys::close(one.as_int());
-        (void)sys::close(static_cast<int>(sys::must(two, "a hub's descriptors")));
+    sys::Outcome listen(int fd, std::uint64_t mark, std::uint32_t events) noexcept {
+        epoll_event event{};
+        event.events = events;
+        event.data.u64 = mark;
+        return sys::epoll_ctl(epoll_, EPOLL_CTL_ADD, fd, &event);
     }
 
-    // libev registers a descriptor only when it runs. A watcher of one that the kernel refuses it
-    // stops, and tells it so. Here nobody is told anything yet: that is left to the next wait().
-    void register_now() noexcept {
-        ev_set_invoke_pending_cb(loop_, [](struct ev_loop*) noexcept {});
-        ev_run(loop_, EVRUN_NOWAIT);
-        ev_set_invoke_pending_cb(loop_, ev_invoke_pending);
+    sys::Outcome listen_to_levels() noexcept {
+        if (!levels_are_unheard_) return {};
+        const sys::Outcome listens = listen(levels_.descriptor(), levels_mark, EPOLLIN);
+        levels_are_unheard_ = !listens.ok();
+        return listens;
     }
-    // libev does not keep the reason. It is fs.epoll.max_user_watches, or memory.
-    [[noreturn]] static void fail_refused() {
-        sys::fail(ENOSPC, "the kernel refuses libev to watch another descriptor");
-    }
-
-    static EvReactor& self(void* data) noexcept { return *static_cast<EvReactor*>(data); }
-
-    static void on_timer(struct ev_loop*, ev_timer*, int) noexcept {}
-    static void on_async(struct ev_loop*, ev_async* watcher, int) noexcept {
-        EvReactor& reactor = self(watcher->data);
-        reactor.report_signals();
-        reactor.sink_->on_notify();
-    }
-    static void on_edges(struct ev_loop*, ev_io* watcher, int) noexcept {
-        self(watcher->data).collect();
-    }
-
-    static void on_levels(struct ev_loop*, ev_io* watcher, int) noexcept {
-        EvReactor& reactor = self(watcher->data);
-        // Has the kernel refused it: again, from the next turn on.
-        (void)reactor.listen_to_levels(reactor.levels_.descriptor());
-        if (!reactor.levels_.collect()) return;
-        // Stopped first: what libev watches must not be closed before.
-        ev_io_stop(reactor.loop_, &reactor.levels_io_);
-        (void)reactor.levels_.renew();
-        (void)reactor.listen_to_levels(reactor.levels_.descriptor());
-    }
-    // Returns false when it does so already.
-    bool listen_to_levels(int set) noexcept {
-        if (ev_is_active(&levels_io_)) return false;
-        ev_io_init(&levels_io_, on_levels, set, EV_READ);
-        levels_io_.data = this;
-        ev_io_start(loop_, &levels_io_);
-        return true;
+    void collect_levels() noexcept {
+        // A set that was made anew is another descriptor; has the kernel refused it: again, from
+        // the next turn on.
+        if (!levels_.collect() || !levels_.renew()) return;
+        levels_are_unheard_ = true;
+        (void)listen_to_levels();
     }
 
     void report_signals() noexcept {
@@ -199,27 +160,35 @@ class EvReactor final : public Reactor {
         }
     }
 
-    void collect() noexcept {
+    void collect(int milliseconds) noexcept {
         // A full batch leaves the rest to the next turn: ready greenlets run in between.
         const sys::Outcome got =
-            sys::epoll_wait(epoll_, batch_.data(), static_cast<int>(batch_.size()), 0);
+            sys::epoll_wait(epoll_, batch_.data(), static_cast<int>(batch_.size()), milliseconds);
         for (std::intptr_t i = 0; i < got.value; ++i) {
             const epoll_event& event = batch_[static_cast<std::size_t>(i)];
-            sink_->on_ready(static_cast<int>(event.data.u64 & 0xffff'ffff),
-                            static_cast<std::uint32_t>(event.data.u64 >> 32),
-                            readiness_of(event.events));
+            const auto mark = static_cast<std::uint32_t>(event.data.u64);
+            if (mark == bell_mark) {
+                report_signals();
+                sink_->on_notify();
+            } else if (mark == levels_mark) {
+                collect_levels();
+            } else {
+                sink_->on_ready(static_cast<int>(mark),
+                                static_cast<std::uint32_t>(event.data.u64 >> 32),
+                                readiness_of(event.events));
+            }
         }
     }
 
-    struct ev_loop* loop_;
+    static constexpr std::chrono::milliseconds next_try{10};
+
     QuickClock clock_;
     int epoll_ = -1;
+    int bell_ = -1;
     ReactorSink* sink_ = nullptr;
-    ev_io edges_{};
     LevelSet levels_;  // made by the first watcher
-    ev_io levels_io_{};
-    ev_async notify_{};
-    ev_timer timer_{};
+    bool levels_are_unheard_ = true;
+    EvWatches libev_;
     std::bitset<NSIG> signals_;  // that it watches
     std::array<epoll_event, 256> batch_;
 };

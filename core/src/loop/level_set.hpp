@@ -21,6 +21,7 @@ class LevelSet {
     LevelSet& operator=(const LevelSet&) = delete;
     ~LevelSet() { close(); }
 
+    [[nodiscard]] bool empty() const noexcept { return entries_.empty(); }
     /// The descriptor that is readable when there is something to collect, made when there is
     /// none. Throws std::system_error.
     [[nodiscard]] int descriptor();
