@@ -1,6 +1,6 @@
 // Walks through every interleaving of a ring's two sides when both sleep over and over, on a
-// machine whose stores wait in a buffer of each processor before the other sees them (x86). Rule R4
-// of ring/ring_layout.hpp: nobody sleeps over a record, or over room.
+// machine whose stores wait in a buffer of each processor before the other sees them (x86). Rules
+// R4 and R5 of ring/ring_layout.hpp: nobody sleeps over a record, or over room.
 
 #include <array>
 #include <cstdint>
@@ -15,14 +15,17 @@ namespace {
 /// The shared words.
 enum Place : std::uint8_t { tail, head, reader_sleeps, writer_sleeps, places };
 
+/// What keeps a reader from sleeping over a record that was published without a fence.
+enum class Care : std::uint8_t { none, fence_everywhere, late_look };
+
 /// How the ring is built: as it is, or with a part left out.
 struct Rules {
     unsigned capacity;  // records
     unsigned step;      // records after which the reader tells of room
     bool fences = true;
     bool second_look = true;
-    bool late_look = true;  // of a reader that sleeps
-    bool numbers = true;    // only that sleep's is taken back which was seen
+    Care care = Care::fence_everywhere;
+    bool numbers = true;  // only that sleep's is taken back which was seen
     bool tells_before_sleep = true;
 };
 constexpr unsigned records = 5;
@@ -75,6 +78,7 @@ class Walk {
         look,
         raise,
         fence_raised,
+        fence_there,
         look_again,
         sleep,
         look_late,
@@ -159,8 +163,15 @@ class Walk {
                 break;
             case fence_raised:
                 while (rules_.fences && me.stored > 0) drain_one(state, side);
+                me.at = fence_there;
+                break;
+            case fence_there: {
+                Side& writer = state.sides[0];
+                const bool fences = !writes && rules_.care == Care::fence_everywhere;
+                while (fences && writer.stored > 0) drain_one(state, 0);
                 me.at = rules_.second_look ? look_again : sleep;
                 break;
+            }
             case look_again:
                 if (can_go_on(state, side)) {
                     store(me, my_flag, 0);
@@ -172,7 +183,7 @@ class Walk {
             case sleep:
                 if (me.bell == 0) {
                     // Once, when what the other has written by then has arrived.
-                    if (writes || !rules_.late_look || me.looked_late) return false;
+                    if (writes || rules_.care != Care::late_look || me.looked_late) return false;
                     if (state.sides[1 - side].stored > 0) return false;
                     me.looked_late = 1;
                     me.at = look_late;
@@ -231,7 +242,9 @@ class Walk {
 
 TEST_CASE("ring sleeping: in no interleaving does a side sleep over what the other has done",
           "[ipc][ring]") {
-    for (const Rules& rules : {Rules{1, 1}, Rules{2, 1}, Rules{2, 2}, Rules{4, 2}, Rules{4, 3}}) {
+    const Care care = GENERATE(Care::fence_everywhere, Care::late_look);
+    for (Rules rules : {Rules{1, 1}, Rules{2, 1}, Rules{2, 2}, Rules{4, 2}, Rules{4, 3}}) {
+        rules.care = care;
         CAPTURE(rules.capacity, rules.step);
         Walk walk{rules};
         CHECK(walk.all());
@@ -242,7 +255,7 @@ TEST_CASE("ring sleeping: in no interleaving does a side sleep over what the oth
 TEST_CASE("ring sleeping: each of its rules is needed", "[ipc][ring]") {
     CHECK_FALSE(Walk{Rules{.capacity = 2, .step = 1, .fences = false}}.all());
     CHECK_FALSE(Walk{Rules{.capacity = 2, .step = 1, .second_look = false}}.all());
-    CHECK_FALSE(Walk{Rules{.capacity = 2, .step = 1, .late_look = false}}.all());
+    CHECK_FALSE(Walk{Rules{.capacity = 2, .step = 1, .care = Care::none}}.all());
     CHECK_FALSE(Walk{Rules{.capacity = 2, .step = 1, .numbers = false}}.all());
     CHECK_FALSE(Walk{Rules{.capacity = 2, .step = 3, .tells_before_sleep = false}}.all());
 }

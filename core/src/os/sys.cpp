@@ -65,15 +65,61 @@ Outcome retried(Call call, int fd, Function function, Elsewhere elsewhere = {}) 
 }
 
 constexpr const char* names[] = {
-    "accept4",       "bind",       "clone",      "close",     "connect",      "dup",
-    "epoll_create1", "epoll_ctl",  "epoll_wait", "eventfd",   "fallocate",    "fcntl",
-    "flock",         "fork",       "fstat",      "ftruncate", "getsockname",  "getsockopt",
-    "getpeername",   "kill",       "listen",     "madvise",   "memfd_create", "mkdir",
-    "mmap",          "mprotect",   "munmap",     "open",      "pidfd_open",   "pidfd_send_signal",
-    "pipe2",         "poll",       "pread",      "prlimit",   "pwrite",       "read",
-    "readlink",      "recv",       "recvmsg",    "rename",    "rmdir",        "send",
-    "sendmsg",       "setsockopt", "shutdown",   "sigaction", "sigprocmask",  "sigtimedwait",
-    "socket",        "socketpair", "unlink",     "waitid",    "write",        "writev",
+    "accept4",
+    "bind",
+    "clone",
+    "close",
+    "connect",
+    "dup",
+    "epoll_create1",
+    "epoll_ctl",
+    "epoll_wait",
+    "eventfd",
+    "fallocate",
+    "fcntl",
+    "flock",
+    "fork",
+    "fstat",
+    "ftruncate",
+    "getsockname",
+    "getsockopt",
+    "getpeername",
+    "kill",
+    "listen",
+    "madvise",
+    "membarrier",
+    "memfd_create",
+    "mkdir",
+    "mmap",
+    "mprotect",
+    "munmap",
+    "open",
+    "pidfd_open",
+    "pidfd_send_signal",
+    "pipe2",
+    "poll",
+    "pread",
+    "prlimit",
+    "pwrite",
+    "read",
+    "readlink",
+    "recv",
+    "recvmsg",
+    "rename",
+    "rmdir",
+    "send",
+    "sendmsg",
+    "setsockopt",
+    "shutdown",
+    "sigaction",
+    "sigprocmask",
+    "sigtimedwait",
+    "socket",
+    "socketpair",
+    "unlink",
+    "waitid",
+    "write",
+    "writev",
 };
 static_assert(std::size(names) == call_count);
 
@@ -222,6 +268,9 @@ Outcome munmap(void* address, std::size_t size) noexcept {
 }
 Outcome madvise(void* address, std::size_t size, int advice) noexcept {
     return once(Call::madvise, -1, [&] { return ::madvise(address, size, advice); });
+}
+Outcome membarrier(int command) noexcept {
+    return once(Call::membarrier, -1, [&] { return ::syscall(SYS_membarrier, command, 0, 0); });
 }
 Outcome mprotect(void* address, std::size_t size, int protection) noexcept {
     return once(Call::mprotect, -1, [&] { return ::mprotect(address, size, protection); });

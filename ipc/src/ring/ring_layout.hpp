@@ -19,8 +19,10 @@
 //      one bell for each sleep, and if he dies between the two, one too many.
 //  R5  The writer, who moves the tail for each record, looks at the reader's flag without a fence:
 //      that would make it wait for all that it has just written. What it misses is a flag that is
-//      raised while its store of the tail is still on the way. So a reader that has fallen asleep
-//      looks a last time after late_look, by when the store has long arrived.
+//      raised while its store of the tail is still on the way. So a reader that has raised it makes
+//      the fence for both (membarrier(2)), which costs only him, and only where he sleeps. Where
+//      the system does not let it do so, it looks a last time after late_look, by when the store
+//      has long arrived.
 //  R6  Each side writes its own line only, but for the flags. What the other side wrote is checked
 //      before it is used, each time: it may be anything.
 
@@ -35,7 +37,7 @@ namespace green::ipc::ring {
 using shm::Word;
 
 inline constexpr std::uint64_t magic = 0x31474e4952475347;  // "GSGRING1" in memory
-inline constexpr std::uint32_t version = 1;
+inline constexpr std::uint32_t version = 2;
 inline constexpr std::size_t line = 128;  // two cache lines: x86 fetches them in pairs
 inline constexpr std::size_t header_bytes = 4096;
 inline constexpr std::size_t smallest = 4096;  // bytes of data; a power of two
@@ -53,6 +55,7 @@ struct Header {
         Word processor;  // where it was when it last went to sleep, or began
         Word closes;  // how often a copy of this side was closed: a hint to look whether it was the
                       // last
+        Word fenced;  // 1: its process lets others make fences in it
     } writer;
     struct alignas(line) Reader {
         Word head;

@@ -54,6 +54,9 @@ class RingReader {
     void writer_was_rung(std::uint64_t sleep) noexcept {
         (void)memory_->header().writer_sleeps.sleep.swap(sleep, 0);
     }
+    /// What comes next may be an answer, or a message that comes alone: it is not let wait until
+    /// there are more.
+    void expect_one() noexcept { found_ = false; }
     /// Something was taken and not released.
     [[nodiscard]] bool holds() const noexcept { return head_ != next_; }
 
@@ -69,11 +72,12 @@ class RingReader {
         return header.writer.processor.peek() == here;
     }
 
-    /// About to sleep: whoever publishes from now on rings. Look at front() once more.
-    void raise_flag() noexcept {
-        memory_->header().reader_sleeps.sleep.store(++sleeps_);
-        shm::full_fence();
-    }
+    /// About to sleep: whoever publishes from now on rings, unless may_miss(). Look at front() once
+    /// more.
+    void raise_flag() noexcept;
+    /// As it was found at the last sleep: what is published at the moment that one falls asleep may
+    /// not be rung for (R5).
+    [[nodiscard]] bool may_miss() const noexcept { return may_miss_; }
     void lower_flag() noexcept { memory_->header().reader_sleeps.sleep.poke(0); }
 
     /// How often a copy of the other side was closed.
@@ -119,6 +123,7 @@ class RingReader {
     bool found_ = false;       // something, at the last look
     bool found_more_ = false;  // at the last two
     unsigned pauses_ = 0;      // before the next one
+    bool may_miss_ = false;
 };
 
 }  // namespace green::ipc::ring

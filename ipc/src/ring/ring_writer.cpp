@@ -4,6 +4,8 @@
 
 #include <green/errors.hpp>
 
+#include "shm/fences.hpp"
+
 namespace green::ipc::ring {
 
 RingWriter::RingWriter(RingMemory& memory)
@@ -14,7 +16,10 @@ RingWriter::RingWriter(RingMemory& memory)
     if (tail_ % granule != 0)
         throw ProtocolError("a damaged ring: its writer stands at " + std::to_string(tail_));
     look();
-    memory.header().writer.processor.poke(present_processor());
+    Header& header = memory.header();
+    header.writer.processor.poke(present_processor());
+    header.writer.fenced.store(shm::take_part_in_fences() ? 1 : 0);
+    shm::full_fence();  // R5: a reader that does not see it is seen to sleep
 }
 
 void RingWriter::look() {
