@@ -12,7 +12,6 @@
 #include "support/run_green.hpp"
 
 using namespace std::chrono_literals;
-using green::detail::Patience;
 using tests::run_green;
 
 namespace {
@@ -20,8 +19,8 @@ namespace {
 /// There is something after so many looks, or when it is said.
 class Scripted final : public green::detail::PollNode {
  public:
-    explicit Scripted(int after = 1'000'000'000, Patience patience = Patience::none) noexcept
-        : left{after}, patience_{patience} {}
+    explicit Scripted(int after = 1'000'000'000, bool eager = false) noexcept
+        : left{after}, eager_{eager} {}
 
     bool look() noexcept override {
         ++looks;
@@ -31,8 +30,8 @@ class Scripted final : public green::detail::PollNode {
         ++asks;
         return look();
     }
-    Patience patience() noexcept override { return patience_; }
-    void patience_ended(bool rewarded) noexcept override { (rewarded ? rewards : vain)++; }
+    bool is_eager() noexcept override { return eager_; }
+    void eagerness_ended(bool rewarded) noexcept override { (rewarded ? rewards : vain)++; }
     void describe(std::string& into) const override { into += "a script"; }
 
     int left;
@@ -42,7 +41,7 @@ class Scripted final : public green::detail::PollNode {
     int vain = 0;
 
  private:
-    Patience patience_;
+    bool eager_;
 };
 
 bool wait(Scripted& node, green::Deadline deadline) { return green::detail::park(node, deadline); }
@@ -93,21 +92,75 @@ TEST_CASE("poll node: before the hub sleeps it asks to be woken, once", "[poll]"
     });
 }
 
-TEST_CASE("poll node: patience is rewarded, or not", "[poll]") {
+TEST_CASE("poll node: eagerness is rewarded, or not", "[poll]") {
     run_green([] {
-        const Patience patience = GENERATE(Patience::yields, Patience::spins);
-        Scripted soon{3, patience};  // in its place, at the turn, after the first patience
+        Scripted soon{3, true};  // in its place, at the turn, and when the hub spins
         CHECK(wait(soon, 1h));
         CHECK(soon.asks == 0);
         CHECK(soon.rewards == 1);
         CHECK(soon.vain == 0);
 
-        Scripted never{1'000'000'000, patience};
+        Scripted never{1'000'000'000, true};
         CHECK_FALSE(wait(never, 1ms));
         CHECK(never.asks == 1);
         CHECK(never.rewards == 0);
         CHECK(never.vain == 1);
         CHECK(never.looks >= 3);
+    });
+}
+
+TEST_CASE("poll node: who is alone looks in the hub's place, until the hub's turn", "[poll]") {
+    run_green([] {
+        green::idle();  // the hub has had its turn
+        const auto turns = green::hub_figures().turns;
+        Scripted soon{3, true};
+        CHECK(look_in_place(soon, green::Deadline::never()));
+        CHECK(soon.looks == 3);
+        CHECK(soon.rewards == 1);
+        Scripted never{1'000'000'000, true};
+        CHECK_FALSE(look_in_place(never, green::Deadline::never()));
+        CHECK(never.vain == 1);
+        CHECK(never.asks == 0);
+        Scripted lazy{1};
+        CHECK_FALSE(look_in_place(lazy, green::Deadline::never()));
+        CHECK(lazy.looks == 0);
+
+        // However often it is rewarded.
+        int in_place = 0;
+        for (bool found = true; found; ++in_place) {
+            Scripted one{1, true};
+            found = look_in_place(one, green::Deadline::never());
+            REQUIRE(in_place < 100'000);
+        }
+        CHECK(in_place > 1);
+        CHECK(green::hub_figures().turns == turns);
+        Scripted other{2, true};
+        CHECK(wait(other, 1h));
+        CHECK(green::hub_figures().turns == turns + 1);
+    });
+}
+
+TEST_CASE("poll node: nobody looks in the hub's place while others have work", "[poll]") {
+    struct Ends final : green::detail::TurnEnd {
+        void turn_ends() noexcept override {}
+    };
+    run_green([] {
+        const auto looks = [] {
+            Scripted node{1, true};
+            (void)look_in_place(node, green::Deadline::never());
+            return node.looks;
+        };
+        green::idle();
+        CHECK(looks() == 1);
+        auto other = green::spawn([] {});
+        CHECK(looks() == 0);
+        other.join();
+        CHECK(looks() == 1);
+        Ends ends;
+        ends.ask();
+        CHECK(looks() == 0);
+        green::idle();
+        CHECK(looks() == 1);
     });
 }
 

@@ -135,6 +135,9 @@ class Hub final : private ReactorSink {
         return true;
     }
 
+    /// See poll_node.hpp.
+    [[nodiscard]] bool look_in_place(PollNode& node, Deadline deadline) noexcept;
+
     void adopt(Orphan& orphan) noexcept { orphans_.push_back(orphan); }
 
     [[nodiscard]] std::string report_tasks();
@@ -261,6 +264,10 @@ class Hub final : private ReactorSink {
 
     void turn() noexcept;
     void end_turn() noexcept;
+    /// How long it may do without a look outside.
+    [[nodiscard]] Duration time_until(TimePoint when) noexcept {
+        return when == TimePoint::max() ? Duration::max() : when - now();
+    }
     /// Before it sleeps. Returns whether it need not.
     bool linger(TimePoint until) noexcept;
     /// Whether more were woken than the cache has room for; `last` is the one that was the last in

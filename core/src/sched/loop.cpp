@@ -62,8 +62,15 @@ void Hub::turn() noexcept {
     refuse_in_forked_child();  // of what ran in this turn
 }
 
-bool Hub::linger(TimePoint until) noexcept {
-    return polls_.linger(until == TimePoint::max() ? Duration::max() : until - now());
+bool Hub::linger(TimePoint until) noexcept { return polls_.linger(time_until(until)); }
+
+bool Hub::look_in_place(PollNode& node, Deadline deadline) noexcept {
+    if (!nobody_has_work() || !turn_ends_.empty() || !node.is_eager()) return false;
+    if (!budget_left()) {
+        look_in_ = 1;  // the switch that comes now finds the same
+        return false;
+    }
+    return Polls::spin_at(node, time_until(std::min(timers_.nearest(), deadline.when())));
 }
 
 void Hub::end_turn() noexcept {

@@ -2,7 +2,6 @@
 
 #include <algorithm>
 #include <chrono>
-#include <sched.h>
 
 #include "sched/hub.hpp"
 
@@ -12,8 +11,6 @@ namespace {
 // A sleep and its end cost some 60 us where another processor has to wake this one: what comes
 // within half of that is worth waiting for.
 constexpr std::chrono::microseconds spin_time{30};
-// Who was away for longer has met somebody with work of his own.
-constexpr std::chrono::milliseconds long_away{1};
 
 void pause_processor() noexcept {
 #if defined(__x86_64__) || defined(__i386__)
@@ -23,7 +20,24 @@ void pause_processor() noexcept {
 #endif
 }
 
+template <class Look>
+bool spin_until(const Look& look, Duration longest) noexcept {
+    using Clock = std::chrono::steady_clock;
+    const Clock::time_point end = Clock::now() + std::min<Duration>(longest, spin_time);
+    do {
+        for (int i = 0; i < 32; ++i) {
+            if (look()) return true;
+            pause_processor();
+        }
+    } while (Clock::now() < end);
+    return false;
+}
+
 }  // namespace
+
+bool look_in_place(PollNode& node, Deadline deadline) {
+    return Hub::current().look_in_place(node, deadline);
+}
 
 bool PollNode::arm() {
     if (look()) return true;
@@ -46,46 +60,34 @@ void Polls::look() noexcept {
     }
 }
 
-bool Polls::look_at_all(Clock::time_point rewarded_until) noexcept {
+bool Polls::look_at_all() noexcept {
     bool found = false;
     nodes_.for_each([&](PollNode& node) {
         if (!node.look()) return;
         found = true;
-        if (node.has_ != Patience::none) node.patience_ended(Clock::now() < rewarded_until);
+        if (node.eager_) node.eagerness_ended(true);
         node.fire();
     });
     return found;
 }
 
-bool Polls::yield() noexcept {
-    const Clock::time_point back = Clock::now() + long_away;
-    ::sched_yield();
-    return look_at_all(back);
+bool Polls::spin(Duration longest) noexcept {
+    return spin_until([this] { return look_at_all(); }, longest);
 }
 
-bool Polls::spin(Duration longest) noexcept {
-    const Clock::time_point end = Clock::now() + std::min<Duration>(longest, spin_time);
-    do {
-        for (int i = 0; i < 32; ++i) {
-            if (look_at_all(Clock::time_point::max())) return true;
-            pause_processor();
-        }
-    } while (Clock::now() < end);
-    return false;
+bool Polls::spin_at(PollNode& node, Duration longest) noexcept {
+    const bool found = spin_until([&node] { return node.look(); }, longest);
+    node.eagerness_ended(found);
+    return found;
 }
 
 bool Polls::linger(Duration longest) noexcept {
-    Patience most = Patience::none;
-    nodes_.for_each([&](PollNode& node) {
-        node.has_ = node.patience();
-        most = std::max(most, node.has_);
-    });
-    if (most == Patience::spins && spin(longest)) return true;
-    // Who else wants the processor may keep it for long: not with a timer due before.
-    if (most == Patience::yields && longest >= long_away && yield()) return true;
+    bool eager = false;
+    nodes_.for_each([&](PollNode& node) { eager |= node.eager_ = node.is_eager(); });
+    if (eager && spin(longest)) return true;
     bool found = false;
     nodes_.for_each([&](PollNode& node) {
-        if (node.has_ != Patience::none) node.patience_ended(false);
+        if (node.eager_) node.eagerness_ended(false);
         node.unlink();
         node.asked_ = true;
         if (!node.ask_to_be_woken()) return;

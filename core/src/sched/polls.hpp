@@ -1,8 +1,6 @@
 #pragma once
 // What a hub looks at by itself, without being told.
 
-#include <chrono>
-
 #include <green/deadline.hpp>
 #include <green/detail/poll_node.hpp>
 
@@ -17,13 +15,12 @@ class Polls {
     /// The hub is about to sleep, for so long: looks a little longer, and then all that are left
     /// ask to be woken. Returns whether one fired.
     bool linger(Duration longest) noexcept;
+    /// Looks at this one for a few microseconds, and not longer than that.
+    [[nodiscard]] static bool spin_at(PollNode& node, Duration longest) noexcept;
 
  private:
-    using Clock = std::chrono::steady_clock;
-
-    bool look_at_all(Clock::time_point rewarded_until) noexcept;
+    bool look_at_all() noexcept;
     bool spin(Duration longest) noexcept;
-    bool yield() noexcept;
 
     IntrusiveList<PollNode> nodes_;
 };

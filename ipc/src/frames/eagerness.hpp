@@ -2,23 +2,21 @@
 
 #include <algorithm>
 
-#include <green/detail/poll_node.hpp>
-
 namespace green::ipc {
 
 /// Whether it is worth to wait a little for the peer, before a sleep. What was in vain is not done
 /// again soon.
 class Eagerness {
  public:
-    detail::Patience patience(bool peer_is_here) noexcept {
+    [[nodiscard]] bool spins(bool peer_is_here) noexcept {
         if (skip_ > 0) {
             --skip_;
-            return detail::Patience::none;
+            return false;
         }
         // While we spin on its processor it cannot do what we wait for; and to let it have that and
         // stay awake makes two switches of processes for a few messages, where a sleep makes two
         // for half a ring.
-        return peer_is_here ? detail::Patience::none : detail::Patience::spins;
+        return !peer_is_here;
     }
     void ended(bool rewarded) noexcept {
         pause_ = rewarded ? 0 : std::min(2 * pause_ + 1, 63U);

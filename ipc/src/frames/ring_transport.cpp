@@ -97,6 +97,7 @@ class RingTransport final : public FrameTransport, private PayloadOwner<RingTran
             ring_bell(out_->data);
             writer_->reader_was_rung(sleep);
         }
+        if (reader_) reader_->expect_one();
     }
     void wake_writer(std::uint64_t sleep) noexcept {
         if (sleep == 0) return;
@@ -163,14 +164,20 @@ class RingTransport::Watch final : public detail::PollNode {
         return reads() ? end_->reader_->has_news() : end_->writer_->has_news();
     }
     bool ask_to_be_woken() noexcept override {
-        reads() ? end_->reader_->raise_flag() : end_->writer_->raise_flag();
-        return look();
+        if (!reads()) {
+            end_->writer_->raise_flag();
+            return look();
+        }
+        const bool could_miss = end_->reader_->may_miss();
+        end_->reader_->raise_flag();
+        // One who learns only now that he has to look late must be given the time for it.
+        return look() || (!could_miss && end_->reader_->may_miss());
     }
-    detail::Patience patience() noexcept override {
-        return eagerness_->patience(reads() ? end_->reader_->peer_is_here()
-                                            : end_->writer_->peer_is_here());
+    bool is_eager() noexcept override {
+        return eagerness_->spins(reads() ? end_->reader_->peer_is_here()
+                                         : end_->writer_->peer_is_here());
     }
-    void patience_ended(bool rewarded) noexcept override { eagerness_->ended(rewarded); }
+    void eagerness_ended(bool rewarded) noexcept override { eagerness_->ended(rewarded); }
     void describe(std::string& into) const override {
         into += reads() ? "a frame in a ring" : "room in a ring";
     }
@@ -262,6 +269,7 @@ std::byte* RingTransport::wait_for_room(std::size_t payload, Deadline deadline) 
         if (reader_is_gone()) sys::fail(EPIPE, "sending a frame");
         if (std::byte* room = writer_->room(payload)) return room;
         Watch watch{*this, Direction::write};
+        if (detail::look_in_place(watch, deadline)) continue;
         if (!sleep(watch, deadline)) return nullptr;
     }
 }
@@ -375,10 +383,12 @@ void RingTransport::hear(const RingReader::Record& record) {
 
 bool RingTransport::wait_for_record(Deadline deadline) {
     Watch watch{*this, Direction::read};
+    if (detail::look_in_place(watch, deadline)) return true;
     for (bool has_looked_late = false;;) {
         if (reader_->front()) return true;
         const bool asked = watch.asked();
-        const Deadline late = has_looked_late ? Deadline::never() : ring::late_look;  // R5
+        const bool looks_late = reader_->may_miss() && !has_looked_late;  // R5
+        const Deadline late = looks_late ? Deadline{ring::late_look} : Deadline::never();
         if (sleep(watch, std::min(late, deadline))) return true;
         if (deadline <= late) return false;
         has_looked_late = asked;  // that is: for all of that time

@@ -1,17 +1,8 @@
 #pragma once
 
-#include <cstdint>
-
 #include <green/detail/park.hpp>
 
 namespace green::detail {
-
-/// What a hub does before it sleeps, where it could see that a wait is over by itself.
-enum class Patience : std::uint8_t {
-    none,
-    yields,  // lets others have the processor, once
-    spins,   // looks again and again, for a few microseconds
-};
 
 /// Waits for memory that somebody else writes, without being told: the hub looks at it in each of
 /// its turns. Only when it is about to sleep it asks to be woken, which is another node's affair,
@@ -26,10 +17,10 @@ class PollNode : public WaitNode {
     [[nodiscard]] virtual bool look() noexcept = 0;
     /// From now on somebody must wake the hub. Returns look(), afterwards.
     [[nodiscard]] virtual bool ask_to_be_woken() noexcept = 0;
-    /// How long it is worth to look before that.
-    [[nodiscard]] virtual Patience patience() noexcept = 0;
+    /// Whether it is worth to look again and again before that, for a few microseconds.
+    [[nodiscard]] virtual bool is_eager() noexcept = 0;
     /// Whether that was rewarded.
-    virtual void patience_ended(bool rewarded) noexcept = 0;
+    virtual void eagerness_ended(bool rewarded) noexcept = 0;
 
     /// It has asked: it is not looked at any more.
     [[nodiscard]] bool asked() const noexcept { return asked_; }
@@ -37,7 +28,13 @@ class PollNode : public WaitNode {
  private:
     friend class Polls;
     bool asked_ = false;
-    Patience has_ = Patience::none;
+    bool eager_ = false;
 };
+
+/// For a greenlet that is about to wait for it: where nobody else has work, looks again and again
+/// in the hub's place, as the hub would before it sleeps, without the way there and back. Now and
+/// then it does not, so that the hub has its turn. Returns whether there is something. Never
+/// switches.
+[[nodiscard]] bool look_in_place(PollNode& node, Deadline deadline);
 
 }  // namespace green::detail
