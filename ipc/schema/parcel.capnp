@@ -25,11 +25,12 @@ struct End {
   sends @6 :SchemaName;
   receives @7 :SchemaName;
 
+  files @11 :UInt8;  # the places of large files that it keeps, a bit for each; their descriptors come before those that arrived
   arrived @8 :UInt32;  # descriptors of frames that were not received yet; they come last
 
   way :union {
     stream @9 :Stream;  # the socket
-    ring @10 :Void;  # the socket; for each direction it was made for, first the one that receives: memory, bell for data, bell for room
+    ring @10 :Void;  # the socket; for each direction it was made for, first the one that receives: memory, bell for data, bell for room; files
   }
 }
 

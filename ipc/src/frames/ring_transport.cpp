@@ -11,6 +11,7 @@
 
 #include <algorithm>
 #include <array>
+#include <bit>
 #include <cerrno>
 #include <cstdint>
 #include <cstring>
@@ -28,6 +29,7 @@
 
 #include "frames/descriptors.hpp"
 #include "frames/eagerness.hpp"
+#include "frames/lent_file.hpp"
 #include "frames/memory_file.hpp"
 #include "frames/payload_owner.hpp"
 #include "frames/transport.hpp"
@@ -50,6 +52,10 @@ struct Way {
     Fd data;  // rung by the writer for a reader that sleeps
     Fd room;  // rung by the reader for a writer that sleeps
 };
+
+Fd copy_of(const Fd& fd) {
+    return Fd{static_cast<int>(sys::must(sys::dup(fd.number()), "dup for a ring"))};
+}
 
 void ring_bell(const Fd& bell) noexcept {
     const std::uint64_t one = 1;
@@ -77,10 +83,14 @@ class RingTransport final : public FrameTransport, private PayloadOwner<RingTran
     std::optional<Frame> next(Deadline deadline) override;
     /// For one that goes on: a descriptor of a frame that was not received yet.
     void has_arrived(Fd fd) { arrived_.push_back(std::move(fd)); }
+    /// And a file of that place. Throws std::system_error, ProtocolError.
+    void keep_file(std::size_t place, Fd fd) {
+        kept_files_.at(place) = LentFile::adopt(std::move(fd));
+    }
 
  private:
     std::byte* make_room(std::size_t bytes, bool keeps, Deadline deadline) override;
-    void give_up_room() noexcept override { large_.reset(); }
+    void give_up_room() noexcept override;
     bool send(FrameKind kind, std::size_t bytes, std::span<const int> descriptors,
               Deadline deadline) override;
     std::optional<Frame> receive(Deadline deadline) override;
@@ -105,7 +115,12 @@ class RingTransport final : public FrameTransport, private PayloadOwner<RingTran
         reader_->writer_was_rung(sleep);
     }
     bool send_descriptors(std::span<const int> descriptors, Deadline deadline);
+    /// The same, with a file before them.
+    bool send_descriptors(const Fd& file, std::span<const int> descriptors, Deadline deadline);
+    bool send_beside(std::size_t bytes, std::span<const int> descriptors, Deadline deadline);
     [[nodiscard]] Frame take(const RingReader::Record& record);
+    /// Where a record's payload is that lies in one that is kept; nothing of the end is changed.
+    [[nodiscard]] detail::CountedPtr<LentFile> file_of(const RecordHeader& header);
     /// The frame lies in the ring, until it goes.
     [[nodiscard]] kj::Array<capnp::word> lend(std::span<std::byte> payload) noexcept {
         retain();  // until payload_gone()
@@ -138,7 +153,12 @@ class RingTransport final : public FrameTransport, private PayloadOwner<RingTran
     std::optional<RingWriter> writer_;
     std::size_t most_inside_ = 0;  // bytes of a payload that goes through the ring
     std::size_t most_at_once_ = 0;
-    std::unique_ptr<MemoryFile> large_;  // that is being built
+    // Where a frame is being built that is too large for the ring: in a file that is kept, or else
+    // in one of its own.
+    std::optional<std::uint8_t> lent_;
+    std::unique_ptr<MemoryFile> large_;
+    Depot depot_;
+    std::array<detail::CountedPtr<LentFile>, Depot::places> kept_files_;  // the other end's
     std::deque<Fd> arrived_;
     Eagerness to_read_;
     Eagerness to_write_;
@@ -194,7 +214,11 @@ class RingTransport::Watch final : public detail::PollNode {
 void RingTransport::disconnect() noexcept {
     socket_.close();
     arrived_.clear();
-    if (writing().permits() > 0) large_.reset();  // else somebody writes there still
+    if (writing().permits() > 0) {  // else somebody writes there still
+        large_.reset();
+        depot_.clear();
+    }
+    kept_files_ = {};
     for (auto* way : {&in_, &out_}) {
         if (!*way) continue;
         (*way)->memory.fd().close();  // the mapping stays, for frames that lie in it
@@ -300,8 +324,22 @@ std::byte* RingTransport::make_room(std::size_t bytes, bool /*keeps*/, Deadline 
     if (bytes <= most_inside_) return wait_for_room(bytes, deadline);
     // The reference first: who has built a large frame need not wait to get rid of it.
     if (wait_for_room(0, deadline) == nullptr) return nullptr;
+    // Those that are in use come back; but not while the reader keeps what it has taken already.
+    for (;;) {
+        if (reader_is_gone()) sys::fail(EPIPE, "sending a frame");
+        lent_ = depot_.take(bytes);
+        if (lent_) return depot_.at(*lent_).memory();
+        if (bytes > Depot::largest || !writer_->has_unread()) break;
+        Watch watch{*this, Direction::write};
+        if (!sleep(watch, deadline)) return nullptr;
+    }
     large_ = std::make_unique<MemoryFile>(bytes);
     return large_->memory();
+}
+
+void RingTransport::give_up_room() noexcept {
+    large_.reset();
+    if (lent_) depot_.at(*std::exchange(lent_, std::nullopt)).give_back();
 }
 
 bool RingTransport::put(std::span<const std::byte> payload, std::span<const int> descriptors,
@@ -319,24 +357,44 @@ bool RingTransport::put(std::span<const std::byte> payload, std::span<const int>
 
 bool RingTransport::send(FrameKind kind, std::size_t bytes, std::span<const int> descriptors,
                          Deadline deadline) {
-    RecordHeader header{static_cast<std::uint32_t>(bytes),
-                        kind == FrameKind::hello ? Kind::hello : Kind::here,
-                        static_cast<std::uint16_t>(descriptors.size())};
-    std::optional<Fd> file;
-    std::vector<int> all;
-    const std::unique_ptr<MemoryFile> large = std::move(large_);
-    if (large && bytes > 0) {
-        file = std::move(*large).seal();
-        header.kind = Kind::elsewhere;
-        ++header.descriptors;
-        all.push_back(file->number());
-        all.insert(all.end(), descriptors.begin(), descriptors.end());
-        descriptors = all;
-    }
+    if ((lent_ || large_) && bytes > 0) return send_beside(bytes, descriptors, deadline);
+    give_up_room();
     if (reader_is_gone()) sys::fail(EPIPE, "sending a frame");
     if (!descriptors.empty() && !send_descriptors(descriptors, deadline)) return false;
-    publish(header, file ? 0 : bytes);
+    publish({static_cast<std::uint32_t>(bytes), kind == FrameKind::hello ? Kind::hello : Kind::here,
+             0, static_cast<std::uint16_t>(descriptors.size())},
+            bytes);
     return true;
+}
+
+bool RingTransport::send_beside(std::size_t bytes, std::span<const int> descriptors,
+                                Deadline deadline) {
+    struct GivesUpRoom {
+        ~GivesUpRoom() { transport.give_up_room(); }
+        RingTransport& transport;
+    } const at_end{*this};
+    RecordHeader header{static_cast<std::uint32_t>(bytes), Kind::again, lent_.value_or(0),
+                        static_cast<std::uint16_t>(descriptors.size())};
+    if (reader_is_gone()) sys::fail(EPIPE, "sending a frame");
+    if (lent_ && !depot_.is_new(*lent_)) {
+        if (!descriptors.empty() && !send_descriptors(descriptors, deadline)) return false;
+    } else {
+        header.kind = lent_ ? Kind::lent : Kind::elsewhere;
+        ++header.descriptors;
+        const Fd sealed = lent_ ? Fd{} : std::move(*large_).seal();
+        if (!send_descriptors(lent_ ? depot_.at(*lent_).fd() : sealed, descriptors, deadline))
+            return false;
+    }
+    publish(header, 0);
+    if (lent_) depot_.note_sent(*std::exchange(lent_, std::nullopt));  // the reader's to give back
+    return true;
+}
+
+bool RingTransport::send_descriptors(const Fd& file, std::span<const int> descriptors,
+                                     Deadline deadline) {
+    std::vector<int> all{file.number()};
+    all.insert(all.end(), descriptors.begin(), descriptors.end());
+    return send_descriptors(all, deadline);
 }
 
 std::optional<Frame> RingTransport::next(Deadline deadline) {
@@ -413,34 +471,55 @@ Frame RingTransport::take(const RingReader::Record& record) {
         throw ProtocolError("a frame of " + std::to_string(header.bytes) + " bytes; the limit is " +
                             std::to_string(limit()));
     }
-    const bool elsewhere = header.kind == Kind::elsewhere;
-    if (header.descriptors > FrameStream::most_descriptors + (elsewhere ? 1 : 0)) {
+    const std::size_t files = header.kind == Kind::elsewhere || header.kind == Kind::lent ? 1 : 0;
+    if (header.descriptors > FrameStream::most_descriptors + files) {
         throw ProtocolError("a frame with " + std::to_string(header.descriptors) +
                             " descriptors; it takes " +
                             std::to_string(FrameStream::most_descriptors));
     }
+    if (header.descriptors < files || (is_beside(header.kind) && header.bytes == 0))
+        throw ProtocolError("a large frame without its memory");
     fetch_descriptors(header.descriptors);
     Frame frame;
     frame.size = header.bytes;
-    std::size_t first = 0;
-    if (elsewhere) {
-        if (header.descriptors == 0 || header.bytes == 0)
-            throw ProtocolError("a large frame without its memory");
+    frame.descriptors.reserve(header.descriptors - files);
+    detail::CountedPtr<LentFile> file;
+    if (header.kind == Kind::elsewhere) {
         frame.payload = map_sealed(arrived_.front(), header.bytes);
-        first = 1;
+    } else if (is_beside(header.kind)) {
+        file = file_of(header);
     }
-    frame.descriptors.reserve(header.descriptors - first);
     reader_->take(record);  // from here on nothing fails
+    if (file) {
+        frame.payload = file->lend(header.bytes);
+        kept_files_[header.place] = std::move(file);
+    }
     for (std::size_t i = 0; i < header.descriptors; ++i) {
-        if (i >= first) frame.descriptors.push_back(std::move(arrived_.front()));
+        if (i >= files) frame.descriptors.push_back(std::move(arrived_.front()));
         arrived_.pop_front();
     }
     if (record.payload.empty()) {
         let_go(record.payload);
+        // A writer who waits for the file before this one is told at once.
+        if (is_beside(header.kind)) wake_writer(reader_->tell_room());
         return frame;
     }
     frame.payload = lend(record.payload);
     return frame;
+}
+
+detail::CountedPtr<LentFile> RingTransport::file_of(const RecordHeader& header) {
+    if (header.place >= kept_files_.size() ||
+        (header.kind == Kind::again && !kept_files_[header.place]))
+        throw ProtocolError("a large frame in a file that was not sent");
+    detail::CountedPtr<LentFile> file = header.kind == Kind::lent
+                                            ? LentFile::adopt(copy_of(arrived_.front()))
+                                            : kept_files_[header.place];
+    if (header.bytes > file->size()) {
+        throw ProtocolError("a large frame of " + std::to_string(header.bytes) +
+                            " bytes in a file of " + std::to_string(file->size()));
+    }
+    return file;
 }
 
 void RingTransport::let_go(std::span<const std::byte> payload) noexcept {
@@ -456,10 +535,7 @@ void RingTransport::payload_gone(void* first, std::size_t bytes) const noexcept 
 }
 
 Way copy_of(Way& way) {
-    const auto again = [](const Fd& fd) {
-        return Fd{static_cast<int>(sys::must(sys::dup(fd.number()), "dup for a ring"))};
-    };
-    return {RingMemory::adopt(again(way.memory.fd())), again(way.data), again(way.room)};
+    return {RingMemory::adopt(copy_of(way.memory.fd())), copy_of(way.data), copy_of(way.room)};
 }
 
 Way make_way(std::size_t capacity) {
@@ -482,7 +558,7 @@ void RingTransport::pack_into(parcel::End::Builder end, std::vector<Fd>& descrip
         throw UsageError(
             "a frame that was received still lies in this end of a pipe: it cannot be packed");
     }
-    descriptors.reserve(1 + 6 + arrived_.size());
+    descriptors.reserve(1 + 6 + kept_files_.size() + arrived_.size());
     if (reader_) wake_writer(reader_->tell_room());
     end.getWay().setRing();
     end.setArrived(static_cast<std::uint32_t>(arrived_.size()));
@@ -493,6 +569,13 @@ void RingTransport::pack_into(parcel::End::Builder end, std::vector<Fd>& descrip
         descriptors.push_back(std::move((*way)->data));
         descriptors.push_back(std::move((*way)->room));
     }
+    std::uint8_t places = 0;
+    for (std::size_t place = 0; place < kept_files_.size(); ++place) {
+        if (!kept_files_[place]) continue;
+        places |= static_cast<std::uint8_t>(1U << place);
+        descriptors.push_back(std::move(kept_files_[place]->fd()));
+    }
+    end.setFiles(places);
     for (Fd& fd : arrived_) descriptors.push_back(std::move(fd));
     arrived_.clear();
 }
@@ -500,7 +583,10 @@ void RingTransport::pack_into(parcel::End::Builder end, std::vector<Fd>& descrip
 detail::CountedPtr<FrameTransport> unpack_ring(parcel::End::Reader end, std::span<Fd> descriptors) {
     const Directions made_for = directions_of(end.getMadeFor());
     const std::size_t ways = std::size_t{made_for.receives} + std::size_t{made_for.sends};
-    if (ways == 0 || descriptors.size() != 1 + 3 * ways + end.getArrived()) {
+    const std::uint8_t files = end.getFiles();
+    const auto count = static_cast<std::size_t>(std::popcount(files));
+    if (ways == 0 || files >> Depot::places != 0 ||
+        descriptors.size() != 1 + 3 * ways + count + end.getArrived()) {
         throw ProtocolError("a damaged parcel of a pipe's end: " +
                             std::to_string(descriptors.size()) + " descriptors");
     }
@@ -515,6 +601,9 @@ detail::CountedPtr<FrameTransport> unpack_ring(parcel::End::Reader end, std::spa
     std::optional<Way> out = way(made_for.sends);
     detail::CountedPtr<RingTransport> transport{new RingTransport{
         std::move(in), std::move(out), std::move(descriptors.front()), end.getLimit()}};
+    for (std::size_t place = 0; place < Depot::places; ++place) {
+        if ((files >> place & 1) != 0) transport->keep_file(place, std::move(descriptors[at++]));
+    }
     for (Fd& fd : descriptors.subspan(at)) transport->has_arrived(std::move(fd));
     return transport;
 }

@@ -76,17 +76,24 @@ static_assert(offsetof(Header, writer) == 128 && offsetof(Header, reader) == 256
 /// No processor holds a store back for as long as this.
 inline constexpr std::chrono::milliseconds late_look{1};
 
-enum class Kind : std::uint16_t {
+enum class Kind : std::uint8_t {
     here,       // the payload follows
     elsewhere,  // it is in a sealed memfd, the first of the record's descriptors
     hello,      // as here; the payload is the schema of those that follow
+    lent,       // it is in a file that both keep, the first of the record's descriptors
+    again,      // it is in that file of this place which came last
 };
+/// The payload is not in the ring.
+[[nodiscard]] constexpr bool is_beside(Kind kind) noexcept {
+    return kind != Kind::here && kind != Kind::hello;
+}
 
 /// Stands before each payload.
 struct RecordHeader {
     std::uint32_t bytes;  // of the payload, wherever it is
     Kind kind;
-    std::uint16_t descriptors;  // that were sent over the socket for it
+    std::uint8_t place = 0;         // of a file that is kept
+    std::uint16_t descriptors = 0;  // that were sent over the socket for it
 };
 static_assert(sizeof(RecordHeader) == granule);
 

@@ -62,7 +62,7 @@ bool RingReader::look() {
 }
 
 void RingReader::refuse(const RecordHeader& header) const {
-    if (header.kind > Kind::hello)
+    if (header.kind > Kind::again)
         throw ProtocolError("a damaged ring: a record of an unknown kind");
     throw ProtocolError("a damaged ring: a record of " + std::to_string(header.bytes) +
                         " bytes in " + std::to_string(tail_ - next_));

@@ -97,8 +97,8 @@ class RingReader {
         // A copy, taken at once: the other side may change it at any time.
         const auto header = std::bit_cast<RecordHeader>(
             *reinterpret_cast<const volatile std::uint64_t*>(memory_->at(next_)));
-        const std::size_t inside = header.kind == Kind::elsewhere ? 0 : header.bytes;
-        if (header.kind > Kind::hello ||
+        const std::size_t inside = is_beside(header.kind) ? 0 : header.bytes;
+        if (header.kind > Kind::again ||
             footprint(inside) > static_cast<std::size_t>(tail_ - next_)) [[unlikely]]
             refuse(header);
         return {header, {memory_->at(next_) + sizeof(RecordHeader), inside}};

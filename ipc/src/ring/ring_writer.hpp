@@ -40,6 +40,12 @@ class RingWriter {
         (void)memory_->header().reader_sleeps.sleep.swap(sleep, 0);
     }
 
+    /// There are records that the reader has not taken, or not told of.
+    [[nodiscard]] bool has_unread() {
+        look();
+        return head_ != tail_;
+    }
+
     /// The other side has moved on since this one looked last.
     [[nodiscard]] bool has_news() const noexcept {
         return memory_->header().reader.head.load() != head_;

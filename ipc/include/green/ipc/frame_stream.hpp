@@ -104,8 +104,8 @@ class FrameDraft {
 
 /// How two ends share memory.
 struct RingOptions {
-    std::size_t capacity = std::size_t{256} << 10;  // bytes for each direction; a power of two
-    std::size_t limit = std::size_t{64} << 20;      // bytes of one payload
+    std::size_t capacity = std::size_t{1} << 20;  // bytes for each direction; a power of two
+    std::size_t limit = std::size_t{64} << 20;    // bytes of one payload
 };
 
 /// How frames go over a socket.

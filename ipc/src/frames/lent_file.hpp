@@ -1,0 +1,86 @@
+#pragma once
+// Payloads too large for a ring: files in memory that both ends keep mapped and use again and
+// again. A file that is made, mapped and given back for each payload costs ten times as much as
+// what is written to it.
+
+#include <array>
+#include <cstddef>
+#include <cstdint>
+#include <optional>
+
+#include <capnp/common.h>
+#include <kj/array.h>
+
+#include <green/detail/counted.hpp>
+#include <green/detail/home.hpp>
+#include <green/fd.hpp>
+
+#include "frames/payload_owner.hpp"
+#include "shm/word.hpp"
+
+namespace green::ipc {
+
+/// One of them, as one of both ends has it mapped. A word in it says whether it is in use: the
+/// writer takes it, and gives it back when nothing is sent; else the reader does, when the payload
+/// goes.
+class LentFile : public green::detail::Counted, private PayloadOwner<LentFile> {
+ public:
+    /// All of its memory is there when this returns. In use. Throws std::system_error.
+    [[nodiscard]] static green::detail::CountedPtr<LentFile> create(std::size_t bytes);
+    /// What the other end made. Throws std::system_error, and ProtocolError when its maker could
+    /// still cut it off under our feet.
+    [[nodiscard]] static green::detail::CountedPtr<LentFile> adopt(Fd fd);
+    ~LentFile() override;
+
+    [[nodiscard]] std::byte* memory() const noexcept { return base_ + header_bytes; }
+    [[nodiscard]] std::size_t size() const noexcept { return bytes_ - header_bytes; }
+    [[nodiscard]] Fd& fd() noexcept { return fd_; }
+
+    [[nodiscard]] bool in_use() const noexcept { return header().in_use.load() != 0; }
+    void take() noexcept { header().in_use.poke(1); }
+    void give_back() noexcept { header().in_use.store(0); }
+    /// Its first bytes, in whole words, until the array goes, with which it is given back.
+    [[nodiscard]] kj::Array<capnp::word> lend(std::size_t bytes) noexcept;
+
+ private:
+    friend PayloadOwner<LentFile>;
+    static constexpr std::size_t header_bytes = 4096;
+    struct Header {
+        std::uint64_t magic;
+        shm::Word in_use;
+    };
+
+    LentFile(Fd fd, std::size_t bytes);
+    [[nodiscard]] Header& header() const noexcept { return *reinterpret_cast<Header*>(base_); }
+    void payload_gone(void* first, std::size_t bytes) const noexcept;
+
+    Fd fd_;
+    std::size_t bytes_;
+    std::byte* base_;
+    green::detail::Home home_;
+};
+
+/// Those that one end has made, each in a place, by whose number the other end knows it.
+class Depot {
+ public:
+    static constexpr std::size_t places = 4;
+    static constexpr std::size_t largest = std::size_t{8} << 20;  // bytes that are kept for later
+
+    /// One for so many bytes, in use from now on; nothing when it would be too large to be kept, or
+    /// all are in use. Throws std::system_error.
+    [[nodiscard]] std::optional<std::uint8_t> take(std::size_t bytes);
+    [[nodiscard]] LentFile& at(std::uint8_t place) noexcept { return *places_[place].file; }
+    /// The other end has not got it yet.
+    [[nodiscard]] bool is_new(std::uint8_t place) const noexcept { return !places_[place].sent; }
+    void note_sent(std::uint8_t place) noexcept;
+    void clear() noexcept { places_ = {}; }
+
+ private:
+    struct Place {
+        green::detail::CountedPtr<LentFile> file;
+        bool sent = false;
+    };
+    std::array<Place, places> places_;
+};
+
+}  // namespace green::ipc
