@@ -1,7 +1,9 @@
 #include <algorithm>
 #include <atomic>
 #include <cerrno>
+#include <csignal>
 #include <exception>
+#include <fcntl.h>
 #include <memory>
 #include <mutex>
 #include <optional>
@@ -592,5 +594,23 @@ TEST_CASE("hub: one for which there are too few descriptors is not made, and the
         CHECK((ended == EMFILE || (left >= fewest && ended == 0)));
         if (left == enough) CHECK(ended == 0);
     }
+}
+
+TEST_CASE("hub: one whose descriptors somebody else has closed ends the process", "[core][hub]") {
+    std::thread([] {  // without a hub of its own
+        const pid_t child = ::fork();
+        if (child == 0) {
+            green::sleep(1ms);
+            (void)::close_range(3, ~0U, 0);
+            (void)::dup2(::open("/dev/null", O_WRONLY), STDERR_FILENO);
+            green::sleep(1ms);
+            ::_exit(0);
+        }
+        int status = 0;
+        CHECK(::waitpid(child, &status, 0) == child);
+        CHECK(WIFSIGNALED(status));
+        CHECK(WTERMSIG(status) == SIGABRT);
+    })
+        .join();
 }
 #endif

@@ -121,6 +121,9 @@ TEST_CASE("poll node: who is alone looks in the hub's place, until the hub's tur
         CHECK_FALSE(look_in_place(never, green::Deadline::never()));
         CHECK(never.vain == 1);
         CHECK(never.asks == 0);
+        Scripted late{1, true};
+        CHECK_FALSE(look_in_place(late, green::Deadline::passed()));
+        CHECK(late.looks == 0);
         Scripted lazy{1};
         CHECK_FALSE(look_in_place(lazy, green::Deadline::never()));
         CHECK(lazy.looks == 0);

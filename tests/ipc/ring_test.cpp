@@ -228,7 +228,7 @@ TEST_CASE("ring: what the other side cannot have meant is refused, and nothing i
         CHECK_THROWS_AS(both.reader.front(), green::ProtocolError);
     }
     SECTION("a record of no kind") {
-        *reinterpret_cast<std::uint16_t*>(both.mine.at(0) + 4) = 3;
+        *(both.mine.at(0) + 4) = std::byte{5};
         CHECK_THROWS_WITH(both.reader.front(), Catch::Contains("unknown kind"));
     }
     SECTION("marks in a record that is still read") {

@@ -12,7 +12,9 @@
 #include <cerrno>
 #include <chrono>
 #include <csignal>
+#include <cstdio>
 #include <cstdlib>
+#include <cstring>
 #include <unistd.h>
 #include <utility>
 
@@ -152,6 +154,13 @@ class EvReactor final : public Reactor {
         (void)listen_to_levels();
     }
 
+    // Somebody has closed a descriptor that was not his. To go on would be a loop without end.
+    [[noreturn]] static void fail_without_epoll(int error) noexcept {
+        std::fprintf(stderr, "greensup: a hub cannot wait any more: its epoll descriptor: %s\n",
+                     std::strerror(error));
+        std::abort();
+    }
+
     void report_signals() noexcept {
         if (signals_.none()) return;
         for (int signal = 1; signal < NSIG; ++signal) {
@@ -164,6 +173,8 @@ class EvReactor final : public Reactor {
         // A full batch leaves the rest to the next turn: ready greenlets run in between.
         const sys::Outcome got =
             sys::epoll_wait(epoll_, batch_.data(), static_cast<int>(batch_.size()), milliseconds);
+        if (got.error == EBADF || got.error == EINVAL) [[unlikely]]
+            fail_without_epoll(got.error);
         for (std::intptr_t i = 0; i < got.value; ++i) {
             const epoll_event& event = batch_[static_cast<std::size_t>(i)];
             const auto mark = static_cast<std::uint32_t>(event.data.u64);

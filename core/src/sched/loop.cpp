@@ -65,7 +65,8 @@ void Hub::turn() noexcept {
 bool Hub::linger(TimePoint until) noexcept { return polls_.linger(time_until(until)); }
 
 bool Hub::look_in_place(PollNode& node, Deadline deadline) noexcept {
-    if (!nobody_has_work() || !turn_ends_.empty() || !node.is_eager()) return false;
+    if (deadline.when() <= turn_time_ || !nobody_has_work() || !turn_ends_.empty()) return false;
+    if (!node.is_eager()) return false;
     if (!budget_left()) {
         look_in_ = 1;  // the switch that comes now finds the same
         return false;

@@ -193,7 +193,8 @@ class RingTransport::Watch final : public detail::PollNode {
         // One who learns only now that he has to look late must be given the time for it.
         return look() || (!could_miss && end_->reader_->may_miss());
     }
-    bool is_eager() noexcept override {
+    bool is_eager() noexcept override {  // once in each wait
+        if (std::exchange(has_been_eager_, true)) return false;
         return eagerness_->spins(reads() ? end_->reader_->peer_is_here()
                                          : end_->writer_->peer_is_here());
     }
@@ -206,6 +207,7 @@ class RingTransport::Watch final : public detail::PollNode {
     RingTransport* end_;
     Direction side_;
     Eagerness* eagerness_;
+    bool has_been_eager_ = false;
 };
 
 // Whether another process has a copy of an end only the socket knows. A peer that sleeps is woken
