@@ -283,6 +283,125 @@ TEST_CASE("fork_process: a list says which descriptors the child keeps", "[core]
     });
 }
 
+namespace {
+
+/// Opens so many that it gets each number below 64 that is free.
+std::vector<Fd> take_free_numbers() {
+    std::vector<Fd> all;
+    do {
+        all.emplace_back(static_cast<int>(sys::must(sys::dup(STDERR_FILENO), "dup")));
+    } while (all.back().number() < 64);
+    return all;
+}
+bool all_are_open(const std::vector<Fd>& all) {
+    return std::all_of(all.begin(), all.end(), [](const Fd& each) {
+        return each.is_open() && sys::fcntl(each.number(), F_GETFD).ok();
+    });
+}
+bool is_dead(Fd& fd) {
+    if (fd.is_open() || fd.number() != -1) return false;
+    try {
+        (void)fd.wait_readable(1ms);
+    } catch (const std::system_error& error) {
+        return error.code().value() == EBADF;
+    }
+    return false;
+}
+
+}  // namespace
+
+TEST_CASE("fork_process: what the child opens has nothing to fear from the parent's objects",
+          "[core][fork]") {
+    run_and_reap([] {
+        const ForkOptions nothing{.descriptors = std::vector<int>{}};
+        Pipe waited;
+        Pipe pipe;
+        auto waits = spawn([&] { return waited.reader.wait_readable(); });
+        yield();  // it is known to the parent's hub
+        CHECK(end_of(
+                  [&] {
+                      const std::vector<Fd> own = take_free_numbers();
+                      if (!is_dead(waited.reader) || !is_dead(pipe.reader)) return 1;
+                      waited.reader.close();
+                      pipe.reader = Fd{};
+                      if (waited.writer.release() != -1) return 2;
+                      const Fd moved = std::move(pipe.writer);
+                      if (moved.is_open() || moved.number() != -1) return 3;
+                      return all_are_open(own) ? 0 : 4;
+                  },
+                  nothing)
+                  .text() == "exited with 0");
+        waited.put();
+        CHECK(waits.get());
+    });
+}
+
+TEST_CASE("fork_process: what is listed stays its owner's, through any number of forks",
+          "[core][fork]") {
+    run_and_reap([] {
+        Pipe always;
+        Pipe once;
+        const int reused = once.writer.number();  // closed in the child, and opened again there
+        const auto works = [&] {
+            always.put();
+            if (!always.reader.wait_readable(1s)) return false;
+            always.take();
+            return true;
+        };
+        const auto grandchild = [&](Fd& childs) {
+            const std::vector<Fd> own = take_free_numbers();
+            if (!is_dead(once.reader) || !is_dead(once.writer)) return 1;
+            if (!works() || childs.number() != reused) return 2;
+            const int number = always.writer.number();
+            always.writer.close();
+            childs.close();
+            const bool closed =
+                !sys::fcntl(number, F_GETFD).ok() && !sys::fcntl(reused, F_GETFD).ok();
+            return closed && all_are_open(own) ? 0 : 3;
+        };
+        const auto child = [&] {
+            if (!works() || !once.reader.is_open() || !is_dead(once.writer)) return 4;
+            once.reader.close();
+            std::vector<Fd> own = take_free_numbers();
+            const auto again = std::find_if(own.begin(), own.end(), [reused](const Fd& each) {
+                return each.number() == reused;
+            });
+            if (again == own.end()) return 5;
+            const std::vector<int> listed{always.reader.number(), always.writer.number(), reused};
+            const int code =
+                end_of([&] { return grandchild(*again); }, {.descriptors = listed}).code;
+            return code != 0 || (all_are_open(own) && works()) ? code : 6;
+        };
+        const std::vector<int> listed{always.reader.number(), always.writer.number(),
+                                      once.reader.number()};
+        CHECK(end_of(child, {.descriptors = listed}).text() == "exited with 0");
+    });
+}
+
+TEST_CASE("fork_process: the parent's children are not the child's", "[core][fork]") {
+    run_and_reap([] {
+        const ForkOptions options = GENERATE(ForkOptions{}, ForkOptions{.descriptors = {{2}}});
+        INFO(options.descriptors.has_value());
+        Process sibling = Process::start({.argv = {"/bin/sleep", "1000"}, .new_session = true});
+        CHECK(end_of(
+                  [&] {
+                      // Its pidfd would be one of these, and of a child of ours.
+                      Process own = fork_process([] { return 3; });
+                      const std::vector<Fd> others = take_free_numbers();
+                      if (sibling.signal_group(SIGKILL) || sibling.signal(SIGKILL)) return 1;
+                      if (sibling.join()->kind != ExitStatus::Kind::lost) return 2;
+                      if (!sibling.await_end() || !sibling.poll()) return 3;
+                      sibling = {};
+                      return all_are_open(others) && *own.join() == exited(3) ? 0 : 4;
+                  },
+                  options)
+                  .text() == "exited with 0");
+        CHECK_FALSE(sibling.poll());  // it lives
+        CHECK(sibling.signal(SIGKILL));
+        CHECK(sibling.join()->text() == "killed by SIGKILL");
+    });
+}
+
 TEST_CASE("fork_process: signals are as at the beginning of a program", "[core][fork]") {
     run_and_reap([] {
         // Handled by the hub, for stacks that overflow, and by sanitizers.

@@ -343,6 +343,21 @@ TEST_CASE("start_process: a handle may go while somebody waits for the child", "
     });
 }
 
+TEST_CASE("start_process: what a child has said is its parent's to hear, not another child's",
+          "[ipc][process]") {
+    run_and_reap([] {
+        ipc::Process child = start_process(throws, "boom");
+        child.process().await_end();
+        CHECK(fork_process([&] {
+                  const auto end = child.join();
+                  return end->status.kind == ExitStatus::Kind::lost && end->error.empty() ? 0 : 1;
+              })
+                  .join()
+                  ->success());
+        CHECK(child.join()->text() == "exited with 1: std::runtime_error: boom");
+    });
+}
+
 TEST_CASE("start_process: whichever system call fails, nothing is left behind", "[ipc][process]") {
     run_and_reap([] {
         const int way = GENERATE(0, 1);

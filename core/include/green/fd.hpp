@@ -6,6 +6,7 @@
 
 #include <green/deadline.hpp>
 #include <green/detail/fd_wait.hpp>
+#include <green/detail/tenure.hpp>
 #include <green/sys.hpp>
 
 namespace green {
@@ -22,19 +23,23 @@ class FdReport;
 ///
 /// Closing is safe while greenlets wait for it: they get EBADF, also when the number is given out
 /// again at once.
+///
+/// In a forked child that keeps a list of descriptors, those of its parent's that are not listed
+/// are closed: what refers to them there does not touch what has got their numbers since.
 class Fd {
  public:
     Fd() noexcept = default;
     /// Takes the descriptor over. Waiting expects it to be non-blocking.
     explicit Fd(int number) noexcept : number_{number} {}
-    Fd(Fd&& other) noexcept
-        : number_{std::exchange(other.number_, -1)}, hub_{std::exchange(other.hub_, nullptr)} {}
+    Fd(Fd&& other) noexcept : number_{other.number()}, hub_{std::exchange(other.hub_, nullptr)} {
+        other.number_ = -1;
+    }
     Fd& operator=(Fd&& other) noexcept;
     ~Fd() { close(); }
 
     /// The number, lent; -1 when closed.
-    [[nodiscard]] int number() const noexcept { return number_; }
-    [[nodiscard]] bool is_open() const noexcept { return number_ >= 0; }
+    [[nodiscard]] int number() const noexcept { return tenure_.holds(number_) ? number_ : -1; }
+    [[nodiscard]] bool is_open() const noexcept { return number() >= 0; }
 
     /// Wakes who waits for it, with EBADF, and closes it. Silent when it is closed. Never switches.
     void close() noexcept;
@@ -59,6 +64,7 @@ class Fd {
     [[nodiscard]] int entered_number();
 
     int number_ = -1;
+    detail::Tenure tenure_;
     detail::Hub* hub_ = nullptr;  // where it was entered
 };
 

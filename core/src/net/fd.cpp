@@ -11,7 +11,9 @@ namespace green {
 Fd& Fd::operator=(Fd&& other) noexcept {
     if (this != &other) {
         close();
-        number_ = std::exchange(other.number_, -1);
+        number_ = other.number();
+        tenure_ = {};
+        other.number_ = -1;
         hub_ = std::exchange(other.hub_, nullptr);
     }
     return *this;
@@ -25,6 +27,7 @@ void Fd::forget() noexcept {
 }
 
 void Fd::close() noexcept {
+    number_ = number();
     if (number_ < 0) return;
     forget();
     if (detail::Hub* hub = detail::Hub::current_or_null()) hub->watchers().closing(number_);
@@ -32,16 +35,18 @@ void Fd::close() noexcept {
 }
 
 int Fd::release() noexcept {
+    number_ = number();
     if (number_ >= 0) forget();
     return std::exchange(number_, -1);
 }
 
 bool Fd::entered(bool make) {
     if (hub_ != nullptr && hub_ == detail::Hub::current_or_null()) return true;
-    if (!make || number_ < 0) return false;
+    if (!make || !is_open()) return false;
     detail::Hub& hub = detail::Hub::current();
     hub.fds().open(number_);
     hub_ = &hub;
+    tenure_ = {};
     return true;
 }
 

@@ -2,12 +2,14 @@
 // A child of ours from its start until it is reaped. Several may hold it: the Process, those who
 // wait in join(), the reaper. Only its own pidfd is ever waited for, so nobody else's child is
 // reaped, and its pid cannot be given to another process while it is unreaped.
+// In a forked child of ours it is a sibling, whose status is lost: nothing there touches it.
 
 #include <memory>
 #include <optional>
 #include <string>
-#include <unistd.h>
+#include <sys/types.h>
 
+#include <green/detail/home.hpp>
 #include <green/detail/park.hpp>
 #include <green/fd.hpp>
 #include <green/fork.hpp>
@@ -42,8 +44,7 @@ class Child {
     bool signal(int signal);
     bool signal_group(int signal);
 
-    /// Kills it; from now on whoever holds it last sees to it that it is reaped. Not in a forked
-    /// child, whose sibling it is.
+    /// Kills it; from now on whoever holds it last sees to it that it is reaped.
     void doom() noexcept;
     /// Leaves it to a greenlet that reaps it once it has ended.
     static void hand_over(std::shared_ptr<Child> child) noexcept;
@@ -68,7 +69,7 @@ class Child {
     [[nodiscard]] siginfo_t wait(int options);
     void end_natively() noexcept;
 
-    const pid_t parent_ = ::getpid();
+    const Home home_;
     pid_t pid_ = 0;
     Fd pidfd_;
     bool leads_group_;

@@ -20,6 +20,7 @@
 #include <green/sys.hpp>
 
 #include "os/child.hpp"
+#include "os/kept_descriptors.hpp"
 #include "os/log_sink.hpp"
 #include "os/signals_blocked.hpp"
 #include "sched/hub.hpp"
@@ -58,14 +59,14 @@ Line make_line() {
 }
 
 /// Rising, and the line among them.
-std::vector<int> kept_descriptors(const std::vector<int>& listed, int line) {
+std::vector<KeptDescriptor> kept_descriptors(const std::vector<int>& listed, int line) {
     std::vector<int> kept{listed};
     for (const int fd : kept) {
         must(sys::fcntl(fd, F_GETFD), SpawnStage::descriptors);
     }
     kept.push_back(line);
     std::sort(kept.begin(), kept.end());
-    return kept;
+    return to_be_kept(kept);
 }
 
 // --- in the child ---
@@ -107,9 +108,9 @@ void reset_signals() noexcept {
 
 class ChildSide {
  public:
-    ChildSide(const ForkOptions& options, const std::vector<int>& kept, const Line& line,
+    ChildSide(const ForkOptions& options, std::vector<KeptDescriptor> kept, const Line& line,
               pid_t parent) noexcept
-        : options_{&options}, kept_{&kept}, line_{&line}, parent_{parent} {}
+        : options_{&options}, kept_{std::move(kept)}, line_{&line}, parent_{parent} {}
 
     [[noreturn]] void run(ForkedMain& main, Hub* parents_hub) noexcept {
         Hub::begin_anew(parents_hub);
@@ -144,13 +145,14 @@ class ChildSide {
     [[nodiscard]] int close_others() noexcept {
         if (!options_->descriptors) return 0;
         unsigned int from = 3;
-        for (const int fd : *kept_) {
-            const auto kept = static_cast<unsigned int>(fd);
+        for (const KeptDescriptor& each : kept_) {
+            const auto kept = static_cast<unsigned int>(each.number);
             if (kept < from) continue;
             if (kept > from && ::close_range(from, kept - 1, 0) < 0) return errno;
             from = kept + 1;
         }
         if (::close_range(from, ~0U, 0) < 0) return errno;
+        note_descriptor_loss(std::move(kept_));
         log::detail::forget_parents_sink();
         return 0;
     }
@@ -188,7 +190,7 @@ class ChildSide {
     }
 
     const ForkOptions* options_;
-    const std::vector<int>* kept_;
+    std::vector<KeptDescriptor> kept_;
     const Line* line_;
     pid_t parent_;
 };
@@ -235,10 +237,9 @@ Process Child::fork(ForkedMain& main, const ForkOptions& options) {
     if (sys::world() != nullptr) throw UsageError("there are no processes in a simulation");
     auto child = std::make_shared<Child>(options.new_session);
     Line line = make_line();
-    const std::vector<int> kept = options.descriptors
-                                      ? kept_descriptors(*options.descriptors, line.childs.number())
-                                      : std::vector<int>{};
-    ChildSide side{options, kept, line, ::getpid()};
+    std::vector<KeptDescriptor> kept;
+    if (options.descriptors) kept = kept_descriptors(*options.descriptors, line.childs.number());
+    ChildSide side{options, std::move(kept), line, ::getpid()};
     sys::Outcome forked;
     {
         const SignalsBlocked quiet;  // no handler of ours may run in the child

@@ -49,6 +49,10 @@ Child::~Child() {
 // An answer with si_pid 0 means: it runs.
 siginfo_t Child::wait(int options) {
     siginfo_t info{};
+    if (!home_.is_here()) {
+        status_ = ExitStatus{ExitStatus::Kind::lost, 0, false};
+        return info;
+    }
     const auto id = static_cast<id_t>(pidfd_.number());
     const sys::Outcome outcome = sys::waitid(P_PIDFD, id, info, WEXITED | WNOHANG | options);
     if (outcome.error == ECHILD) {
@@ -103,7 +107,7 @@ bool Child::signal(int signal) {
 
 bool Child::signal_group(int signal) {
     if (!leads_group_) throw UsageError("a child without new_session has no group of its own");
-    if (status_) return false;
+    if (status_ || !home_.is_here()) return false;
     const sys::Outcome sent = sys::kill(-pid_, signal);
     if (sent.error == ESRCH) return false;
     sys::must(sent, "signal " + std::to_string(signal) + " to group " + std::to_string(pid_));
@@ -111,7 +115,7 @@ bool Child::signal_group(int signal) {
 }
 
 void Child::doom() noexcept {
-    if (::getpid() != parent_) return;
+    if (!home_.is_here()) return;
     doomed_ = true;
     if (!status_) (void)sys::pidfd_send_signal(pidfd_.number(), SIGKILL);
 }

@@ -4,6 +4,7 @@
 #include <cstring>
 #include <vector>
 
+#include <green/detail/home.hpp>
 #include <green/errors.hpp>
 #include <green/hub.hpp>
 #include <green/ipc/process.hpp>
@@ -63,6 +64,7 @@ struct Process::State {
     bool tells_that_it_began;
     bool closed = false;
     std::string error{};
+    green::detail::Home home{};
 };
 
 Process::Process(green::Process process, Fd channel, bool tells_that_it_began)
@@ -101,7 +103,8 @@ std::optional<ProcessEnd> Process::join(Deadline deadline) {
 }
 
 void Process::State::listen() {
-    if (!channel.is_open()) return;
+    // In a forked child of ours: what stands there is for its parent to read.
+    if (!channel.is_open() || !home.is_here()) return;
     std::vector<char> bytes(longest_packet);  // not on a greenlet's stack
     for (;;) {
         const sys::Outcome got = sys::recv(channel.number(), bytes.data(), bytes.size());

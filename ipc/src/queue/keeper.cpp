@@ -13,18 +13,12 @@ namespace green::ipc::shm {
 
 Keeper::Doorbells::Doorbells(unsigned count) {
     fds_.reserve(count);
+    numbers_.reserve(count);
     while (fds_.size() < count) {
-        const sys::Outcome made = sys::eventfd(0);
-        if (!made.ok()) {
-            for (const int fd : fds_) (void)sys::close(fd);
-            sys::fail(made.error, "eventfd for a queue's doorbell");
-        }
-        fds_.push_back(made.as_int());
+        const auto made = sys::must(sys::eventfd(0), "eventfd for a queue's doorbell");
+        fds_.emplace_back(static_cast<int>(made));
+        numbers_.push_back(fds_.back().number());
     }
-}
-
-Keeper::Doorbells::~Doorbells() {
-    for (const int fd : fds_) (void)sys::close(fd);
 }
 
 Keeper::Keeper(Segment segment)

@@ -13,6 +13,8 @@
 #include <utility>
 #include <vector>
 
+#include <green/fd.hpp>
+
 #include "inspect.hpp"
 #include "letter.hpp"
 #include "segment.hpp"
@@ -101,11 +103,11 @@ class Keeper {
     class Doorbells {
      public:
         explicit Doorbells(unsigned count);
-        ~Doorbells();
-        [[nodiscard]] std::span<const int> get() const noexcept { return fds_; }
+        [[nodiscard]] std::span<const int> get() const noexcept { return numbers_; }
 
      private:
-        std::vector<int> fds_;
+        std::vector<Fd> fds_;
+        std::vector<int> numbers_;
     };
 
     /// How far a pass has come.
