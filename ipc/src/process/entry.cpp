@@ -1,16 +1,19 @@
-// A start at an entry, from both sides. The parent puts one packet into a pair of sockets: a note
-// of the size, and beside it the descriptors, of which the first is a sealed file in memory with
-// the arguments. So it never waits for the child, however large they are. Then it starts the
-// program with the other end of the pair, whose number and the entry's name are its last word.
+// A start at an entry, from both sides. The child inherits the descriptors, those among the
+// arguments and that of a sealed file in memory, which holds the rest. A note in a pair of sockets
+// says which. So the parent never waits for the child, however large the arguments are, and nothing
+// is on its way, which the system would have a limit for. The child's end of the pair is inherited
+// as well; its number and the entry's name are the last word of the command line.
 
+#include <algorithm>
 #include <array>
 #include <charconv>
 #include <cstdio>
 #include <cstdlib>
 #include <cstring>
 #include <cxxabi.h>
-#include <deque>
 #include <memory>
+#include <set>
+#include <unistd.h>
 
 #include <green/errors.hpp>
 #include <green/hub.hpp>
@@ -18,7 +21,6 @@
 #include <green/ipc/process.hpp>
 #include <green/sys.hpp>
 
-#include "frames/descriptors.hpp"
 #include "frames/memory_file.hpp"
 #include "process/channel.hpp"
 
@@ -39,8 +41,10 @@ constinit const char* not_come_to = nullptr;
 }
 
 struct Note {
-    std::array<char, 8> magic{'g', 'r', 'n', 'e', 'n', 't', 'r', '1'};
-    std::uint64_t size = 0;
+    std::array<char, 8> magic{'g', 'r', 'n', 'e', 'n', 't', 'r', '2'};
+    std::uint64_t size = 0;         // of the parcel's bytes, the first in the file
+    std::uint64_t descriptors = 0;  // how many; behind the bytes are their numbers
+    std::int64_t file = 0;
 };
 
 std::string in_words(const char* mangled) {
@@ -59,43 +63,54 @@ void check_arguments(const AnyEntry& entry, const std::string& given) {
 
 // --- the parent's side ---
 
-void send_parcel(const Fd& to, const Parcel& parcel) {
-    if (parcel.descriptors.size() > FrameStream::most_descriptors)
-        throw UsageError("too many descriptors for one child");
-    MemoryFile file{parcel.bytes.size()};
-    std::memcpy(file.memory(), parcel.bytes.data(), parcel.bytes.size());
-    const Fd sealed = std::move(file).seal();
-    std::vector<int> numbers{sealed.number()};
-    for (const Fd& fd : parcel.descriptors) numbers.push_back(fd.number());
-    Note note;
-    note.size = parcel.bytes.size();
-    sys::must(send_with(to.number(), std::as_bytes(std::span{&note, 1}), numbers),
-              "sending a child its arguments");
+/// Gives the child these of ours. It has each by our number, so that the start itself needs no more
+/// of them, unless something else is to be there. Returns by which.
+std::vector<int> hand_down(Command& command, const std::vector<int>& ours) {
+    std::set<int> taken{STDIN_FILENO, STDOUT_FILENO, STDERR_FILENO};
+    for (const auto& each : command.descriptors) taken.insert(each.theirs);
+    std::vector<int> theirs;
+    for (const int number : ours) theirs.push_back(taken.insert(number).second ? number : -1);
+    for (int& number : theirs) {
+        if (number >= 0) continue;
+        number = *taken.rbegin() + 1;
+        taken.insert(number);
+    }
+    for (std::size_t i = 0; i < ours.size(); ++i)
+        command.descriptors.push_back({ours[i], theirs[i]});
+    return theirs;
 }
 
-int free_number(const Command& command) {
-    int number = 3;
-    for (const auto& each : command.descriptors) number = std::max(number, each.theirs + 1);
-    return number;
+Fd file_of(std::span<const std::byte> bytes, std::span<const int> numbers) {
+    const auto behind = std::as_bytes(numbers);
+    MemoryFile file{bytes.size() + behind.size()};
+    std::copy(behind.begin(), behind.end(), std::copy(bytes.begin(), bytes.end(), file.memory()));
+    return std::move(file).seal();
 }
 
 // --- the child's side ---
 
+Fd inherited(std::int64_t number) {
+    const auto fd = static_cast<int>(number);
+    sys::must(sys::fcntl(fd, F_SETFD, FD_CLOEXEC), "an inherited descriptor of an entry");
+    return Fd{fd};
+}
+
 Parcel receive_parcel(int from) {
-    Note expected;
+    const Note expected;
     Note note;
-    std::deque<Fd> descriptors;
-    const sys::Outcome got =
-        receive_with(from, std::as_writable_bytes(std::span{&note, 1}), descriptors);
+    const sys::Outcome got = sys::recv(from, &note, sizeof note);
     sys::must(got, "receiving the arguments of an entry");
-    if (got.as_size() != sizeof(note) || note.magic != expected.magic || descriptors.empty())
+    if (got.as_size() != sizeof note || note.magic != expected.magic)
         throw ProtocolError("what stands for the arguments of an entry is something else");
-    const Fd file = std::move(descriptors.front());
-    descriptors.pop_front();
-    const auto words = map_sealed(file, note.size);
-    const auto bytes = std::as_bytes(std::span{words.begin(), words.size()}).first(note.size);
+    const Fd file = inherited(note.file);
+    std::vector<int> numbers(note.descriptors);
+    const std::size_t behind = std::as_bytes(std::span{numbers}).size();
+    const auto words = map_sealed(file, note.size + behind);
+    const auto all = std::as_bytes(std::span{words.begin(), words.size()});
+    const auto bytes = all.first(note.size);
+    if (behind > 0) std::memcpy(numbers.data(), all.data() + note.size, behind);
     Parcel parcel{{bytes.begin(), bytes.end()}, {}};
-    for (Fd& fd : descriptors) parcel.descriptors.push_back(std::move(fd));
+    for (const int number : numbers) parcel.descriptors.push_back(inherited(number));
     return parcel;
 }
 
@@ -195,12 +210,20 @@ Process start_program(const Command& command, std::string_view entry,
     Packer all;
     all.text(arguments.name());
     all.parcel(std::move(packer).take());
-    Channel channel;
-    send_parcel(channel.ours, std::move(all).take());
+    const Parcel parcel = std::move(all).take();
     Command whole = command;
-    const int number = free_number(command);
-    whole.argv.push_back(std::string(flag) + std::to_string(number) + ":" + std::string(entry));
-    whole.descriptors.push_back({channel.childs.number(), number});
+    Channel channel;
+    const std::vector<int> theirs = hand_down(whole, numbers_of(channel, parcel));
+    const auto of_parcel = std::span{theirs}.subspan(1);
+    const Fd file = file_of(parcel.bytes, of_parcel);
+    Note note;
+    note.size = parcel.bytes.size();
+    note.descriptors = of_parcel.size();
+    note.file = hand_down(whole, {file.number()}).front();
+    sys::must(sys::send(channel.ours.number(), &note, sizeof note),
+              "sending a child the note of its arguments");
+    whole.argv.push_back(std::string(flag) + std::to_string(theirs.front()) + ":" +
+                         std::string(entry));
     green::Process child = green::Process::start(whole);
     return Process{std::move(child), std::move(channel.ours), true};
 }

@@ -181,8 +181,9 @@ requires std::invocable<std::decay_t<Function>, std::decay_t<Arguments>...>
 }
 
 /// Starts a child that runs the entry: this program anew, which comes to it by run_entry() in its
-/// main(). The arguments go over a socket, so that neither the command line nor the environment
-/// shows them; besides that socket, 0, 1 and 2 nothing stays open there.
+/// main(). The arguments are inherited, so that neither the command line nor the environment shows
+/// them; besides them, the socket by which the child says how it ended, 0, 1 and 2 nothing stays
+/// open there.
 /// The arguments are moved or copied, and gone when this throws, too. Never switches. Returns when
 /// the child has become the program: whether it comes to its entry, join() tells. Throws
 /// SpawnError, std::system_error, what packing an argument throws, and UsageError in a program that
