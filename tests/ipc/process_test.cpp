@@ -38,6 +38,18 @@ void write_to(const Fd& to, std::string_view text) {
     sys::must(sys::write(to.number(), text.data(), text.size()), "write");
 }
 
+/// Whether they hold 1, 2, 3, ..., and nothing that is started here would inherit them.
+int read_counters(const std::vector<Fd>& counters) {
+    for (std::uint64_t i = 0; i < counters.size(); ++i) {
+        const int number = counters[i].number();
+        std::uint64_t value = 0;
+        if (sys::read(number, &value, sizeof value).value != sizeof value) return 1;
+        if (value != i + 1) return 2;
+        if (number <= 2 || sys::fcntl(number, F_GETFD).value != FD_CLOEXEC) return 3;
+    }
+    return static_cast<int>(counters.size() % 100) + 100;
+}
+
 // --- the entries ---
 
 enum class Colour : std::uint8_t { red, green };
@@ -78,21 +90,13 @@ const Entry reads_document{"document", [](ipc::Message<Document> document) {
                                const bool right = document->getName() == "a name";
                                return right ? static_cast<int>(document->getBody().size()) : 0;
                            }};
+const Entry reads_attached{"attached", [](ipc::Message<Document> document) {
+                               return read_counters(document.descriptors());
+                           }};
 const Entry measures{"measures", [](const std::string& text) {
                          const bool right = text == std::string(text.size(), 'x');
                          return right ? static_cast<int>(text.size() >> 20) : 0;
                      }};
-/// Whether they hold 1, 2, 3, ..., and nothing that is started here would inherit them.
-int read_counters(const std::vector<Fd>& counters) {
-    for (std::uint64_t i = 0; i < counters.size(); ++i) {
-        const int number = counters[i].number();
-        std::uint64_t value = 0;
-        if (sys::read(number, &value, sizeof value).value != sizeof value) return 1;
-        if (value != i + 1) return 2;
-        if (number <= 2 || sys::fcntl(number, F_GETFD).value != FD_CLOEXEC) return 3;
-    }
-    return static_cast<int>(counters.size() % 100) + 100;
-}
 const Entry reads_counters{"counters",
                            [](const std::vector<Fd>& all) { return read_counters(all); }};
 const Entry twice{"twice", [] {}};
@@ -172,6 +176,53 @@ TEST_CASE("start_process: messages are arguments, and large arguments too", "[ip
                   .join()
                   ->code() == 9);
         CHECK(start_process(measures, std::string(5 << 20, 'x')).join()->code() == 5);
+    });
+}
+
+TEST_CASE("start_process: a message is passed with its descriptors, if it has all of them",
+          "[ipc][process]") {
+    run_and_reap([] {
+        auto [left, right] = ipc::frame_pair();
+        const auto receive = [&, &end = right, &peer = left] {
+            const std::vector<Fd> counters = make_counters(3);
+            ipc::put<Document>(peer, [&](Document::Builder, ipc::Attachments& attachments) {
+                for (const Fd& counter : counters) attachments.attach(counter);
+            });
+            return ipc::get<Document>(end);
+        };
+        CHECK(start_process(reads_attached, receive()).join()->code() == 103);
+        CHECK(start_process("attached", receive()).join()->code() == 103);
+        CHECK(start_process([](auto message) { return read_counters(message.descriptors()); },
+                            receive())
+                  .join()
+                  ->code() == 103);
+
+        const std::string refusal =
+            "descriptor 1 of a message was taken: the message cannot be passed on";
+        for (const int way : {0, 1, 2}) {
+            auto message = receive();
+            const Fd taken = message.take_descriptor(1);
+            CHECK(thrown_by([&] {
+                      if (way == 2) (void)start_process([](auto) {}, std::move(message));
+                      (void)start_way(way, reads_attached, std::move(message));
+                  }) == refusal);
+        }
+        auto emptied = receive();
+        emptied.descriptors()[2].close();
+        CHECK(thrown_by([&] {
+                  (void)start_process(reads_attached, std::move(emptied));
+              }).starts_with("descriptor 2 of a message was taken"));
+
+        // Nor can it be sent, and the stream is as it was.
+        auto message = receive();
+        const Fd taken = message.take_descriptor(0);
+        CHECK(thrown_by([&, &end = left] {
+                  ipc::put<Document>(end, [&](Document::Builder, ipc::Attachments& attachments) {
+                      attachments.attach(message.descriptors()[1]);
+                      attachments.attach(message.descriptors()[0]);
+                  });
+              }) == "descriptor 1 of a message is closed, or was taken already");
+        CHECK(receive().descriptors().size() == 3);
     });
 }
 

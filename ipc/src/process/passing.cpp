@@ -68,6 +68,14 @@ void Unpacker::check_end() const {
         throw ProtocolError("a parcel holds more than its values");
 }
 
+void passing::check_whole(std::span<const Fd> descriptors) {
+    for (std::size_t i = 0; i < descriptors.size(); ++i) {
+        if (descriptors[i].is_open()) continue;
+        throw UsageError("descriptor " + std::to_string(i) +
+                         " of a message was taken: the message cannot be passed on");
+    }
+}
+
 Frame passing::frame_of(Unpacker& unpacker) {
     const auto data = unpacker.bytes();
     Frame frame;

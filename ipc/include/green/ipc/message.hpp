@@ -16,6 +16,7 @@
 #include <capnp/message.h>
 #include <capnp/serialize.h>
 
+#include <green/errors.hpp>
 #include <green/ipc/frame_stream.hpp>
 
 namespace green::ipc {
@@ -50,8 +51,13 @@ namespace green::ipc {
 /// Descriptors that go with a message, whose fields hold their numbers in it.
 class Attachments {
  public:
-    /// Borrows it until the message was put. Returns its number, for a field of the message.
+    /// Borrows it until the message was put. Returns its number, for a field of the message. Throws
+    /// UsageError for a closed one, which would end the stream.
     std::uint32_t attach(const Fd& fd) {
+        if (!fd.is_open()) {
+            throw UsageError("descriptor " + std::to_string(numbers_.size()) +
+                             " of a message is closed, or was taken already");
+        }
         numbers_.push_back(fd.number());
         return static_cast<std::uint32_t>(numbers_.size() - 1);
     }
@@ -78,8 +84,8 @@ class Message {
 
     [[nodiscard]] std::vector<Fd>& descriptors() noexcept { return body_->frame.descriptors; }
     /// The one that the sender attached under this number, which a field of the message holds. It
-    /// is the caller's then. Throws ProtocolError when there is none, UsageError when it was taken
-    /// already.
+    /// is the caller's then, and the message cannot be passed to another process any more. Throws
+    /// ProtocolError when there is none, UsageError when it was taken already.
     [[nodiscard]] Fd take_descriptor(std::uint32_t number) {
         std::vector<Fd>& all = descriptors();
         if (number >= all.size()) {

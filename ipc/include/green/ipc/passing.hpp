@@ -149,9 +149,13 @@ struct Passing<T> {
 
 namespace passing {
 [[nodiscard]] Frame frame_of(Unpacker& unpacker);
-}
+/// Throws UsageError when one was taken out.
+void check_whole(std::span<const Fd> descriptors);
+}  // namespace passing
 
-/// A message that was received, or the reader or builder of one: what arrives is a Message.
+/// A message that was received, or the reader or builder of one: what arrives is a Message. One
+/// whose descriptors were taken, in part or all, is refused by UsageError: its fields would name
+/// what does not come. Its reader can be passed; it has none.
 template <class T>
 struct Passing<Message<T>> {
     static constexpr bool holds_descriptors = true;
@@ -163,6 +167,7 @@ struct Passing<Message<T>> {
         packer.number(std::size_t{0});
     }
     static void pack(Packer& packer, Message<T> value) {
+        passing::check_whole(value.descriptors());
         capnp::MallocMessageBuilder copy;
         copy.setRoot(*value);
         const auto words = capnp::messageToFlatArray(copy);
