@@ -1,9 +1,11 @@
 // Frames where something goes wrong, or is asked for at the edge.
 
+#include <algorithm>
 #include <csignal>
 #include <cstring>
 #include <limits>
 #include <optional>
+#include <sys/mman.h>
 #include <sys/resource.h>
 #include <sys/socket.h>
 #include <sys/wait.h>
@@ -19,7 +21,11 @@
 
 #include "document.capnp.h"
 #include "frame_texts.hpp"
+#include "frames/memory_file.hpp"
+#include "loop/ev_reactor.hpp"
+#include "sched/hub.hpp"
 #include "support/faults.hpp"
+#include "support/in_a_child.hpp"
 #include "support/run_green.hpp"
 
 using namespace std::chrono_literals;
@@ -53,6 +59,34 @@ class NoDescriptors {
  private:
     rlimit before_{};
 };
+
+/// While it lives, too many descriptors of this user are on their way for another one.
+class TooManyOnTheirWay final : public green::sys::Injector {
+ public:
+    TooManyOnTheirWay() : outer_{green::sys::set_injector(this)} {}
+    ~TooManyOnTheirWay() override { green::sys::set_injector(outer_); }
+    TooManyOnTheirWay(const TooManyOnTheirWay&) = delete;
+    TooManyOnTheirWay& operator=(const TooManyOnTheirWay&) = delete;
+    int before(green::sys::Call call, int) noexcept override {
+        if (call != green::sys::Call::sendmsg) return 0;
+        ++refused_;
+        return ETOOMANYREFS;
+    }
+    /// Until the system has refused so often.
+    void await(int refusals) const {
+        const auto limit = std::chrono::steady_clock::now() + 10s;
+        while (refused_ < refusals) {
+            REQUIRE(std::chrono::steady_clock::now() < limit);
+            green::sleep(100us);
+        }
+    }
+
+ private:
+    Injector* outer_;
+    int refused_ = 0;
+};
+
+Pair uncoalesced() { return ipc::frame_pair({.coalesce = false}); }
 
 }  // namespace
 
@@ -94,6 +128,132 @@ TEST_CASE("frame edges: descriptors that did not fit into this process are an er
     });
 }
 #endif
+
+TEST_CASE("frame edges: too many descriptors on their way are waited for", "[ipc][frame]") {
+    const MakePair make = GENERATE(&over_a_socket, &uncoalesced, &in_memory);
+    const std::size_t size = GENERATE(std::size_t{10}, std::size_t{100'000});
+    run_green_for_real([make, size] {
+        auto [left, right] = make();
+        const int numbers[] = {STDIN_FILENO};
+        const std::string text = pattern(size, 1);
+        std::optional<TooManyOnTheirWay> many{std::in_place};
+        auto first = green::spawn([&, &end = left] { return end.put(bytes_of(text), numbers); });
+        auto second = green::spawn([&end = left] { return end.put(bytes_of("second")); });
+        many->await(3);
+        SECTION("and then it goes, and what is behind it") {
+            many.reset();
+            const ipc::Frame frame = right.get(10s);
+            CHECK(text_of(frame) == text);
+            CHECK(frame.descriptors.size() == 1);
+            CHECK(text_of(right.get(10s)) == "second");
+            CHECK(first.get());
+            CHECK(second.get());
+        }
+        SECTION("and an end that goes meanwhile sends whole frames, all that it has accepted") {
+            std::vector<std::string> wanted{text, "second"};
+            const auto accepted = static_cast<std::size_t>(first.ready() + second.ready());
+            left.shutdown();
+            many.reset();
+            std::vector<std::string> got;
+            while (const std::optional<ipc::Frame> frame = right.next(10s))
+                got.push_back(text_of(*frame));
+            CHECK(right.at_end());
+            CHECK(got.size() >= accepted);
+            wanted.resize(std::min(wanted.size(), got.size()));
+            CHECK(got == wanted);
+            first.join();
+            second.join();
+        }
+    });
+}
+
+TEST_CASE("frame edges: who gives up waiting for fewer on their way has sent nothing",
+          "[ipc][frame]") {
+    const MakePair make = GENERATE(&uncoalesced, &in_memory);
+    const std::size_t size = GENERATE(std::size_t{10}, std::size_t{100'000});
+    run_green_for_real([make, size] {
+        auto [left, right] = make();
+        const int numbers[] = {STDIN_FILENO};
+        const std::string text = pattern(size, 1);
+        const std::size_t before = tests::open_descriptors();
+        {
+            const TooManyOnTheirWay many;
+            CHECK_FALSE(left.put(bytes_of(text), numbers, 5ms));
+            many.await(2);
+            CHECK_FALSE(left.put(bytes_of(text), numbers, green::Deadline::passed()));
+            auto killed =
+                green::spawn([&, &end = left] { return end.put(bytes_of(text), numbers); });
+            many.await(5);
+            killed.kill();
+            CHECK(killed.outcome() == green::Outcome::exited);
+        }
+        left.put(bytes_of("next"), numbers);
+        const ipc::Frame frame = right.get(10s);
+        CHECK(text_of(frame) == "next");
+        CHECK(frame.descriptors.size() == 1);
+        CHECK(tests::open_descriptors() == before + 1);
+    });
+}
+
+TEST_CASE("frame edges: what waits for the end of the turn goes before the hub does",
+          "[ipc][frame]") {
+    run_green_for_real([] {
+        auto [raw, socket] = green::Stream::pair();
+        std::optional<ipc::FrameStream> left;
+        {
+            const green::detail::Hub hub{green::detail::make_ev_reactor()};
+            left.emplace(std::move(socket.fd()));
+            auto puts_at_last = green::spawn([&left] {
+                struct AtLast {
+                    ipc::FrameStream& end;
+                    ~AtLast() {
+                        end.put(bytes_of("four"));
+                        end.put(bytes_of("five"));
+                    }
+                } const at_last{*left};
+                green::sleep(1h);
+            });
+            green::yield();
+            for (const char* text : {"one", "two", "three"}) left->put(bytes_of(text));
+        }
+        ipc::FrameStream right{std::move(raw.fd())};
+        for (const char* text : {"one", "two", "three", "four", "five"}) {
+            const std::optional<ipc::Frame> frame = right.next(green::Deadline::passed());
+            REQUIRE(frame);
+            CHECK(text_of(*frame) == text);
+        }
+    });
+}
+
+TEST_CASE("frame edges: a forked child leaves alone what it has where a large frame was built",
+          "[ipc][frame]") {
+    constexpr std::size_t size = 100'000;
+    std::optional<ipc::MemoryFile> file{std::in_place, size};
+    std::memset(file->memory(), 'x', size);
+    const bool moves = GENERATE(false, true);
+    const int status = tests::in_a_child([&] {
+        // Nothing of the parent's is there.
+        void* const there = ::mmap(file->memory(), size, PROT_READ | PROT_WRITE,
+                                   MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED_NOREPLACE, -1, 0);
+        if (there != file->memory()) return 1;
+        std::memset(there, 'y', size);
+        if (moves) {
+            try {
+                (void)std::move(*file).seal();
+                return 2;
+            } catch (const std::system_error& error) {
+                if (error.code().value() != EBUSY) return 3;
+            }
+        }
+        file.reset();
+        const auto* const bytes = static_cast<const char*>(there);
+        return std::all_of(bytes, bytes + size, [](char it) { return it == 'y'; }) ? 0 : 4;
+    });
+    CHECK(status == 0);
+    const green::Fd sealed = std::move(*file).seal();
+    const auto words = ipc::map_sealed(sealed, size);
+    CHECK(std::memcmp(words.begin(), std::string(size, 'x').data(), size) == 0);
+}
 
 TEST_CASE("frame edges: a frame that outlives its end leaves the ring to others", "[ipc][frame]") {
     run_green_for_real([] {

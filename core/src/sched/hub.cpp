@@ -119,6 +119,7 @@ Hub::~Hub() {
     const Deadline limit = last_time;
     std::size_t survivors = end_all(limit);
     const std::uint64_t started = next_id_;
+    end_turn();  // for what they asked when they ended
     drop_all();
     if (next_id_ != started || main_->locals != nullptr || hub_->locals != nullptr) {
         survivors = end_all(limit);  // started or made by what was dropped just now
