@@ -9,6 +9,7 @@
 #include <pthread.h>
 #include <set>
 #include <stdexcept>
+#include <sys/prctl.h>
 #include <thread>
 
 #include <catch2/catch.hpp>
@@ -21,6 +22,7 @@
 #include "support/busy_pool.hpp"
 #include "support/commands.hpp"
 #include "support/faults.hpp"
+#include "support/in_a_child.hpp"
 #include "support/roles.hpp"
 #include "support/temp_dir.hpp"
 
@@ -84,6 +86,45 @@ class FailInChild final : public sys::Injector {
     int left_;
     sys::Injector* outer_;
 };
+
+/// The process that made it ends when it is about to tell its child to go on, and leaves another
+/// process with a copy of all its descriptors, which ends when nobody can write to `held` any more.
+class DiesBeforeGo final : public sys::Injector {
+ public:
+    explicit DiesBeforeGo(Pipe& held) : held_{&held}, outer_{sys::set_injector(this)} {}
+    DiesBeforeGo(const DiesBeforeGo&) = delete;
+    DiesBeforeGo& operator=(const DiesBeforeGo&) = delete;
+    ~DiesBeforeGo() override { sys::set_injector(outer_); }
+    int before(sys::Call call, int) noexcept override {
+        if (::getpid() != parent_) return call == sys::Call::poll ? look_again() : 0;
+        if (call != sys::Call::send) return 0;
+        if (::fork() == 0) {
+            held_->writer.close();
+            pollfd end{held_->reader.number(), POLLIN, 0};
+            (void)::poll(&end, 1, -1);
+        }
+        ::_exit(0);
+    }
+
+ private:
+    /// The child's waiting is cut short, but not for ever.
+    [[nodiscard]] int look_again() const noexcept {
+        if (std::chrono::steady_clock::now() > limit_) (void)::raise(SIGKILL);
+        return EINTR;
+    }
+
+    pid_t parent_ = ::getpid();
+    std::chrono::steady_clock::time_point limit_ = std::chrono::steady_clock::now() + 10s;
+    Pipe* held_;
+    sys::Injector* outer_;
+};
+
+/// How the next child of ours ends that is not waited for by anybody else.
+siginfo_t next_end() {
+    siginfo_t info{};
+    REQUIRE(::waitid(P_ALL, 0, &info, WEXITED) == 0);
+    return info;
+}
 
 }  // namespace
 
@@ -575,6 +616,28 @@ TEST_CASE("fork_process: a child that is killed before it begins is one that was
         kill_next_child = false;
         CHECK(child.join()->text() == "killed by SIGKILL");
     });
+}
+
+TEST_CASE("fork_process: a child whose parent dies before it is told to go on runs nothing",
+          "[core][fork]") {
+    REQUIRE(::prctl(PR_SET_CHILD_SUBREAPER, 1) == 0);  // what the parent leaves becomes ours
+    Pipe held;
+    Pipe trace;
+    CHECK(tests::in_a_child([&] {
+              const DiesBeforeGo dies{held};
+              (void)fork_process([&] { trace.put("it ran"); });
+              return 1;
+          }) == 0);
+    // Although somebody holds the line of the two open.
+    const siginfo_t child = next_end();
+    CHECK(child.si_code == CLD_EXITED);
+    CHECK(child.si_status == 127);
+    held.writer.close();
+    CHECK(next_end().si_status == 0);
+    trace.writer.close();
+    char byte;
+    CHECK(sys::read(trace.reader.number(), &byte, 1).value == 0);
+    REQUIRE(::prctl(PR_SET_CHILD_SUBREAPER, 0) == 0);
 }
 
 TEST_CASE("fork_process: a simulation has no processes", "[core][fork]") {

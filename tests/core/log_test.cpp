@@ -484,6 +484,58 @@ TEST_CASE("log: a forked child does not repeat what its parent has yet to write"
     CHECK(log::figures().waiting > 0);
 }
 
+TEST_CASE("log: a forked child that keeps the log's descriptor writes all that it says",
+          "[core][os]") {
+    const bool exits = GENERATE(false, true);
+    const Ends pipe = make_pipe();
+    const Redirected redirected{pipe.writer};
+    run_green_for_real([&] {
+        // More than the pipe holds: what is left when it ends goes then.
+        constexpr int lines = 1600;
+        Process child = fork_process(
+            [exits] {
+                for (int i = 0; i < lines; ++i) log::info("filling", {{"number", i}});
+                if (exits) std::exit(0);
+            },
+            {.descriptors = {{pipe.writer.number()}}});
+        Fd reader{sys::dup(pipe.reader.number()).as_int()};
+        std::string text;
+        while (!child.poll()) {
+            (void)reader.wait_readable(1ms);
+            text += take(reader);
+        }
+        text += take(reader);
+        CHECK(child.poll()->success());
+        CHECK(text.size() > 70'000);
+        check_complete(lines_of(text), lines);
+    });
+}
+
+TEST_CASE("log: a forked child that does not keep the log's descriptor writes to standard error",
+          "[core][os]") {
+    const Ends parents = make_pipe();
+    const Ends error = make_pipe();
+    const Redirected redirected{parents.writer};
+    log::info("parent");
+    run_green_for_real([&] {
+        const int number = parents.writer.number();
+        Process child = fork_process(
+            [&] {
+                ::dup2(error.writer.number(), STDERR_FILENO);
+                const Ends own = make_pipe();
+                std::vector<Fd> more;  // one of all these has the number of the parent's pipe
+                while (!sys::fcntl(number, F_GETFD).ok())
+                    more.emplace_back(sys::dup(own.writer.number()).as_int());
+                log::info("child");
+                return take(own.reader).empty() ? 0 : 1;
+            },
+            {.descriptors = {{error.writer.number()}}});
+        CHECK(child.join()->success());
+    });
+    CHECK(take(error.reader).ends_with(" info child\n"));
+    CHECK(take(parents.reader).ends_with(" info parent\n"));
+}
+
 TEST_CASE("log: whichever system call fails, a line is written or counted", "[core][os]") {
     const int error = GENERATE(EIO, EMFILE);
     const bool socket = GENERATE(false, true);

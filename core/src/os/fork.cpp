@@ -78,6 +78,7 @@ void forget_parents_output() noexcept {
 }
 
 [[noreturn]] void leave(int code) noexcept {
+    (void)log::flush(std::chrono::seconds(1));
     (void)std::fflush(stdout);
     (void)std::fflush(stderr);
     ::_exit(code);
@@ -123,7 +124,6 @@ class ChildSide {
         (void)sys::close(line);
         reset_signals();
         const int code = call(main);
-        (void)log::flush(std::chrono::seconds(1));
         Hub::end_for_thread();
         leave(code);
     }

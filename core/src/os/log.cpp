@@ -18,6 +18,7 @@
 #include <utility>
 
 #include <green/context.hpp>
+#include <green/detail/tenure.hpp>
 #include <green/fd.hpp>
 #include <green/greenlet.hpp>
 #include <green/log.hpp>
@@ -48,6 +49,7 @@ class Log {
     detail::OwnFields own;
     detail::Sink sink;
     int target = STDERR_FILENO;
+    green::detail::Tenure lent;  // since when that number means it
     std::size_t capacity = std::size_t{1024} * 1024;
     std::uint64_t drainer = 0;  // the descriptor's, at which a greenlet stands; 0: none
     std::uint64_t epoch = 1;    // counts descriptors
@@ -211,7 +213,11 @@ void write_out(Log& log, std::unique_lock<std::mutex> lock) noexcept {
 }  // namespace
 
 void detail::forget_parents_lines() noexcept { the_log().forget(); }
-void detail::forget_parents_sink() noexcept { the_log().sink.lose(); }
+void detail::forget_parents_sink() noexcept {
+    Log& log = the_log();
+    log.sink.lose();
+    if (!log.lent.holds(log.target)) log.target = STDERR_FILENO;
+}
 
 // --- what users call ---
 
@@ -243,6 +249,7 @@ void set_descriptor(int fd) noexcept {
     Log& log = the_log();
     std::unique_lock lock{process_locks.log};
     log.target = fd;
+    log.lent = {};
     log.sink.open(fd);
     ++log.epoch;
     write_out(log, std::move(lock));

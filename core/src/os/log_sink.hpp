@@ -49,7 +49,8 @@ class Sink {
 
 /// In a forked child, with the lock of the log held: what waits is the parent's to write.
 void forget_parents_lines() noexcept;
-/// In a forked child that has closed all that it was not given: the log opens its descriptor anew.
+/// In a forked child that has closed all that it was not given: the log opens its descriptor anew,
+/// or standard error, when it was not given that.
 void forget_parents_sink() noexcept;
 
 }  // namespace green::log::detail
