@@ -76,6 +76,7 @@ const Entry counts_descriptors{"descriptors", [](Fd, std::vector<Fd> more) {
                                        open += sys::fcntl(fd, F_GETFD).ok();
                                    return open * 10 + static_cast<int>(more.size());
                                }};
+const Entry counts_all{"all", [] { return static_cast<int>(tests::open_descriptors()); }};
 const Entry shows_itself{"shows", [](Fd to) {
                              std::string all;
                              for (const char* path : {"/proc/self/cmdline", "/proc/self/environ"}) {
@@ -266,6 +267,32 @@ TEST_CASE("start_process: the child has no other descriptors than it was given",
                           std::move(pipe.writer), std::move(more));
         ::close(naked);
         CHECK(child.join()->code() == 61);  // 0, 1, 2, the two, and what it speaks to us over
+    });
+}
+
+TEST_CASE("start_process: however many descriptors the parent has left open, no child has them",
+          "[ipc][process]") {
+    run_and_reap([] {
+        rlimit usual{};
+        REQUIRE(::getrlimit(RLIMIT_NOFILE, &usual) == 0);
+        rlimit more{usual};
+        more.rlim_cur = std::min<rlim_t>(4096, usual.rlim_max);
+        REQUIRE(::setrlimit(RLIMIT_NOFILE, &more) == 0);
+        std::vector<Fd> naked;  // not close-on-exec, and some far above the others
+        for (int i = 0; i < 1000; ++i) naked.emplace_back(::dup(STDERR_FILENO));
+        const auto far = static_cast<int>(more.rlim_cur) - 1;
+        for (const int number : {far - 100, far - 1, far}) naked.emplace_back(::dup2(2, number));
+        REQUIRE(std::all_of(naked.begin(), naked.end(), [](const Fd& fd) { return fd.is_open(); }));
+        CHECK(start_process(counts_all).join()->code() == 4);
+        CHECK(start_process("all").join()->code() == 4);
+        CHECK(start_process([] { return static_cast<int>(tests::open_descriptors()); })
+                  .join()
+                  ->code() == 4);
+        // 0, 1, 2, and the one that reads the directory.
+        CHECK(tests::output_of(tests::shell("for each in /proc/self/fd/*; do echo x; done")) ==
+              "x\nx\nx\nx\n");
+        naked.clear();
+        REQUIRE(::setrlimit(RLIMIT_NOFILE, &usual) == 0);
     });
 }
 
