@@ -146,3 +146,51 @@ TEST_CASE("queue stop: whoever is stopped within a put or a get holds nobody up,
     CHECK(stops > 30);
     WARN("stopped " << stops << " times");
 }
+
+// The note of when to look is made last. Whoever is stopped before it is not dead, so nobody
+// repairs; his lease is over, so nobody waits for him either.
+TEST_CASE("queue stop: what was given back or rejected by one who is stopped then is found by time",
+          "[ipc][queue]") {
+    const bool is_rejected = GENERATE(false, true);
+    Common<Report> fresh;
+    report = &*fresh;
+    target = is_rejected ? CrashPoint::reject_buried : CrashPoint::nack_delayed;
+    countdown = 1;
+    const Queue queue;
+    Settings settings;
+    settings.has_dead_letter = true;
+    queue.keeper->configure(settings);
+    unsigned moved = 0;
+    queue.keeper->set_mover([&](const Letter&, std::int64_t) {
+        ++moved;
+        return Kept::kept;
+    });
+    (void)sweep_all(*queue.keeper, 1);
+    const auto witness = queue.join(2);
+    send(*witness, stopped_id);
+    const pid_t child = fork_child([&] {
+        const auto member = queue.join(1);
+        crash_hook = stop;
+        Lease lease;
+        if (member->try_get(lease) != Got::message) return;
+        (void)(is_rejected ? member->reject(lease) : member->nack_until(lease, 10));
+    });
+    int status = 0;
+    REQUIRE(::waitpid(child, &status, WUNTRACED) == child);
+    REQUIRE(WIFSTOPPED(status));
+
+    constexpr std::int64_t minute = 60'000'000'000;
+    for (std::int64_t now = minute / 2; now < 2 * minute; now += minute / 2)
+        (void)sweep_all(*queue.keeper, now);
+    if (is_rejected)
+        CHECK(moved == 1);
+    else
+        CHECK(drain(*witness) == std::vector<std::uint64_t>{stopped_id});
+    REQUIRE(::kill(child, SIGCONT) == 0);
+    REQUIRE(reap(child) == 0);
+    (void)sweep_all(*queue.keeper, 2 * minute);
+    CHECK(moved == (is_rejected ? 1 : 0));
+    queue.keeper->repair(1);
+    queue.keeper->repair(2);
+    CHECK(is_sound(queue.segment()));
+}

@@ -153,6 +153,7 @@ class Keeper {
     void fill_rings();
 
     std::optional<Pass> pass_;
+    std::uint64_t slots_seen_ = 0;  // when the last pass over all slots began
     Mover mover_;
     Watcher watcher_;
     std::uint64_t low_ = 0;

@@ -4,6 +4,9 @@
 // come. Who sets a later date meanwhile notes it himself (Slots::remind()): he changes first and
 // looks at the due time then, the keeper clears it first and looks then, so one of them sees the
 // other. Slots are walked over only when something in them falls due; leases always.
+//
+// Who changes and is stopped before he notes it leaves what nobody knows of, for as long as he
+// stands still. So the slots are walked over once in a while in any case.
 
 #include <algorithm>
 
@@ -20,6 +23,9 @@ void note(std::uint64_t& due, std::uint64_t when) noexcept {
 
 // A look at a slot costs about as much as copying so many bytes.
 constexpr std::size_t copied_per_look = 1024;
+
+// How long what was not noted may go unseen.
+constexpr std::uint64_t patience = 60'000'000'000;
 
 /// Room comes with time; what is too large waits for another configuration.
 constexpr std::uint64_t retry_after(Kept kept) noexcept {
@@ -57,8 +63,10 @@ Sweep Keeper::go_on(std::uint64_t now, std::size_t budget) {
         pass_.emplace();
         control.due.swap(control.due.load(), 0);
         const std::uint64_t slot_due = control.slot_due.load();
-        pass_->has_slots = slot_due != 0 && slot_due <= now;
-        if (pass_->has_slots) control.slot_due.swap(slot_due, 0);
+        const bool is_due = slot_due != 0 && slot_due <= now;
+        pass_->has_slots = is_due || now >= slots_seen_ + patience;
+        if (pass_->has_slots) slots_seen_ = now;
+        if (is_due) control.slot_due.swap(slot_due, 0);
         full_fence();
         crash_point(CrashPoint::sweep_begun);
     }
