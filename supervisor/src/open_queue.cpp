@@ -234,7 +234,7 @@ QueueFigures OpenQueue::figures() const {
     figures.bytes = status.bytes;
     figures.dead = status.dead;
     if (status.oldest_put_time != 0) {
-        const green::Duration put{static_cast<std::int64_t>(status.oldest_put_time)};
+        const green::Duration put{status.oldest_put_time};
         figures.oldest = std::max(green::now() - green::TimePoint{put}, green::Duration::zero());
     }
     figures.is_high = status.is_high;

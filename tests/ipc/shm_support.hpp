@@ -146,7 +146,7 @@ inline constexpr std::int64_t late = 40'000'000'000;
 inline Sweep sweep_all(Keeper& keeper, std::int64_t now, std::size_t budget = 4096) {
     for (;;) {
         const Sweep sweep = keeper.sweep(now, budget);
-        const bool is_due = sweep.due != 0 && sweep.due <= static_cast<std::uint64_t>(now);
+        const bool is_due = sweep.due != 0 && sweep.due <= now;
         if (sweep.is_done && !is_due) return sweep;
     }
 }

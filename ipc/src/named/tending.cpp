@@ -90,8 +90,7 @@ void tend(shm::Keeper& keeper) {
             sweep = sweep_slice(keeper, spent, complaints);
         }
         TimePoint next = now() + patience;
-        if (sweep.due != 0)
-            next = std::min(next, TimePoint{Duration{static_cast<std::int64_t>(sweep.due)}});
+        if (sweep.due != 0) next = std::min(next, TimePoint{Duration{sweep.due}});
         next = std::max(next, now() + std::max(pause, share * spent));
         if (place.has_one())
             wait_for_bell(bell, Deadline::at(next));

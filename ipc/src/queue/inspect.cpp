@@ -225,7 +225,7 @@ Status status(const Segment& segment) {
         const std::uint64_t sequence = slot.sequence.peek();
         if (now.oldest_sequence != 0 && sequence >= now.oldest_sequence) continue;
         now.oldest_sequence = sequence;
-        now.oldest_put_time = slot.put_time.peek();
+        now.oldest_put_time = segment.to_machine(slot.put_time.peek());
     }
     for (Owner owner = 1; owner <= segment.config().members; ++owner) {
         const MemberRecord& member = segment.member(owner);

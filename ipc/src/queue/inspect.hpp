@@ -28,7 +28,7 @@ struct Status {
     std::vector<std::uint32_t> leases;  // of each owner, from 1 on
     std::uint64_t oldest_sequence = 0;  // of those that `bytes` counts; 0: none
     std::uint64_t last_sequence = 0;
-    std::uint64_t oldest_put_time = 0;
+    std::int64_t oldest_put_time = 0;
 };
 
 [[nodiscard]] Status status(const Segment& segment);

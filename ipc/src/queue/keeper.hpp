@@ -17,6 +17,7 @@
 
 #include "inspect.hpp"
 #include "letter.hpp"
+#include "moment.hpp"
 #include "segment.hpp"
 #include "slots.hpp"
 #include "wait_table.hpp"
@@ -25,8 +26,8 @@ namespace green::ipc::shm {
 
 /// What a slice of a sweep has left.
 struct Sweep {
-    bool is_done = true;    // false: go on at once, or soon
-    std::uint64_t due = 0;  // when the next one is needed; 0: not before somebody asks
+    bool is_done = true;   // false: go on at once, or soon
+    std::int64_t due = 0;  // when the next one is needed; 0: not before somebody asks
 };
 
 class Keeper {
@@ -40,9 +41,10 @@ class Keeper {
 
     /// After create(), and after open() when nobody who took part is alive: everybody is treated as
     /// dead. READY messages stay, in the order of their numbers; leased ones come back; what was
-    /// being built is gone; all rings, pins and wait slots are made anew. Throws SegmentError when
-    /// the segment contradicts itself.
-    void recover();
+    /// being built is gone; all rings, pins and wait slots are made anew. After another start of
+    /// the machine than the last time the segment's clock goes on where it stood still. Throws
+    /// SegmentError when the segment contradicts itself.
+    void recover(const Moment& moment = Moment::present());
 
     /// After the proven death, or the orderly end, of `owner`: what it was building is gone, what
     /// it had leased comes back first, its pins and its wait slot are free, and everybody is woken.
@@ -125,6 +127,7 @@ class Keeper {
 
     // sweep.cpp
     Sweep go_on(std::uint64_t now, std::size_t budget);
+    [[nodiscard]] std::int64_t next_due() const noexcept;
     void step_over(std::uint64_t now) noexcept;
     [[nodiscard]] bool sweep_pins(std::uint64_t now, std::size_t& budget);
     void sweep_pin(Owner owner, PinRecord& pin, std::uint64_t now);
@@ -146,6 +149,7 @@ class Keeper {
 
     // recover.cpp
     void check() const;
+    void set_clock(const Moment& moment);
     void reset_members();
     void reset_slots();
     void reset_chunks();

@@ -67,7 +67,7 @@ struct Settings {
 };
 
 inline constexpr std::uint64_t segment_magic = 0x3145554555514e47;  // "GNQUEUE1" in memory
-inline constexpr std::uint32_t segment_version = 8;
+inline constexpr std::uint32_t segment_version = 9;
 
 /// The first bytes of the file. Written once, before the file gets its name; never changed.
 struct Header {
@@ -102,6 +102,8 @@ struct Control {
     Word expired;  // leases that the keeper took away because their time was over
     Word died;     // messages whose time was over, ended by the keeper and not kept
     Word moved;    // messages that he has moved to the dead letters
+    Word boot[2];  // the start of the machine in which this was recovered last
+    Word clock;    // what the segment's clock said when the keeper looked last
     // Read by everybody all the time and seldom written.
     alignas(line) Word lease;  // Settings
     Word max_deliveries;
@@ -116,6 +118,7 @@ struct Control {
     Word is_closed;  // nothing is put any more
     Word due;        // when the keeper has to look again; 0: never
     Word slot_due;   // and at all slots
+    Word shift;      // the segment's clock less the machine's; changes in recovery only
     RingEnds fresh;  // READY, never delivered
     RingEnds again;  // READY once more: goes first
     RingEnds free;   // FREE

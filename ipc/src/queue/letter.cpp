@@ -32,7 +32,8 @@ Kept Member::keep(const Letter& letter, std::uint64_t identity, std::int64_t now
     reservation.memory = *memory;
     std::copy(letter.message.begin(), letter.message.end(), memory->begin());
     std::byte* const trailer = memory->data() + Letter::trailer_at(size);
-    std::memcpy(trailer, &letter.put_time, 8);
+    const std::uint64_t put_time = segment_.from_machine(letter.put_time);
+    std::memcpy(trailer, &put_time, 8);
     std::memcpy(trailer + 8, &letter.sequence, 8);
     source.copy(reinterpret_cast<char*>(trailer + 16), source.size());
     Letter kept = letter;
@@ -68,7 +69,9 @@ std::optional<Letter> Member::letter(const Lease& lease) const {
     for (std::size_t i = 0; i < letter.killers.size(); ++i)
         letter.killers[i] = record.killers[i].peek();
     const std::byte* const trailer = memory->data() + at;
-    std::memcpy(&letter.put_time, trailer, 8);
+    std::uint64_t put_time = 0;
+    std::memcpy(&put_time, trailer, 8);
+    letter.put_time = segment_.to_machine(put_time);
     std::memcpy(&letter.sequence, trailer + 8, 8);
     letter.source = {reinterpret_cast<const char*>(trailer + 16), name};
     return letter;

@@ -114,10 +114,11 @@ Member::Noted Member::describe(const Reservation& reservation, std::size_t size,
     const std::uint64_t sequence = segment_.control().fresh.sequence.add(1) + 1;
     record.size.poke(size);
     record.sequence.poke(sequence);
-    record.put_time.poke(static_cast<std::uint64_t>(now));
+    const std::uint64_t time = segment_.from_machine(now);
+    record.put_time.poke(time);
     record.first_get_time.poke(0);
     const std::uint64_t length = segment_.control().time_to_live.peek();
-    const std::uint64_t expires = length == 0 ? 0 : static_cast<std::uint64_t>(now) + length;
+    const std::uint64_t expires = length == 0 ? 0 : time + length;
     record.expires.poke(expires);
     extents_.written(record.extent.peek(), size);
     crash_point(CrashPoint::put_numbered);
@@ -159,8 +160,7 @@ Entered Member::enter(Reservation& reservation, std::size_t size, MessageId id, 
         return segment_.slot(slot < config().capacity ? slot : 0).state;
     };
     BasicBucket<Word, decltype(state_of)> bucket{cells, state_of, owner_};
-    const auto begin = static_cast<std::uint64_t>(now);
-    const typename decltype(bucket)::Span span{begin, window};
+    const typename decltype(bucket)::Span span{segment_.from_machine(now), window};
     Entered entered = Entered::duplicate;
     Noted noted;
     if (!bucket.has_seen(id, span)) {

@@ -21,7 +21,7 @@ std::uint32_t Lease::deliveries() const noexcept { return SlotWord::of(word).del
 
 Got Member::try_get(Lease& into, std::int64_t now) {
     if (pins_.is_full()) return Got::too_many_leases;
-    const auto time = static_cast<std::uint64_t>(now);
+    const std::uint64_t time = segment_.from_machine(now);
     const std::uint64_t length = segment_.control().lease.peek();
     const std::uint64_t until = length == 0 ? for_ever : time + length;
     const bool is_once = segment_.control().at_most_once.peek() != 0;
@@ -83,9 +83,8 @@ void Member::describe(Lease& lease, std::int64_t now) {
     }
     lease.message = memory->first(size);
     lease.sequence = record.sequence.peek();
-    lease.put_time = static_cast<std::int64_t>(record.put_time.peek());
-    if (record.first_get_time.peek() == 0)
-        record.first_get_time.poke(static_cast<std::uint64_t>(now));
+    lease.put_time = segment_.to_machine(record.put_time.peek());
+    if (record.first_get_time.peek() == 0) record.first_get_time.poke(segment_.from_machine(now));
     record_.delivered.count();
     if (lease.deliveries() > 1) record_.redelivered.count();
 }
@@ -159,11 +158,12 @@ bool Member::nack_until(Lease& lease, std::int64_t until) {
     crash_point(CrashPoint::nack_returning);
     record_.returned.count();
     SlotRecord& record = segment_.slot(gone.slot);
-    record.not_before.poke(static_cast<std::uint64_t>(until));
+    const std::uint64_t time = segment_.from_machine(until);
+    record.not_before.poke(time);
     record.state.store(returning.delayed().pack());
     full_fence();
     crash_point(CrashPoint::nack_delayed);
-    slots_.remind(segment_.control().slot_due, static_cast<std::uint64_t>(until));
+    slots_.remind(segment_.control().slot_due, time);
     return true;
 }
 
@@ -194,7 +194,7 @@ void Member::mourn() {
 bool Member::extend(const Lease& lease, std::int64_t until) {
     if (!lease) throw UsageError("no lease");
     if (is_ended(lease)) return true;  // nobody takes it away
-    const auto end = static_cast<std::uint64_t>(until);
+    const std::uint64_t end = segment_.from_machine(until);
     const bool is_ours = pins_.extend(lease.pin, end) && holds(lease);
     crash_point(CrashPoint::lease_extended);
     if (is_ours)

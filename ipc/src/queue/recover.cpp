@@ -15,10 +15,11 @@
 
 namespace green::ipc::shm {
 
-void Keeper::recover() {
+void Keeper::recover(const Moment& moment) {
     check();
     pass_.reset();
     crash_point(CrashPoint::recover_begun);
+    set_clock(moment);
     reset_slots();  // first: the members' records say who had what
     reset_members();
     crash_point(CrashPoint::recover_slots_done);
@@ -42,6 +43,18 @@ void Keeper::check() const {
         if (!memory || slot.size.peek() > memory->size())
             segment_.damaged(name + " holds a message without memory");
     }
+}
+
+// Killed in the middle it is done again, from the same time at which the clock stood still: nobody
+// looks at it before the end of a recovery.
+void Keeper::set_clock(const Moment& moment) {
+    Control& control = segment_.control();
+    const std::array<std::uint64_t, 2> last{control.boot[0].load(), control.boot[1].load()};
+    const std::array<std::uint64_t, 2> unknown{};
+    if (moment.boot == unknown || moment.boot == last) return;
+    if (last != unknown)
+        control.shift.store(control.clock.load() - static_cast<std::uint64_t>(moment.now));
+    for (std::size_t half = 0; half < 2; ++half) control.boot[half].store(moment.boot[half]);
 }
 
 void Keeper::reset_members() {

@@ -92,6 +92,15 @@ class Segment {
         return base_ + geometry_.payload + chunk * geometry_.chunk_bytes + unit_index * unit;
     }
 
+    // The clock of the segment: that of the machine's present start, set to where the one before
+    // has stood still. Times in the segment are its own; those in calls are the machine's.
+    [[nodiscard]] std::uint64_t from_machine(std::int64_t time) const noexcept {
+        return static_cast<std::uint64_t>(time) + control().shift.peek();
+    }
+    [[nodiscard]] std::int64_t to_machine(std::uint64_t time) const noexcept {
+        return static_cast<std::int64_t>(time - control().shift.peek());
+    }
+
     [[noreturn]] void damaged(const std::string& what) const { throw SegmentError(path_, what); }
 
  private:

@@ -35,7 +35,7 @@ constexpr std::uint64_t retry_after(Kept kept) noexcept {
 }  // namespace
 
 Sweep Keeper::sweep(std::int64_t at, std::size_t budget) {
-    const auto now = static_cast<std::uint64_t>(at);
+    const std::uint64_t now = segment_.from_machine(at);
     try {
         return go_on(now, budget);
     } catch (const SegmentError&) {
@@ -61,6 +61,7 @@ Sweep Keeper::go_on(std::uint64_t now, std::size_t budget) {
     Control& control = segment_.control();
     if (!pass_) {
         pass_.emplace();
+        control.clock.poke(now);
         control.due.swap(control.due.load(), 0);
         const std::uint64_t slot_due = control.slot_due.load();
         const bool is_due = slot_due != 0 && slot_due <= now;
@@ -81,9 +82,14 @@ Sweep Keeper::go_on(std::uint64_t now, std::size_t budget) {
     if (pass_->due != 0) Slots::bring_forward(control.due, pass_->due);
     if (pass_->slot_due != 0) Slots::bring_forward(control.slot_due, pass_->slot_due);
     pass_.reset();
+    return {true, next_due()};
+}
+
+std::int64_t Keeper::next_due() const noexcept {
+    const Control& control = segment_.control();
     std::uint64_t due = control.due.load();
     if (const std::uint64_t slot_due = control.slot_due.load(); slot_due != 0) note(due, slot_due);
-    return {true, due};
+    return due == 0 ? 0 : std::max<std::int64_t>(1, segment_.to_machine(due));
 }
 
 // Who puts tells us when the high mark is passed; for the low one we look.
@@ -207,11 +213,11 @@ void Keeper::move_dead(std::uint32_t slot, std::uint64_t seen, std::uint64_t now
     letter.reason = word.reason();
     letter.deliveries = word.deliveries;
     letter.sequence = record.sequence.peek();
-    letter.put_time = static_cast<std::int64_t>(record.put_time.peek());
+    letter.put_time = segment_.to_machine(record.put_time.peek());
     for (std::size_t i = 0; i < letter.killers.size(); ++i) {
         if (record.about.peek() == letter.sequence) letter.killers[i] = record.killers[i].peek();
     }
-    const Kept kept = mover_(letter, static_cast<std::int64_t>(now));
+    const Kept kept = mover_(letter, segment_.to_machine(now));
     budget -= std::min(budget, letter.message.size() / copied_per_look);
     if (kept != Kept::kept) return note(pass_->slot_due, now + retry_after(kept));
     crash_point(CrashPoint::dead_moved);
