@@ -437,7 +437,14 @@ TEST_CASE("named queue: a full one does what it was made to do", "[ipc][queue]")
             auto other = queue.get();
             CHECK(name_of(other) == "4");
             CHECK_FALSE(queue.put([](Document::Builder) {}, 0, 5ms));  // nobody drops what is held
-            CHECK(held.ack());
+            SECTION("all of them done") { CHECK(held.ack()); }
+            SECTION("one of them back, while somebody waits for room") {
+                ipc::Queue<Document> waiting{ipc::RawQueue{local.grant()}};
+                auto putting = green::spawn([&] { put(waiting, "5"); });
+                tests::settle();
+                CHECK(held.nack());
+                putting.get();
+            }
             CHECK(other.ack());
             CHECK(local.empty());
         }

@@ -250,6 +250,65 @@ TEST_CASE("queue fate: room is made by dropping the oldest that nobody has in ha
     CHECK(is_sound(queue.segment()));
 }
 
+TEST_CASE(
+    "queue fate: for a large message as many are dropped as it takes, or none if that is no help",
+    "[ipc][queue]") {
+    constexpr std::size_t quarter = 4 * 4096;
+    const Queue queue;
+    Settings settings;
+    settings.when_full = WhenFull::drop_oldest;
+    queue.keeper->configure(settings);
+    const auto member = queue.join(1);
+    Lease leases[4];
+    for (std::uint64_t id = 1; id <= 4; ++id) send(*member, id, quarter);
+    for (Lease& lease : leases) lease = receive(*member);
+    // They lie side by side. The first and the third wait again.
+    REQUIRE(member->nack(leases[2]));
+    REQUIRE(member->nack(leases[0]));
+    Reservation reservation;
+    CHECK_FALSE(member->make_room(2 * quarter));
+    CHECK(status(queue.segment()).dropped_oldest == 0);
+    CHECK(member->make_room(quarter));
+    CHECK(member->try_reserve(quarter, reservation) == Shortage::none);
+    CHECK(status(queue.segment()).dropped_oldest == 1);
+    member->abandon(reservation);
+    // With the second given back too there is room for one of twice the size, if it goes as well.
+    REQUIRE(member->nack(leases[1]));
+    unsigned dropped = 0;
+    while (member->try_reserve(2 * quarter, reservation) == Shortage::memory) {
+        REQUIRE(member->make_room(2 * quarter));
+        ++dropped;
+    }
+    CHECK(dropped <= 2);
+    CHECK(is_whole(leases[3].message));
+    member->abandon(reservation);
+    CHECK(member->ack(leases[3]));
+    CHECK(is_sound(queue.segment()));
+}
+
+TEST_CASE("queue fate: small ones beside what is in hand are dropped only if a chunk comes of it",
+          "[ipc][queue]") {
+    const Queue queue;
+    Settings settings;
+    settings.when_full = WhenFull::drop_oldest;
+    queue.keeper->configure(settings);
+    const auto member = queue.join(1);
+    const std::size_t sizes[] = {8 * 4096, 6 * 4096, 1500, 1500};
+    for (std::uint64_t id = 0; id < 4; ++id) send(*member, id, sizes[id]);
+    Lease leases[3];
+    for (Lease& lease : leases) lease = receive(*member);
+    // One chunk is left. The fourth message lies beside the third, which somebody has.
+    CHECK_FALSE(member->make_room(2 * 4096));
+    CHECK(status(queue.segment()).ready == 1);
+    CHECK(member->ack(leases[2]));
+    CHECK(member->make_room(2 * 4096));
+    Reservation reservation;
+    CHECK(member->try_reserve(2 * 4096, reservation) == Shortage::none);
+    member->abandon(reservation);
+    for (const std::size_t held : {0, 1}) CHECK(member->ack(leases[held]));
+    CHECK(is_sound(queue.segment()));
+}
+
 TEST_CASE("queue fate: where messages are handed out at most once, nothing brings one back",
           "[ipc][queue]") {
     const Queue queue;

@@ -88,10 +88,7 @@ class QueueCore::Putter final : public detail::WaitNode {
           bytes_{bytes},
           has_place_{static_cast<bool>(reservation)} {}
 
-    [[nodiscard]] Shortage attempt() {
-        return has_place_ ? core_->member_.try_extent(*reservation_, bytes_)
-                          : core_->member_.try_reserve(bytes_, *reservation_);
-    }
+    [[nodiscard]] Shortage attempt() { return core_->attempt(*reservation_, bytes_); }
     bool arm() override {
         if (core_->member_.is_closed()) return true;
         core_->putters_.push_back(*this);
@@ -292,23 +289,15 @@ std::optional<RawDraft> QueueCore::prepare(std::size_t bytes, Deadline deadline)
 
 QueueCore::Room QueueCore::find_room(shm::Reservation& reservation, std::size_t bytes,
                                      Deadline deadline) {
-    const auto attempt = [&] {
-        return reservation ? member_.try_extent(reservation, bytes)
-                           : member_.try_reserve(bytes, reservation);
-    };
     // Who waits already goes first.
-    if (putters_.empty() && attempt() == Shortage::none) return Room::found;
+    if (putters_.empty() && attempt(reservation, bytes) == Shortage::none) return Room::found;
     switch (member_.when_full()) {
         case shm::WhenFull::reject:
             member_.note_turned_away();
             return Room::none;
         case shm::WhenFull::drop_newest:
             return Room::drop;
-        case shm::WhenFull::drop_oldest:
-            while (member_.drop_oldest()) {
-                if (attempt() == Shortage::none) return Room::found;
-            }
-            break;
+        case shm::WhenFull::drop_oldest:  // all is in hand, or would not be enough
         case shm::WhenFull::block:
             break;
     }
@@ -319,6 +308,14 @@ QueueCore::Room QueueCore::find_room(shm::Reservation& reservation, std::size_t 
     if (!is_served) return Room::none;
     if (reservation.memory.empty()) check_open();
     return Room::found;
+}
+
+Shortage QueueCore::attempt(shm::Reservation& reservation, std::size_t bytes) {
+    for (;;) {
+        const Shortage missing = reservation ? member_.try_extent(reservation, bytes)
+                                             : member_.try_reserve(bytes, reservation);
+        if (missing == Shortage::none || !member_.make_room(bytes)) return missing;
+    }
 }
 
 void QueueCore::check_open() const {

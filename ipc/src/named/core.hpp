@@ -60,6 +60,8 @@ class QueueCore : public std::enable_shared_from_this<QueueCore> {
     /// Room for a message, or memory for the place it has.
     [[nodiscard]] Room find_room(shm::Reservation& reservation, std::size_t bytes,
                                  Deadline deadline);
+    /// The same at once, or what is missing. Drops the oldest for it where that is the rule.
+    [[nodiscard]] shm::Shortage attempt(shm::Reservation& reservation, std::size_t bytes);
     void listen();
     void hear();
     /// Gives messages (room) to those who wait, and puts the process to sleep for those who got

@@ -1,6 +1,7 @@
 #include "chunks.hpp"
 
 #include "crash_point.hpp"
+#include "slot.hpp"
 
 namespace green::ipc::shm {
 
@@ -61,6 +62,38 @@ bool Chunks::is_drained(std::uint64_t index, ChunkWord word) const noexcept {
     for (std::uint64_t at = 0; at < word.used;) {
         const EntryWord entry = EntryWord::of(segment_.entry(index, at).load());
         if (!is_freed(entry) || entry.units == 0) return false;
+        at += entry.units;
+    }
+    return true;
+}
+
+bool Chunks::is_free_or_ready(std::uint64_t chunk, std::uint64_t at,
+                              EntryWord entry) const noexcept {
+    if (entry.state == EntryState::freed) return true;
+    if (entry.state != EntryState::live || entry.slot >= segment_.config().capacity) return false;
+    const SlotRecord& slot = segment_.slot(entry.slot);
+    const ExtentRef ref{static_cast<std::uint32_t>(chunk), static_cast<std::uint32_t>(at),
+                        entry.epoch};
+    return SlotWord::of(slot.state.load()).state == SlotState::ready &&
+           slot.extent.load() == ref.pack();
+}
+
+bool Chunks::holds_only_ready(std::uint64_t index) const noexcept {
+    ChunkWord word = ChunkWord::of(segment_.chunk(index).state.load());
+    if (word.state == ChunkState::free) return true;
+    if (word.state == ChunkState::part) {
+        if (word.used > index) return false;
+        index -= word.used;
+        word = ChunkWord::of(segment_.chunk(index).state.load());
+        if (word.state != ChunkState::head) return false;
+    }
+    if (word.used > segment_.geometry().chunk_units && word.state != ChunkState::head) return false;
+    const std::uint64_t end = word.state == ChunkState::head ? 1 : word.used;
+    for (std::uint64_t at = 0; at < end;) {
+        const EntryWord entry = EntryWord::of(segment_.entry(index, at).load());
+        if (entry.epoch != word.epoch || !is_free_or_ready(index, at, entry)) return false;
+        if (word.state == ChunkState::head) return true;
+        if (entry.units == 0) return false;
         at += entry.units;
     }
     return true;

@@ -125,6 +125,9 @@ class Chunks {
     void free_run(std::uint64_t index, std::uint64_t head_word);
     [[nodiscard]] bool is_marked_busy(std::uint64_t index) const noexcept;
     void mark_free(std::uint64_t index) noexcept;
+    /// Whether nothing stands in the way of freeing the chunk but messages that are READY: nobody
+    /// builds one in it or has one in hand.
+    [[nodiscard]] bool holds_only_ready(std::uint64_t index) const noexcept;
     /// Whether all extents of a CURRENT or RETIRED chunk were given back.
     [[nodiscard]] bool is_drained(std::uint64_t index, ChunkWord word) const noexcept;
 
@@ -138,6 +141,9 @@ class Chunks {
     }
 
  private:
+    [[nodiscard]] bool is_free_or_ready(std::uint64_t chunk, std::uint64_t at,
+                                        EntryWord entry) const noexcept;
+
     const Segment& segment_;
 };
 

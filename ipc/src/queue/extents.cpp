@@ -11,11 +11,37 @@ namespace green::ipc::shm {
 Extents::Extents(const Segment& segment, Chunks& chunks, Owner owner) noexcept
     : segment_{segment}, chunks_{chunks}, owner_{owner} {}
 
+Extents::Need Extents::need_of(std::uint64_t bytes) const noexcept {
+    const std::uint64_t each = segment_.geometry().chunk_units;
+    const std::uint64_t units = std::max<std::uint64_t>(1, (bytes + unit - 1) / unit);
+    return {units, (units + each - 1) / each, units <= each / 2};
+}
+
+template <class F>
+bool Extents::has_run(std::uint64_t count, F&& is_good) const noexcept {
+    std::uint64_t so_far = 0;
+    for (std::uint64_t index = segment_.geometry().chunk_count; index-- > 0;) {
+        so_far = is_good(index) ? so_far + 1 : 0;
+        if (so_far == count) return true;
+    }
+    return false;
+}
+
+// Most often there is a chunk that nobody has, and a look at the bits is enough.
+bool Extents::could_take(std::uint64_t bytes) const noexcept {
+    const Need need = need_of(bytes);
+    if (need.is_small && current_) {
+        const ChunkWord word = ChunkWord::of(segment_.chunk(*current_).state.load());
+        const bool is_ours = word.state == ChunkState::current && word.owner == owner_;
+        if (is_ours && word.used + need.units <= segment_.geometry().chunk_units) return true;
+    }
+    return has_run(need.chunks, [this](auto chunk) { return !chunks_.is_marked_busy(chunk); }) ||
+           has_run(need.chunks, [this](auto chunk) { return chunks_.holds_only_ready(chunk); });
+}
+
 std::optional<std::span<std::byte>> Extents::take(std::uint32_t slot, std::uint64_t bytes) {
     const Geometry& geometry = segment_.geometry();
-    const std::uint64_t units = std::max<std::uint64_t>(1, (bytes + unit - 1) / unit);
-    const bool is_small = units <= geometry.chunk_units / 2;
-    const std::uint64_t count = (units + geometry.chunk_units - 1) / geometry.chunk_units;
+    const auto [units, count, is_small] = need_of(bytes);
 
     std::optional<Place> place =
         is_small ? take_small(static_cast<std::uint32_t>(units)) : take_run(count);

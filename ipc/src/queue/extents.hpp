@@ -31,6 +31,10 @@ class Extents {
     /// Nothing: no room.
     [[nodiscard]] std::optional<std::span<std::byte>> take(std::uint32_t slot, std::uint64_t bytes);
 
+    /// Whether take() would find room if all messages that are READY were gone. May be wrong while
+    /// others go on.
+    [[nodiscard]] bool could_take(std::uint64_t bytes) const noexcept;
+
     /// Whether take() held chunks for a moment and gave them back: others may have missed them and
     /// gone to sleep.
     [[nodiscard]] bool has_disturbed() noexcept { return std::exchange(has_disturbed_, false); }
@@ -49,6 +53,16 @@ class Extents {
         std::uint32_t epoch;
     };
 
+    /// What a message of that size takes.
+    struct Need {
+        std::uint64_t units;
+        std::uint64_t chunks;
+        bool is_small;
+    };
+    [[nodiscard]] Need need_of(std::uint64_t bytes) const noexcept;
+    /// Whether so many chunks that the predicate holds for stand side by side.
+    template <class F>
+    [[nodiscard]] bool has_run(std::uint64_t count, F&& is_good) const noexcept;
     [[nodiscard]] std::optional<Place> take_small(std::uint32_t units);
     [[nodiscard]] std::optional<Place> take_in_current(std::uint32_t units);
     [[nodiscard]] std::optional<Place> take_free_chunk(std::uint32_t units);

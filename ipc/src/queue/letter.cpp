@@ -17,14 +17,13 @@ Kept Member::keep(const Letter& letter, std::uint64_t identity, std::int64_t now
     const std::size_t size = letter.message.size();
     const std::size_t whole = Letter::size_with(size, source.size());
     if (size > max_message() || whole > config().largest_message()) return Kept::too_large;
-    const auto make_room = [this] { return when_full() == WhenFull::drop_oldest && drop_oldest(); };
     Reservation reservation;
     while (!slots_.reserve(reservation.slot, reservation.word)) {
-        if (!make_room()) return Kept::no_room;
+        if (!make_room(whole)) return Kept::no_room;
     }
     crash_point(CrashPoint::reserve_claimed);
     auto memory = extents_.take(reservation.slot, whole);
-    while (!memory && make_room()) memory = extents_.take(reservation.slot, whole);
+    while (!memory && make_room(whole)) memory = extents_.take(reservation.slot, whole);
     if (!memory) {
         abandon(reservation);
         return Kept::no_room;

@@ -80,6 +80,11 @@ class Member {
     /// Makes room by dropping the message that would be delivered next. False: none is waiting;
     /// what consumers have in hand is not dropped.
     [[nodiscard]] bool drop_oldest();
+    /// The same where that is the rule for a full queue and can help: if so many bytes would not
+    /// find room when all that wait were dropped, none is.
+    [[nodiscard]] bool make_room(std::size_t bytes) {
+        return when_full() == WhenFull::drop_oldest && extents_.could_take(bytes) && drop_oldest();
+    }
     /// For the figures: a put that was refused, or dropped, because the queue was full.
     void note_turned_away() noexcept { record_.turned_away.count(); }
     void note_dropped_newest() noexcept { record_.dropped_newest.count(); }

@@ -42,6 +42,11 @@ void Slots::queue(std::uint32_t slot, SlotWord word, Turn turn) {
     (void)taken((turn == Turn::first ? again_ : fresh_).push(slot, word.generation));
     crash_point(CrashPoint::put_queued);
     waits_.announce(Interest::items);
+    // Where the oldest is dropped for what is new, a message that waits is room.
+    if (segment_.control().when_full.peek() == static_cast<std::uint64_t>(WhenFull::drop_oldest)) {
+        waits_.announce(Interest::slots);
+        waits_.announce(Interest::memory);
+    }
 }
 
 std::uint64_t Slots::drop_extent(std::uint32_t slot) {

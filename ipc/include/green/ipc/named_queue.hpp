@@ -30,8 +30,9 @@ namespace green::ipc {
 class QueueCore;
 
 /// What a producer meets in a full queue: he waits for room; he is refused; what would be delivered
-/// next is dropped for the new message (and he waits if all is in the hands of consumers); or the
-/// new one is dropped and he goes on as if it had been put.
+/// next is dropped for the new message, as much as it takes (and he waits, with none dropped, if
+/// what consumers have in hand leaves too little even so); or the new one is dropped and he goes on
+/// as if it had been put.
 enum class WhenFull : std::uint8_t { block, reject, drop_oldest, drop_newest };
 
 /// What a queue is made from in a participant: who hands it over keeps nothing.
