@@ -309,6 +309,35 @@ TEST_CASE("queue fate: small ones beside what is in hand are dropped only if a c
     CHECK(is_sound(queue.segment()));
 }
 
+TEST_CASE(
+    "queue fate: what was delivered too often is delivered again when no limit counts any more",
+    "[ipc][queue]") {
+    Queue queue;
+    keep_dead_letters(queue, 1);
+    {
+        const auto member = queue.join(1);
+        for (std::uint64_t id = 1; id <= 2; ++id) send(*member, id);
+        Lease lease = receive(*member);
+        REQUIRE(member->nack(lease));
+        lease = receive(*member);
+        REQUIRE(member->reject(lease));
+    }
+    (void)sweep_all(*queue.keeper, 1);
+    REQUIRE(status(queue.segment()).dead == 2);
+    SECTION("while the queue is in use") { queue.keeper->configure(Settings{}); }
+    SECTION("after a restart") {
+        queue.keeper = std::make_unique<Keeper>(Segment::open(queue.directory.file()));
+        queue.keeper->configure(Settings{});
+        queue.keeper->recover();
+    }
+    (void)sweep_all(*queue.keeper, 1);
+    queue.keeper->repair(1);
+    const auto member = queue.join(1);
+    CHECK(drain(*member) == std::vector<std::uint64_t>{1});
+    CHECK(status(queue.segment()).dead == 1);  // nobody wanted it, so nobody gets it
+    CHECK(is_sound(queue.segment()));
+}
+
 TEST_CASE("queue fate: where messages are handed out at most once, nothing brings one back",
           "[ipc][queue]") {
     const Queue queue;

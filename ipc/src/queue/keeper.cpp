@@ -88,8 +88,8 @@ void Keeper::configure(const Settings& settings) {
     low_ = settings.low;
     slots_.remind(control.due, at_once);
     control.has_dead_letter.poke(settings.has_dead_letter ? 1 : 0);
-    // Those who died while there was no place for them.
-    if (settings.has_dead_letter) slots_.remind(control.slot_due, at_once);
+    // Those who died while there was no place for them, or for whom there is none any more.
+    slots_.remind(control.slot_due, at_once);
     // What cannot be kept as a dead letter is delivered for ever rather than dropped.
     control.max_deliveries.poke(settings.has_dead_letter ? settings.max_deliveries : 0);
 }

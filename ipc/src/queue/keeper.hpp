@@ -76,7 +76,8 @@ class Keeper {
     using Mover = std::function<Kept(const Letter& letter, std::int64_t now)>;
     void set_mover(Mover mover) { mover_ = std::move(mover); }
 
-    /// Changes what may change. It counts for what begins from now on.
+    /// Changes what may change. It counts for what begins from now on; before recover(), for what
+    /// that brings back.
     void configure(const Settings& settings);
 
     /// Takes a lease away from its holder, who may still read: the memory stays until its pin is
@@ -133,6 +134,7 @@ class Keeper {
     void sweep_pin(Owner owner, PinRecord& pin, std::uint64_t now);
     [[nodiscard]] bool sweep_heads(std::uint64_t now, std::size_t& budget);
     [[nodiscard]] bool sweep_slots(std::uint64_t now, std::size_t& budget);
+    void make_ready(std::uint32_t slot, std::uint64_t seen);
     void sweep_slot(std::uint32_t slot, std::uint64_t now, std::size_t& budget);
     void watch_level(std::uint64_t now);
     void move_dead(std::uint32_t slot, std::uint64_t seen, std::uint64_t now, std::size_t& budget);

@@ -23,6 +23,7 @@
 //   LEASED ──nack with a delay──▶ RETURNING ──▶ DELAYED ──its time──▶ READY
 //   READY ──its time over──▶ DEAD, RETIRING; ──dropped for a newer one──▶ RETIRING
 //   LEASED ──reject, too many deliveries──▶ DEAD ──moved to the dead letters──▶ RETIRING (keeper)
+//   DEAD ──no limit to deliveries any more──▶ READY (keeper)
 
 #include <algorithm>
 #include <cstdint>

@@ -191,12 +191,21 @@ void Keeper::sweep_slot(std::uint32_t slot, std::uint64_t now, std::size_t& budg
     const SlotWord word = SlotWord::of(seen);
     // What an earlier keeper left when it was killed.
     if (word.state == SlotState::retiring && word.owner == nobody) return slots_.bury(slot, word);
-    if (word.state == SlotState::dead) return move_dead(slot, seen, now, budget);
+    if (word.state == SlotState::dead) {
+        // Without a place for the dead there is no limit any more, so this one has not passed it.
+        if (word.reason() == Reason::deliveries && segment_.control().has_dead_letter.peek() == 0)
+            return make_ready(slot, seen);
+        return move_dead(slot, seen, now, budget);
+    }
     if (word.state != SlotState::delayed) return;
     const std::uint64_t until = record.not_before.peek();
     if (until > now) return note(pass_->slot_due, until);
-    const SlotWord ready = word.ready_again();
-    if (!record.state.swap(seen, ready.pack())) return;
+    make_ready(slot, seen);
+}
+
+void Keeper::make_ready(std::uint32_t slot, std::uint64_t seen) {
+    const SlotWord ready = SlotWord::of(seen).ready_again();
+    if (!segment_.slot(slot).state.swap(seen, ready.pack())) return;
     crash_point(CrashPoint::sweep_due);
     slots_.queue(slot, ready, Turn::first);
 }
