@@ -231,3 +231,29 @@ TEST_CASE("queue letters: a keeper that is killed while he moves one leaves one,
     CHECK(kills > 15);
     CHECK(hits->at[static_cast<std::size_t>(CrashPoint::dead_moved)] == 1);
 }
+
+TEST_CASE("queue letters: memory of one that was killed in writing it is given out as zeros",
+          "[ipc][queue]") {
+    constexpr std::size_t size = 3 * 4096 - 100;  // what is written behind it fits into its memory
+    Pair pair;
+    const pid_t child = fork_child([&] {
+        crash_hook = [](CrashPoint point) {
+            if (point == CrashPoint::put_numbered) ::raise(SIGKILL);
+        };
+        std::vector<std::byte> message(size);
+        write_message(message, 1);
+        Letter letter;
+        letter.message = message;
+        letter.source = "from";
+        letter.put_time = 0x0123456789abcdef;
+        (void)pair.box->keep(letter, 77, 1);
+    });
+    REQUIRE(reap(child) == SIGKILL);
+    pair.to.keeper->repair(6);
+    const auto member = pair.to.join(1);
+    Reservation reservation;
+    REQUIRE(member->try_reserve(size, reservation) == Shortage::none);
+    CHECK(is_zero(reservation.memory));
+    member->abandon(reservation);
+    CHECK(is_sound(pair.to.segment()));
+}

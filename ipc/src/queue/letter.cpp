@@ -46,9 +46,6 @@ void Member::write_letter(SlotRecord& record, const Letter& letter) {
         record.killers[i].poke(letter.killers[i]);
     record.letter.poke(letter.pack());
     record.about.poke(record.sequence.peek());
-    // The trailer was written too.
-    extents_.written(record.extent.peek(),
-                     Letter::size_with(letter.message.size(), letter.source.size()));
 }
 
 std::optional<Letter> Member::letter(const Lease& lease) const {

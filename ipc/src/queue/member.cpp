@@ -106,7 +106,8 @@ void Member::release_extent(Reservation& reservation, std::size_t touched) {
     crash_point(CrashPoint::grow_released);
 }
 
-Member::Noted Member::describe(const Reservation& reservation, std::size_t size, std::int64_t now) {
+Member::Noted Member::describe(const Reservation& reservation, std::size_t size,
+                               std::size_t written, std::int64_t now) {
     SlotRecord& record = checked(reservation);
     if (size > reservation.memory.size() || reservation.memory.empty()) {
         throw UsageError("put() of more than was reserved");
@@ -120,7 +121,7 @@ Member::Noted Member::describe(const Reservation& reservation, std::size_t size,
     const std::uint64_t length = segment_.control().time_to_live.peek();
     const std::uint64_t expires = length == 0 ? 0 : time + length;
     record.expires.poke(expires);
-    extents_.written(record.extent.peek(), size);
+    extents_.written(record.extent.peek(), written);
     crash_point(CrashPoint::put_numbered);
     return {sequence, expires};
 }
@@ -138,7 +139,7 @@ void Member::published(Reservation& reservation, Noted noted) {
 }
 
 std::uint64_t Member::put(Reservation& reservation, std::size_t size, std::int64_t now) {
-    const Noted noted = describe(reservation, size, now);
+    const Noted noted = describe(reservation, size, size, now);
     const SlotWord ready = SlotWord::of(reservation.word).published();
     if (!segment_.slot(reservation.slot).state.swap(reservation.word, ready.pack()))
         throw UsageError("this reservation is over");
@@ -164,7 +165,10 @@ Entered Member::enter(Reservation& reservation, std::size_t size, MessageId id, 
     Entered entered = Entered::duplicate;
     Noted noted;
     if (!bucket.has_seen(id, span)) {
-        noted = describe(reservation, size, now);
+        // Behind a letter stands where it comes from.
+        const std::size_t written =
+            letter == nullptr ? size : Letter::size_with(size, letter->source.size());
+        noted = describe(reservation, size, written, now);
         if (letter != nullptr) write_letter(record, *letter);
         // Where repair finds what we claim.
         record.dedup_id[0].store(id.high);

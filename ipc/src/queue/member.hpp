@@ -148,7 +148,9 @@ class Member {
         std::uint64_t sequence = 0;
         std::uint64_t expires = 0;
     };
-    Noted describe(const Reservation& reservation, std::size_t size, std::int64_t now);
+    /// `written`: how many bytes of its memory, at least `size`.
+    Noted describe(const Reservation& reservation, std::size_t size, std::size_t written,
+                   std::int64_t now);
     void published(Reservation& reservation, Noted noted);
     Entered enter(Reservation& reservation, std::size_t size, MessageId id, std::int64_t now,
                   std::uint64_t window, const Letter* letter);
