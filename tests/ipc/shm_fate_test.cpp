@@ -427,3 +427,27 @@ TEST_CASE("queue fate: the keeper is told of a time when he can find what it is 
     CHECK(told == 0);
     CHECK(queue.segment().control().due.load() == 100);
 }
+
+TEST_CASE("queue fate: the keeper is told when memory is what the queue becomes full of",
+          "[ipc][queue]") {
+    const Queue queue;
+    Settings settings;
+    settings.high = 75;
+    settings.low = 50;
+    queue.keeper->configure(settings);
+    std::string told;
+    queue.keeper->set_watcher([&](bool is_high) { told += is_high ? 'h' : 'l'; });
+    (void)sweep_all(*queue.keeper, 1);
+    const auto member = queue.join(1);
+    const Word& due = queue.segment().control().due;
+    send(*member, 1, 8 * 4096);
+    CHECK(due.load() == 0);
+    send(*member, 2, 4 * 4096);  // two of eight slots, three quarters of the memory
+    CHECK(due.load() == at_once);
+    (void)queue.keeper->sweep(2);
+    CHECK(told == "h");
+    Lease lease = receive(*member);
+    CHECK(member->ack(lease));
+    (void)queue.keeper->sweep(3);
+    CHECK(told == "hl");
+}

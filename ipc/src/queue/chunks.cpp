@@ -1,5 +1,7 @@
 #include "chunks.hpp"
 
+#include <bit>
+
 #include "crash_point.hpp"
 #include "slot.hpp"
 
@@ -160,6 +162,13 @@ void Chunks::free_run(std::uint64_t index, std::uint64_t head_word) {
 
 bool Chunks::is_marked_busy(std::uint64_t index) const noexcept {
     return (segment_.busy(index / 64).load() >> (index % 64) & 1) != 0;
+}
+
+std::uint64_t Chunks::used_percent() const noexcept {
+    std::uint64_t busy = 0;
+    for (std::uint64_t word = 0; word < segment_.geometry().busy_words; ++word)
+        busy += static_cast<std::uint64_t>(std::popcount(segment_.busy(word).load()));
+    return busy * 100 / segment_.geometry().chunk_count;
 }
 
 // The bit is cleared only after the chunk is FREE; who wants it sets the bit first and looks then.

@@ -123,6 +123,8 @@ class Chunks {
 
     /// Frees a run from its end. Whoever calls knows that its extent is not in use.
     void free_run(std::uint64_t index, std::uint64_t head_word);
+    /// How many percent of the chunks are in use.
+    [[nodiscard]] std::uint64_t used_percent() const noexcept;
     [[nodiscard]] bool is_marked_busy(std::uint64_t index) const noexcept;
     void mark_free(std::uint64_t index) noexcept;
     /// Whether nothing stands in the way of freeing the chunk but messages that are READY: nobody

@@ -155,6 +155,7 @@ std::optional<Extents::Place> Extents::take_free_chunk(std::uint32_t units) {
             crash_point(CrashPoint::chunk_taken);
             segment_.freed(index).store(Chunks::filling);
             current_ = index;
+            has_grown_ = true;
             return Place{index, 0, epoch};
         }
     }
@@ -205,6 +206,7 @@ std::optional<Extents::Place> Extents::claim_run(std::uint64_t begin, std::uint6
         crash_point(CrashPoint::run_part_taken);
     }
     segment_.freed(begin).store(Chunks::distrusted);  // one extent: given back means empty
+    has_grown_ = true;
     return Place{begin, 0, epoch};
 }
 

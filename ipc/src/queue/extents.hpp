@@ -39,6 +39,9 @@ class Extents {
     /// gone to sleep.
     [[nodiscard]] bool has_disturbed() noexcept { return std::exchange(has_disturbed_, false); }
 
+    /// Whether take() has taken a chunk from those that nobody has, since this was asked last.
+    [[nodiscard]] bool has_grown() noexcept { return std::exchange(has_grown_, false); }
+
     /// Notes that only the first `bytes` of the extent were written, so that the next one need not
     /// zero all of it. Call before anybody else can give the extent back.
     void written(std::uint64_t ref, std::uint64_t bytes) noexcept;
@@ -76,6 +79,7 @@ class Extents {
     Owner owner_;
     std::optional<std::uint64_t> current_;
     bool has_disturbed_ = false;
+    bool has_grown_ = false;
 };
 
 }  // namespace green::ipc::shm

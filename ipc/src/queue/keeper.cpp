@@ -1,7 +1,6 @@
 #include "keeper.hpp"
 
 #include <algorithm>
-#include <bit>
 #include <string>
 #include <utility>
 
@@ -70,10 +69,7 @@ void Keeper::close() {
 }
 
 std::uint64_t Keeper::level() const noexcept {
-    std::uint64_t busy = 0;
-    for (std::uint64_t word = 0; word < segment_.geometry().busy_words; ++word)
-        busy += static_cast<std::uint64_t>(std::popcount(segment_.busy(word).load()));
-    return std::max(slots_.used_percent(), busy * 100 / segment_.geometry().chunk_count);
+    return std::max(slots_.used_percent(), chunks_.used_percent());
 }
 
 void Keeper::configure(const Settings& settings) {

@@ -1,5 +1,6 @@
 #include "member.hpp"
 
+#include <algorithm>
 #include <stdexcept>
 #include <unistd.h>
 #include <utility>
@@ -53,13 +54,14 @@ void Member::announce_end() {
     if (is_over()) waits_.wake_all();
 }
 
-// Not at each message: what counts free slots is written by everybody.
-void Member::watch_level(std::uint64_t sequence) {
+bool Member::is_watched() const noexcept {
     const Control& control = segment_.control();
-    const std::uint64_t high = control.high.peek();
-    if (high == 0 || control.is_high.peek() != 0) return;
-    if (config().capacity >= 1024 && sequence % 16 != 0) return;
-    if (slots_.used_percent() >= high) slots_.remind(segment_.control().due, at_once);
+    return control.high.peek() != 0 && control.is_high.peek() == 0;
+}
+
+void Member::watch(std::uint64_t used_percent) {
+    if (used_percent >= segment_.control().high.peek())
+        slots_.remind(segment_.control().due, at_once);
 }
 
 Shortage Member::try_reserve(std::size_t bytes, Reservation& into) {
@@ -70,7 +72,8 @@ Shortage Member::try_reserve(std::size_t bytes, Reservation& into) {
         shortage = try_extent(into, bytes);
         if (shortage != Shortage::none) abandon(into);
     }
-    if (shortage != Shortage::none) watch_level(0);
+    if (shortage != Shortage::none && is_watched())
+        watch(std::max(slots_.used_percent(), chunks_.used_percent()));
     return shortage;
 }
 
@@ -82,6 +85,7 @@ Shortage Member::try_extent(Reservation& reservation, std::size_t bytes) {
     if (extents_.has_disturbed()) waits_.announce(Interest::memory);
     if (!memory) return Shortage::memory;
     reservation.memory = *memory;
+    if (extents_.has_grown() && is_watched()) watch(chunks_.used_percent());
     crash_point(CrashPoint::reserve_done);
     return Shortage::none;
 }
@@ -135,7 +139,9 @@ void Member::published(Reservation& reservation, Noted noted) {
     // Only now: the keeper looks for it in the ring, and forgets what he does not find.
     if (noted.expires != 0) slots_.remind(segment_.control().due, noted.expires);
     crash_point(CrashPoint::put_announced);
-    watch_level(noted.sequence);
+    // Not at each message: what counts free slots is written by everybody.
+    const bool is_its_turn = config().capacity < 1024 || noted.sequence % 16 == 0;
+    if (is_its_turn && is_watched()) watch(slots_.used_percent());
 }
 
 std::uint64_t Member::put(Reservation& reservation, std::size_t size, std::int64_t now) {

@@ -141,7 +141,9 @@ class Member {
     /// Of a message that ended when it was handed out: gives its memory back.
     [[nodiscard]] bool finish(Lease& lease);
     void mourn();
-    void watch_level(std::uint64_t sequence);
+    /// Whether somebody wants to know when the queue becomes fuller than its high mark.
+    [[nodiscard]] bool is_watched() const noexcept;
+    void watch(std::uint64_t used_percent);
     void bury_expired(std::uint32_t slot, SlotWord after);
     /// What was written into the slot of a message and is needed after it was published.
     struct Noted {
