@@ -8,9 +8,11 @@
 #include <green/ipc/queue.hpp>
 
 #include "document.capnp.h"
+#include "queue/keeper.hpp"
 #include "queue/segment.hpp"
 #include "queue/slot.hpp"
 #include "support/run_green.hpp"
+#include "support/temp_dir.hpp"
 
 using namespace std::chrono_literals;
 using tests::run_green_for_real;
@@ -446,6 +448,7 @@ TEST_CASE("named queue: a full one does what it was made to do", "[ipc][queue]")
                 putting.get();
             }
             CHECK(other.ack());
+            for (const std::string& name : names(queue)) CHECK(name == "5");
             CHECK(local.empty());
         }
     });
@@ -715,5 +718,46 @@ TEST_CASE(
         lease.ack();
         CHECK(work.empty());
         CHECK(answers.empty());
+    });
+}
+
+TEST_CASE("named queue: who finds no place among the sleepers waits all the same", "[ipc][queue]") {
+    run_green_for_real([] {
+        const tests::TempDir directory;
+        const std::string path = directory / "crowd";
+        ipc::shm::Config config;
+        config.wait_slots = 1;
+        config.capacity = 1;
+        ipc::shm::Keeper keeper{ipc::shm::Segment::create(path, config)};
+        keeper.recover();
+        keeper.configure({});
+        auto grant = [&, owner = 0u]() mutable {
+            ipc::QueueGrant made;
+            made.name = "crowd";
+            made.path = path;
+            made.schema = "bytes";
+            made.segment = green::Fd{static_cast<int>(
+                green::sys::must(green::sys::open(path.c_str(), O_RDWR), "open " + path))};
+            made.doorbells.emplace_back(
+                static_cast<int>(green::sys::must(green::sys::dup(keeper.doorbells()[0]), "dup")));
+            made.owner = ++owner;
+            return made;
+        };
+        ipc::Queue<Document> first{ipc::RawQueue{grant()}};
+        ipc::Queue<Document> second{ipc::RawQueue{grant()}};
+        ipc::Queue<Document> third{ipc::RawQueue{grant()}};
+        // The first has the only place from here on, also while it does not wait.
+        CHECK_FALSE(first.next(1ms));
+        CHECK_FALSE(second.next(30ms));
+        auto getting = green::spawn([&] { return second.get().ack(); });
+        tests::settle();
+        put(third, "1");
+        CHECK(getting.get());
+        put(third, "2");
+        auto putting = green::spawn([&] { put(third, "3"); });
+        tests::settle();
+        CHECK(second.get().ack());
+        putting.get();
+        CHECK(name_of(first.get()) == "3");
     });
 }

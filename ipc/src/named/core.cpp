@@ -19,6 +19,9 @@ Interest interest_for(Shortage shortage) noexcept {
     return shortage == Shortage::slots ? Interest::slots : Interest::memory;
 }
 
+// How often a process looks that has found no place among those who sleep.
+constexpr Duration blind = std::chrono::milliseconds{10};
+
 /// The clock that all processes share, cheaply.
 std::int64_t soon() noexcept { return detail::soon().time_since_epoch().count(); }
 
@@ -177,29 +180,36 @@ void QueueCore::first_use() {
 // --- waiting ---
 
 void QueueCore::listen() {
-    if (listener_) return;
-    const int doorbell = member_.doorbell();
-    if (doorbell < 0) throw UsageError("queue " + name_ + ": too many processes wait for it");
-    bell_ = Fd{static_cast<int>(sys::must(sys::dup(doorbell), "dup"))};
+    if (listener_ && !listener_->ready()) return;
+    if (const int doorbell = member_.doorbell(); doorbell >= 0)
+        bell_ = Fd{static_cast<int>(sys::must(sys::dup(doorbell), "dup"))};
     // It listens for all who will wait here, not only, and not only as long as, for the first.
     const Context::Scope nobodys{Context{}};
     listener_ = spawn([this] { hear(); });
     listener_->set_name("queue " + name_);
 }
 
+// Without a bell it listens only as long as somebody waits here; who waits next may get one.
 void QueueCore::hear() {
-    for (;;) {
-        for (detail::FdOperation operation{bell_, detail::Direction::read, Deadline::never(),
-                                           detail::Reach::background};
-             operation.go();) {
-            std::uint64_t rings = 0;
-            const sys::Outcome got = sys::read(operation.number(), &rings, sizeof rings);
-            if (!got.would_block()) break;
-            operation.blocked();
-        }
+    do {
+        if (bell_.is_open())
+            await_bell();
+        else
+            sleep(blind, {.ref = false});
         // Serving must not end this process's hearing because of one bad message or a full table.
         serve_getters();
         serve_putters();
+    } while (bell_.is_open() || !getters_.empty() || !putters_.empty());
+}
+
+void QueueCore::await_bell() {
+    for (detail::FdOperation operation{bell_, detail::Direction::read, Deadline::never(),
+                                       detail::Reach::background};
+         operation.go();) {
+        std::uint64_t rings = 0;
+        const sys::Outcome got = sys::read(operation.number(), &rings, sizeof rings);
+        if (!got.would_block()) return;
+        operation.blocked();
     }
 }
 

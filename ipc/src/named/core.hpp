@@ -64,6 +64,7 @@ class QueueCore : public std::enable_shared_from_this<QueueCore> {
     [[nodiscard]] shm::Shortage attempt(shm::Reservation& reservation, std::size_t bytes);
     void listen();
     void hear();
+    void await_bell();
     /// Gives messages (room) to those who wait, and puts the process to sleep for those who got
     /// none.
     void serve_getters();
@@ -94,7 +95,7 @@ class QueueCore : public std::enable_shared_from_this<QueueCore> {
 
     detail::WaitList<Getter> getters_;
     detail::WaitList<Putter> putters_;
-    Fd bell_;  // a copy of our doorbell, so that the hub may own its waiting
+    Fd bell_;  // a copy of our doorbell, so that the hub may own its waiting; none: all are taken
     std::optional<AnyGreenlet> listener_;
 };
 

@@ -125,9 +125,10 @@ class Member {
     // Waiting: wait_table.hpp gives the protocol. arm(), try again, sleep on the doorbell,
     // disarm().
 
-    /// The descriptor to sleep on, or -1 when all wait slots are taken. The first call claims one,
-    /// for good.
+    /// The descriptor to sleep on, or -1 when all wait slots are taken. The first call that gets
+    /// one claims it, for good.
     [[nodiscard]] int doorbell();
+    /// Does nothing for who has no wait slot: he has to look again by himself.
     void arm(Interest interest, std::size_t bytes = 0);
     /// True if we were armed and a waker had chosen us: take what was announced, or pass_on().
     bool disarm(Interest interest);
