@@ -236,6 +236,12 @@ const std::vector<Role>& roles() {
              (void)sweep_all(keeper, 10, 3);
              get_and_ack(member);
          }},
+        {"consumer that takes nothing after all", nothing,
+         [](World&, Member& member) {
+             Lease lease;
+             if (member.try_get(lease) == Got::message) (void)member.untake(lease);
+             get_and_ack(member);
+         }},
         {"consumer that rejects", nothing,
          [](World&, Member& member) {
              Lease lease;
@@ -298,6 +304,7 @@ const std::vector<Role>& roles() {
          [](World&, Member& member) {
              Lease lease;
              if (member.try_get(lease) == Got::message) (void)member.nack(lease);
+             if (member.try_get(lease) == Got::message) (void)member.untake(lease);
              get_and_ack(member);
          }},
         {"consumer behind a stale reader", haunt,

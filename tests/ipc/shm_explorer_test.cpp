@@ -1,6 +1,7 @@
 // Walks through every interleaving of a small cast on the slots and one ring: producers publish and
-// push, consumers pop, claim and ack, one of them gives its message back, one may die between any
-// two steps while a keeper repairs, or takes leases away, and the others go on.
+// push, consumers pop, claim and ack, one of them gives its message back, or takes back that it
+// took it, one may die between any two steps while a keeper repairs, or takes leases away, and the
+// others go on.
 //
 // shm_stepped.hpp says how. Here what an actor does is cut into phases; between two of them all
 // that it knows is in its locals, and its answers are those of its present phase.
@@ -111,41 +112,57 @@ void produce(std::size_t actor, const Phase& phase) {
     phase.go_on(1);
 }
 
-/// Pops and claims. Returns the slot, or none.
-std::uint64_t claim_next(Owner owner, SlotWord& leased) {
+/// Pops and claims. Returns the slot, or none. With an account the message ends with that: this is
+/// noted at the very step, and again each time that step is played again.
+std::uint64_t claim_next(Owner owner, SlotWord& taken, Account* ends = nullptr) {
     std::uint64_t slot = slots;
     (void)ring().pop([&](std::uint64_t index, std::uint64_t tag) {
         const std::uint64_t seen = memory.state[index].load();
         const SlotWord word = SlotWord::of(seen);
         if (word.state != SlotState::ready || tag_of(word.generation) != tag) return Claim::stale;
-        if (!memory.state[index].swap(seen, word.leased_by(owner).pack())) return Claim::retry;
+        const SlotWord leased = word.leased_by(owner);
+        const SlotWord after = ends != nullptr ? leased.acked_by(owner) : leased;
+        if (!memory.state[index].swap(seen, after.pack())) return Claim::retry;
+        if (ends != nullptr) ends->acks[index] = 1;
         slot = index;
-        leased = word.leased_by(owner);
+        taken = after;
         return Claim::taken;
     });
     return slot;
 }
 
-/// Takes one message; gives it back, or acks it.
-void consume(std::size_t actor, bool shall_nack, const Phase& phase) {
+/// What a consumer does with the message that it takes. The last one is for a queue that hands each
+/// out at most once: there the message ends when it is taken.
+enum class Deed : std::uint8_t { acks, nacks, untakes, untakes_at_most_once };
+
+const std::vector<Deed> deeds{Deed::acks, Deed::nacks, Deed::untakes, Deed::untakes_at_most_once};
+
+SlotWord after_deed(Deed deed, SlotWord taken, Owner owner) {
+    if (deed == Deed::acks) return taken.acked_by(owner).freed();
+    return deed == Deed::nacks ? taken.returned() : taken.untaken();
+}
+
+/// Takes one message; acks it, or gives it back in one way or another.
+void consume(std::size_t actor, Deed deed, const Phase& phase) {
     const std::uint64_t slot = phase.now.locals[0];
-    SlotWord leased = SlotWord::of(phase.now.locals[1]);
+    SlotWord taken = SlotWord::of(phase.now.locals[1]);
     switch (phase.now.phase) {
         case 0: {
-            const std::uint64_t claimed = claim_next(owner_of(actor), leased);
+            Account* const ends = deed == Deed::untakes_at_most_once ? &phase.account : nullptr;
+            const std::uint64_t claimed = claim_next(owner_of(actor), taken, ends);
             if (claimed == slots) return phase.end();
-            phase.next.locals = {claimed, leased.pack()};
+            phase.next.locals = {claimed, taken.pack()};
             return phase.go_on(1);
         }
         case 1: {
-            const SlotWord after =
-                shall_nack ? leased.returned() : leased.acked_by(owner_of(actor)).freed();
-            if (!memory.state[slot].swap(leased.pack(), after.pack())) return phase.end();
-            if (!shall_nack) ++phase.account.acks[slot];
-            return shall_nack ? phase.go_on(2) : phase.end();
+            const SlotWord after = after_deed(deed, taken, owner_of(actor));
+            if (!memory.state[slot].swap(taken.pack(), after.pack())) return phase.end();
+            if (deed == Deed::acks) ++phase.account.acks[slot];
+            if (deed == Deed::untakes_at_most_once) phase.account.acks[slot] = 0;
+            return deed == Deed::acks ? phase.end() : phase.go_on(2);
         }
         default:
-            (void)ring().push(slot, leased.returned().generation);
+            (void)ring().push(slot, after_deed(deed, taken, owner_of(actor)).generation);
             phase.end();
     }
 }
@@ -175,6 +192,7 @@ void return_slot(std::size_t dead, std::size_t slot) {
     if (word.owner != owner_of(dead)) return;
     if (word.state == SlotState::reserved) state.store(word.abandoned().pack());
     if (word.state == SlotState::leased) (void)state.swap(seen, word.returned().pack());
+    if (word.state == SlotState::retiring) state.store(word.freed().pack());
 }
 
 std::uint64_t slots_without_cell(const Place& now) {
@@ -261,7 +279,7 @@ enum class Keeping : std::uint8_t { none, takes_back, repairs, repairs_and_dies 
 
 struct Play {
     std::vector<std::size_t> actors;
-    bool first_consumer_nacks;
+    Deed first_consumers;
     Keeping keeping;
 };
 
@@ -343,7 +361,7 @@ class Explorer {
     void act(std::size_t actor, int dead, const Phase& phase) const {
         if (actor < slots) return produce(actor, phase);
         if (actor < keeper)
-            return consume(actor, play_.first_consumer_nacks && actor == slots, phase);
+            return consume(actor, actor == slots ? play_.first_consumers : Deed::acks, phase);
         if (play_.keeping == Keeping::takes_back) return take_back(phase);
         repair(static_cast<std::size_t>(dead), phase);
     }
@@ -376,6 +394,12 @@ class Explorer {
     Seen seen_;
 };
 
+const char* name_of(Deed deed) {
+    if (deed == Deed::acks) return "all acked";
+    if (deed == Deed::nacks) return "with a nack";
+    return deed == Deed::untakes ? "with one untaken" : "with one untaken, at most once";
+}
+
 const char* name_of(Keeping keeping) {
     if (keeping == Keeping::repairs_and_dies) return ", a death, a killed repair and a repair";
     if (keeping == Keeping::repairs) return ", a death and a repair";
@@ -385,7 +409,7 @@ const char* name_of(Keeping keeping) {
 void explore(const Play& play) {
     Explorer explorer{play};
     explorer.run();
-    WARN((play.first_consumer_nacks ? "with a nack" : "without a nack")
+    WARN(name_of(play.first_consumers)
          << name_of(play.keeping) << ": " << explorer.states() << " states, " << explorer.steps
          << " steps, " << explorer.ends << " ends");
     CHECK(explorer.bad_ends == 0);
@@ -399,18 +423,18 @@ TEST_CASE(
     "anywhere",
     "[ipc][queue]") {
     const Keeping keeping = GENERATE(Keeping::none, Keeping::takes_back, Keeping::repairs);
-    explore({{0, 1, 2, 3}, GENERATE(false, true), keeping});
+    explore({{0, 1, 2, 3}, GENERATE(from_range(deeds)), keeping});
 }
 
 TEST_CASE("queue explorer: nor when the repair is killed anywhere, and another one begins anew",
           "[ipc][queue]") {
     const std::vector<std::size_t> actors =
         GENERATE(std::vector<std::size_t>{0, 1, 2}, std::vector<std::size_t>{1, 2, 3});
-    explore({actors, GENERATE(false, true), Keeping::repairs_and_dies});
+    explore({actors, GENERATE(from_range(deeds)), Keeping::repairs_and_dies});
 }
 
 // Takes a GiB and a minute.
 TEST_CASE("queue explorer: nor with the whole cast and a repair that is killed",
           "[.][queue][soak]") {
-    explore({{0, 1, 2, 3}, GENERATE(false, true), Keeping::repairs_and_dies});
+    explore({{0, 1, 2, 3}, GENERATE(from_range(deeds)), Keeping::repairs_and_dies});
 }

@@ -155,6 +155,10 @@ void consume(Member& member, std::size_t worker) {
         if (lease) {
             finish_one(member, worker, lease);
         } else if (member.try_get(lease, ground->time) == Got::message) {
+            if (dice() % 16 == 0) {  // as for a greenlet that was interrupted meanwhile
+                (void)member.untake(lease);
+                continue;
+            }
             if (!is_whole(lease.message)) ++ground->torn;
             const bool is_acked = (ground->marks[id_of(lease.message)] & acked) != 0;
             if (is_acked && member.holds(lease))
