@@ -4,7 +4,9 @@
 #include <cerrno>
 #include <cstring>
 #include <limits>
+#include <optional>
 #include <system_error>
+#include <unistd.h>
 
 #include <green/context.hpp>
 #include <green/fd.hpp>
@@ -89,12 +91,55 @@ std::unique_ptr<shm::Keeper> make(const std::string& path, const QueueConfig& qu
     }
 }
 
+/// How many messages are in a segment that nobody uses; nothing if it cannot be told.
+std::optional<std::uint64_t> messages_in(const std::string& path) {
+    try {
+        const auto status = shm::status(shm::Segment::open_to_look(path));
+        return status.ready + status.leased + status.delayed + status.dead;
+    } catch (const std::exception&) {
+        return std::nullopt;
+    }
+}
+
+/// Takes the segment of another version out of the way of ours, with what is in it. Nobody shall
+/// have to get up at night because of an upgrade, and nothing shall be gone in the morning.
+void set_aside(const std::string& path, const QueueConfig& queue, std::uint32_t version) {
+    const auto count = messages_in(path);
+    if (count == 0u) {
+        (void)sys::unlink(path.c_str());
+        green::log::info("queue.replaced",
+                         {{"queue", queue.name},
+                          {"why", "its empty segment was of version " + std::to_string(version)}});
+        return;
+    }
+    const auto first = path + ".v" + std::to_string(version);
+    auto aside = first;
+    for (int n = 2; ::access(aside.c_str(), F_OK) == 0; ++n)
+        aside = first + "." + std::to_string(n);
+    const auto moved = sys::rename(path.c_str(), aside.c_str());
+    if (!moved.ok())
+        refuse(queue,
+               "cannot rename " + path + ", which is of version " + std::to_string(version) + ": " +
+                   std::strerror(moved.error),
+               "rename it by hand, to a name that does not end in .queue");
+    green::log::error(
+        "queue.set_aside",
+        {{"queue", queue.name},
+         {"messages", count ? std::to_string(*count) : "not known"},
+         {"path", aside},
+         {"why", "another version of greensup has made it; to get at them, stop, rename it to " +
+                     path + " and run that version until the queue is empty"}});
+}
+
 /// The segment of an earlier run, mended; nothing if there is none.
 std::unique_ptr<shm::Keeper> take_over(const std::string& path, const QueueConfig& queue) {
     try {
         auto keeper = std::make_unique<shm::Keeper>(shm::Segment::open(path));
         keeper->recover();
         return keeper;
+    } catch (const shm::VersionError& error) {
+        set_aside(path, queue, error.version());
+        return nullptr;
     } catch (const std::system_error& error) {
         if (error.code().value() == ENOENT) return nullptr;
         refuse(queue, error.what(), "");

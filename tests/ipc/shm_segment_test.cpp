@@ -148,6 +148,11 @@ TEST_CASE("queue segment: a header that lies consistently is still held against 
     CHECK_THAT(opened_with([](Header& h) { h.magic ^= 1; }),
                Contains("magic") && Contains(directory.file("other")));
     CHECK_THAT(opened_with([](Header& h) { h.version = 77; }), Contains("version 77"));
+    const std::string earlier = opened_with([](Header& h) { h.version = first_alike_version; });
+    CHECK_THAT(earlier, Contains("version " + std::to_string(first_alike_version)));
+    CHECK(status(Segment::open_to_look(directory.file("other"))).free == small_config().capacity);
+    (void)opened_with([](Header& h) { h.version = first_alike_version - 1; });
+    CHECK_THROWS_AS(Segment::open_to_look(directory.file("other")), VersionError);
     CHECK_THAT(opened_with([](Header& h) { h.header_bytes = 8; }), Contains("its size"));
     CHECK_THAT(opened_with([](Header& h) { h.total_bytes += 4096; }), Contains("do not add up"));
     CHECK_THAT(opened_with([](Header& h) { h.config.capacity = 0; }), Contains("capacity must be"));

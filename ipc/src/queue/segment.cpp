@@ -67,7 +67,7 @@ std::string of(std::uint64_t have, std::uint64_t need) {
     return std::to_string(have) + " bytes of " + std::to_string(need);
 }
 
-Header read_header(int fd, const std::string& path) {
+Header read_header(int fd, const std::string& path, std::uint32_t first_version) {
     struct stat file {};
     (void)sys::must(sys::fstat(fd, file), "fstat " + path);
     if (!S_ISREG(file.st_mode)) throw SegmentError(path, "not a regular file");
@@ -80,10 +80,8 @@ Header read_header(int fd, const std::string& path) {
     if (got != sizeof header) throw SegmentError(path, "short read of the header");
     if (header.magic != segment_magic)
         throw SegmentError(path, "not a queue segment: another magic number");
-    if (header.version != segment_version) {
-        throw SegmentError(path, "segment version " + std::to_string(header.version) +
-                                     ", but this program reads " + std::to_string(segment_version));
-    }
+    if (header.version < first_version || header.version > segment_version)
+        throw VersionError(path, header.version);
     if (header.header_bytes != sizeof(Header)) throw SegmentError(path, "damaged header: its size");
     if (header.checksum != checksum_of(header))
         throw SegmentError(path, "damaged header: its checksum");
@@ -130,13 +128,20 @@ Segment Segment::open(const std::string& path, std::optional<std::uint64_t> sche
 }
 
 Segment Segment::adopt(int fd, const std::string& path, std::optional<std::uint64_t> schema_id) {
-    const Header header = read_header(fd, path);
+    const Header header = read_header(fd, path, segment_version);
     if (schema_id && *schema_id != header.config.schema_id) {
         throw SegmentError(path, "holds messages of schema " +
                                      std::to_string(header.config.schema_id) + ", not of " +
                                      std::to_string(*schema_id));
     }
     return Segment{map(fd, header.total_bytes, path), header, path};
+}
+
+Segment Segment::open_to_look(const std::string& path) {
+    const Fd fd{
+        static_cast<int>(sys::must(sys::open(path.c_str(), O_RDWR | O_NOFOLLOW), "open " + path))};
+    const Header header = read_header(fd.get(), path, first_alike_version);
+    return Segment{map(fd.get(), header.total_bytes, path), header, path};
 }
 
 Segment::Segment(std::byte* base, const Header& header, std::string path)

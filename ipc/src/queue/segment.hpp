@@ -21,6 +21,19 @@ class SegmentError : public std::runtime_error {
         : std::runtime_error{path + ": " + what} {}
 };
 
+/// It is a queue's segment, of a version that this one cannot use.
+class VersionError : public SegmentError {
+ public:
+    VersionError(const std::string& path, std::uint32_t version)
+        : SegmentError{path, "segment version " + std::to_string(version) +
+                                 ", but this program reads " + std::to_string(segment_version)},
+          version_{version} {}
+    [[nodiscard]] std::uint32_t version() const noexcept { return version_; }
+
+ private:
+    std::uint32_t version_;
+};
+
 class Segment {
  public:
     /// Makes the file, all of its memory included, so that a full disk is an error here and never a
@@ -37,6 +50,10 @@ class Segment {
     /// The same for a descriptor that was inherited. Borrows it; `path` is for messages.
     [[nodiscard]] static Segment adopt(int fd, const std::string& path,
                                        std::optional<std::uint64_t> schema_id = {});
+
+    /// Maps one of an earlier version too, if its slots stand where ours do: to look at them and to
+    /// change nothing. Throws as open() does.
+    [[nodiscard]] static Segment open_to_look(const std::string& path);
 
     Segment(Segment&& other) noexcept;
     Segment& operator=(Segment&&) = delete;
