@@ -135,6 +135,8 @@ void set_aside(const std::string& path, const QueueConfig& queue, std::uint32_t 
 std::unique_ptr<shm::Keeper> take_over(const std::string& path, const QueueConfig& queue) {
     try {
         auto keeper = std::make_unique<shm::Keeper>(shm::Segment::open(path));
+        // What its last holders had in hand comes back by the rules of today.
+        keeper->configure(settings_of(queue, !queue.dead_letter.empty()));
         keeper->recover();
         return keeper;
     } catch (const shm::VersionError& error) {
@@ -205,8 +207,7 @@ std::shared_ptr<OpenQueue> OpenQueue::open(const std::string& directory,
     if (!opened.ok())
         refuse(config, "cannot open " + state->path + ": " + std::strerror(opened.error), "");
     state->segment = green::Fd{opened.as_int()};
-    // Until apply() says where the dead go, what an earlier run has left of them stays.
-    state->keeper->configure(settings_of(config, state->keeper->status().dead > 0));
+    state->keeper->configure(settings_of(config, !config.dead_letter.empty()));
     state->keeper->set_watcher([name = config.name, &keeper = *state->keeper](bool is_high) {
         const auto level = std::to_string(keeper.level()) + "%";
         if (is_high)
