@@ -49,6 +49,7 @@ enum class Delivery { at_least_once, at_most_once };
 struct QueueConfig {
     std::string name;
     std::string schema = "bytes";
+    std::string schema_at;  // "FILE:LINE:COLUMN" of it, or of the section that leaves it out
     std::uint64_t capacity = 65536;
     std::uint64_t max_bytes = 64ULL << 20;
     std::uint64_t max_message = 1ULL << 20;

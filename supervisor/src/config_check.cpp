@@ -39,7 +39,10 @@ class Checker {
 
     void run() {
         for (auto& worker : config_.workers) check_worker(worker);
-        for (const auto& queue : config_.queues) check_queue(queue);
+        for (auto& queue : config_.queues) {
+            check_queue(queue);
+            queue.schema_at = place_of({path_of(queue) + ".schema", path_of(queue)});
+        }
         check_addresses();
         check_cycles();
     }
@@ -127,10 +130,19 @@ class Checker {
                 "only hub workers can be asked to drain; give the program time with stop.timeout");
     }
 
-    void contradiction(const std::vector<std::string>& keys, std::string message) {
+    void contradiction(const std::vector<std::string>& keys, std::string message,
+                       std::string hint = {}) {
         if (const auto written = first_written(reader_, keys))
-            reader_.report(written->place, "E014", written->key, std::move(message));
+            reader_.report(written->place, "E014", written->key, std::move(message),
+                           std::move(hint));
     }
+
+    [[nodiscard]] std::string place_of(const std::vector<std::string>& keys) const {
+        const auto written = first_written(reader_, keys);
+        const auto place = written ? written->place : Place{1, 1};
+        return config_.file + ":" + std::to_string(place.line) + ":" + std::to_string(place.column);
+    }
+    static std::string path_of(const QueueConfig& queue) { return "queues." + queue.name; }
 
     void check_shutdown(const std::string& key, const std::string& name, Duration value) {
         const auto limit = config_.supervisor.shutdown_timeout;

@@ -137,6 +137,7 @@ void read_section(Reader& reader, const Schema<Section>& schema, const TomlEntry
         Field(reader, entry.value, path).wrong_type("table");
         return;
     }
+    reader.note_written(path, entry.place);
     read_entries(reader, schema, entry.value, path, "", section);
     for (const auto& key : schema.keys)
         if (!key.must.empty() && !reader.written(path + "." + key.name))

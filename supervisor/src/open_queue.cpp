@@ -150,6 +150,21 @@ std::unique_ptr<shm::Keeper> take_over(const std::string& path, const QueueConfi
     }
 }
 
+/// Messages of one schema are not handed to consumers of another one.
+[[noreturn]] void refuse_schema(const shm::Keeper& keeper, const QueueConfig& queue) {
+    const auto& path = keeper.segment().path();
+    const auto status = keeper.status();
+    throw Refusal(
+        Code::files,
+        queue.schema_at + ": queues." + queue.name + ".schema: \"" + queue.schema +
+            "\" is not the schema of the " +
+            std::to_string(status.ready + status.leased + status.delayed + status.dead) +
+            " messages that are in the queue, in " + path,
+        "start with the schema that it had until the queue is empty, or give the new one another "
+        "name; if its messages do not matter, remove it: rm " +
+            path);
+}
+
 /// What is different from the configuration, and cannot be changed while messages are in it.
 void keep_as_it_is(const shm::Keeper& keeper, const QueueConfig& queue) {
     const auto status = keeper.status();
@@ -195,6 +210,8 @@ std::shared_ptr<OpenQueue> OpenQueue::open(const std::string& directory,
         if (state->keeper->empty() && state->keeper->status().dead == 0) {
             state->keeper.reset();
             (void)sys::unlink(state->path.c_str());
+        } else if (state->keeper->segment().config().schema_id != schema_id(config.schema)) {
+            refuse_schema(*state->keeper, config);
         } else {
             keep_as_it_is(*state->keeper, config);
         }

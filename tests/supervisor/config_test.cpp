@@ -238,7 +238,6 @@ version = 1
 [queues.a]
 [queues.b]
 when_full = "drop-oldest"
-delivery = "at-most-once"
 lease = "5m"
 max_deliveries = "off"
 dead_letter = "a"
@@ -247,6 +246,7 @@ high = "90%"
 low = "10%"
 [queues.c]
 when_full = "reject"
+delivery = "at-most-once"
 lease = "off"
 [workers.x]
 command = "x"
@@ -263,7 +263,6 @@ command = "x"
     CHECK(a.low_percent == 50);
     const auto& b = *result->queue("b");
     CHECK(b.when_full == WhenFull::drop_oldest);
-    CHECK(b.delivery == Delivery::at_most_once);
     CHECK(b.lease == 5min);
     CHECK(b.max_deliveries == 0);
     CHECK(b.dead_letter == "a");
@@ -271,6 +270,8 @@ command = "x"
     CHECK(b.high_percent == 90);
     CHECK(b.low_percent == 10);
     CHECK(result->queue("c")->when_full == WhenFull::reject);
+    CHECK(result->queue("c")->delivery == Delivery::at_most_once);
+    CHECK(a.schema_at.ends_with(":3:9"));
     CHECK(result->queue("c")->lease == Duration::zero());
 }
 
