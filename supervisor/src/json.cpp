@@ -27,6 +27,7 @@ Document write(const QueueStatus& queue) {
                          {"bytes", queue.bytes},
                          {"oldest_ms", queue.oldest_ms},
                          {"high", queue.high},
+                         {"letters_full", queue.letters_full},
                          {"accepted", queue.accepted},
                          {"acked", queue.acked},
                          {"redelivered", queue.redelivered},
@@ -209,6 +210,7 @@ QueueStatus read_queue(const json& document) {
     QueueStatus queue;
     queue.name = document.at("name").get<std::string>();
     queue.high = document.at("high").get<bool>();
+    queue.letters_full = document.value("letters_full", false);
     queue.oldest_ms = document.at("oldest_ms").get<std::int64_t>();
     const auto number = [&](const char* name) { return document.at(name).get<std::uint64_t>(); };
     queue.ready = number("ready");

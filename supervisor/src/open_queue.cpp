@@ -198,6 +198,7 @@ struct OpenQueue::State {
     std::unique_ptr<shm::Keeper> keeper;
     green::Fd segment;
     std::unique_ptr<shm::Member> letter_box;  // the keeper's own, for what died elsewhere
+    bool are_letters_full = false;
 };
 
 std::shared_ptr<OpenQueue> OpenQueue::open(const std::string& directory,
@@ -265,18 +266,38 @@ std::vector<int> OpenQueue::descriptors() const {
 
 void OpenQueue::apply(const QueueConfig& config, std::shared_ptr<OpenQueue> dead_letter) {
     state_->config = config;
+    state_->are_letters_full = false;
     if (dead_letter) {
         dead_letter->open_letter_box();
         state_->keeper->set_mover(
-            [to = dead_letter, name = config.name, from = state_->keeper->segment().identity()](
-                shm::Letter letter, std::int64_t now) {
-                letter.source = name;
-                return to->state_->letter_box->keep(letter, from, now);
+            [to = dead_letter, &from = *state_](shm::Letter letter, std::int64_t now) {
+                letter.source = from.config.name;
+                const auto kept =
+                    to->state_->letter_box->keep(letter, from.keeper->segment().identity(), now);
+                note_room(from, *to->state_, kept);
+                return kept;
             });
     } else {
         state_->keeper->set_mover({});
     }
     state_->keeper->configure(settings_of(config, dead_letter != nullptr));
+}
+
+// Once when the dead find no room, and once when it has been made down to the low mark: not for
+// each that finds the place of one that was taken out.
+void OpenQueue::note_room(State& from, const State& to, shm::Kept kept) {
+    if (kept == shm::Kept::no_room && !from.are_letters_full) {
+        from.are_letters_full = true;
+        green::log::warning("queue.letters_full",
+                            {{"queue", from.config.name},
+                             {"dead_letter", to.config.name},
+                             {"why", "the dead stay where they died until there is room"}});
+    }
+    const auto low = static_cast<std::uint64_t>(to.config.low_percent);
+    if (kept != shm::Kept::kept || !from.are_letters_full || to.keeper->level() > low) return;
+    from.are_letters_full = false;
+    green::log::info("queue.letters_room",
+                     {{"queue", from.config.name}, {"dead_letter", to.config.name}});
 }
 
 void OpenQueue::open_letter_box() {
@@ -301,6 +322,7 @@ QueueFigures OpenQueue::figures() const {
         figures.oldest = std::max(green::now() - green::TimePoint{put}, green::Duration::zero());
     }
     figures.is_high = status.is_high;
+    figures.are_letters_full = state_->are_letters_full && status.dead > 0;
     figures.accepted = status.put;
     figures.acked = status.acked;
     figures.redelivered = status.redelivered;

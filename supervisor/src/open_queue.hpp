@@ -14,6 +14,10 @@
 
 #include "config.hpp"
 
+namespace green::ipc::shm {
+enum class Kept : std::uint8_t;
+}
+
 namespace greensup {
 
 struct QueueFigures {
@@ -24,6 +28,7 @@ struct QueueFigures {
     std::uint64_t dead = 0;     // not moved yet, or with nowhere to go
     Duration oldest{};          // how long the oldest of the three has been there
     bool is_high = false;
+    bool are_letters_full = false;  // there are dead ones that find no room where they belong
     // Since the segment was made; accepted = acked + the three + dead + moved + dropped.
     std::uint64_t accepted = 0, acked = 0, redelivered = 0, moved = 0, duplicates = 0;
     std::uint64_t dropped_oldest = 0, rejected = 0, expired = 0;  // accepted and dropped
@@ -74,6 +79,7 @@ class OpenQueue {
     struct State;
     explicit OpenQueue(std::shared_ptr<State> state);
     void open_letter_box();
+    static void note_room(State& from, const State& to, green::ipc::shm::Kept kept);
 
     std::shared_ptr<State> state_;  // the greenlet that tends the queue shares it, until it ends
     std::optional<green::AnyGreenlet> tender_;

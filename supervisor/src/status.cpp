@@ -123,6 +123,7 @@ std::string remarks(const QueueStatus& queue) {
     constexpr std::size_t most = 3;
     std::vector<std::string> all;
     if (queue.high) all.emplace_back("high");
+    if (queue.letters_full) all.emplace_back("no room for dead letters");
     std::vector<std::string> holders;
     for (const auto& holder : queue.holders) {
         if (holders.size() == most) {

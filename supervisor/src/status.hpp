@@ -56,6 +56,7 @@ struct QueueStatus {
     std::uint64_t dead = 0;
     std::int64_t oldest_ms = 0;  // the age of the oldest message that somebody may still get
     bool high = false;
+    bool letters_full = false;  // dead ones find no room in the queue for dead letters
     // Since the queue was made.
     std::uint64_t accepted = 0;
     std::uint64_t acked = 0;

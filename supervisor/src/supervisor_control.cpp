@@ -62,6 +62,7 @@ QueueStatus status_of(const std::string& name, const QueueFigures& figures, cons
     status.oldest_ms =
         std::chrono::duration_cast<std::chrono::milliseconds>(figures.oldest).count();
     status.high = figures.is_high;
+    status.letters_full = figures.are_letters_full;
     status.accepted = figures.accepted;
     status.acked = figures.acked;
     status.redelivered = figures.redelivered;

@@ -84,3 +84,26 @@ TEST_CASE("shell: a lease of the configured length ends although its holder live
         CHECK(queue(status, "q").leased == 0);
     });
 }
+
+TEST_CASE("shell: dead letters that find no room stay where they died, and it is said once",
+          "[supervisor][shell]") {
+    tests::run_green_for_real([] {
+        Running running(
+            "[queues.letters]\ncapacity = 1\nproducers = []\nconsumers = []\n"
+            "[queues.q]\ndead_letter = \"letters\"\n" +
+            parts + source + role("hub_worker", {"reject=3"}));
+        running.await_settled();
+        Running::until([&] { return queue(running.status(), "q").letters_full; });
+        green::sleep(1500ms);  // it is tried again each second
+        const auto status = running.status();
+        CHECK(queue(status, "letters").ready == 1);
+        CHECK(queue(status, "q").moved == 1);
+        CHECK(queue(status, "q").dead == 2);
+        CHECK(queue(status, "q").letters_full);
+        CHECK(queue(status, "q").ready == 2);
+        const auto log = running.log();
+        const auto first = log.find("queue.letters_full queue=q dead_letter=letters");
+        REQUIRE(first != std::string::npos);
+        CHECK(log.find("queue.letters_full", first + 1) == std::string::npos);
+    });
+}

@@ -129,7 +129,7 @@ TEST_CASE("status: the JSON has the promised fields and is read back as it was",
         std::string::npos);
     CHECK(
         text.find(
-            R"({"name":"jobs","depth":352,"ready":340,"leased":12,"delayed":0,"dead":2,"bytes":1,"oldest_ms":7000,"high":false,"accepted":400,"acked":42,"redelivered":5,"moved":0,"duplicates":0,"dropped_oldest":1,"dropped_newest":0,"rejected":0,"expired":3,"refused":0,"leases_expired":0,"holders":[{"worker":"parse","slot":0,"pid":4301,"leased":9},{"worker":"store","slot":1,"pid":4309,"leased":3}]})") !=
+            R"({"name":"jobs","depth":352,"ready":340,"leased":12,"delayed":0,"dead":2,"bytes":1,"oldest_ms":7000,"high":false,"letters_full":false,"accepted":400,"acked":42,"redelivered":5,"moved":0,"duplicates":0,"dropped_oldest":1,"dropped_newest":0,"rejected":0,"expired":3,"refused":0,"leases_expired":0,"holders":[{"worker":"parse","slot":0,"pid":4301,"leased":9},{"worker":"store","slot":1,"pid":4309,"leased":3}]})") !=
         std::string::npos);
     for (const bool pretty : {false, true}) {
         const auto again = parse_status(to_json_text(status, pretty));
