@@ -199,6 +199,7 @@ struct OpenQueue::State {
     green::Fd segment;
     std::unique_ptr<shm::Member> letter_box;  // the keeper's own, for what died elsewhere
     bool are_letters_full = false;
+    green::Duration cost_of_look{};  // at all slots
 };
 
 std::shared_ptr<OpenQueue> OpenQueue::open(const std::string& directory,
@@ -340,11 +341,26 @@ QueueFigures OpenQueue::figures() const {
     return figures;
 }
 
+OpenQueue::Left OpenQueue::left_until(TimePoint deadline) const {
+    const auto state = state_;  // we may switch
+    green::Duration spent{};
+    auto begun = green::now();
+    const auto left =
+        shm::left_until(state->keeper->segment(), deadline.time_since_epoch().count(), [&] {
+            spent += green::now() - begun;
+            green::yield();
+            begun = green::now();
+        });
+    state->cost_of_look = spent + (green::now() - begun);
+    return {left.soon, left.later};
+}
+
 bool OpenQueue::empty() const { return state_->keeper->empty(); }
 
 void OpenQueue::follow(green::Event& changed) {
     // One look for many messages: who empties a queue quickly is not slowed down by telling us.
     constexpr auto pause = 10ms;
+    constexpr int share = 20;      // of our time at most one part in so many is for looking
     constexpr auto blind = 200ms;  // without a place to sleep
     constexpr auto nap = 1s;       // a slot whose last reader is slow is freed without a word
     auto& segment = state_->keeper->segment();
@@ -366,7 +382,7 @@ void OpenQueue::follow(green::Event& changed) {
         // One who frees a slot wakes one sleeper; a producer may need it more than we do.
         table.disarm(*place, shm::Interest::slots);
         table.announce(shm::Interest::slots);
-        green::sleep(pause);
+        green::sleep(std::max<green::Duration>(pause, share * state_->cost_of_look));
     }
 }
 

@@ -69,6 +69,13 @@ class OpenQueue {
 
     /// Looks at every slot: 0.2 ms for 65536 of them.
     [[nodiscard]] QueueFigures figures() const;
+    /// How many messages somebody may get until then, or is about to put; and how many of those
+    /// that were given back are for later. Switches when there are many slots.
+    struct Left {
+        std::uint64_t soon = 0;
+        std::uint64_t later = 0;
+    };
+    [[nodiscard]] Left left_until(TimePoint deadline) const;
     [[nodiscard]] bool empty() const;
 
     /// Sets `changed` now and after messages have left, until it is killed. For a greenlet. One

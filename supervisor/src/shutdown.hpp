@@ -32,7 +32,7 @@ struct ShutdownPool {
 
 struct ShutdownQueue {
     std::string name;
-    std::uint64_t left = 0;  // ready and leased messages
+    std::uint64_t left = 0;  // messages that somebody may get before the deadline
 };
 
 struct ShutdownView {
@@ -51,8 +51,8 @@ struct ShutdownAction {
     std::vector<std::string> waits_for;  // for the log: "counter waits for queue texts (12 left)"
 };
 
-/// The next thing to do. Ask again after each exit, each change of a queue's depth worth telling
-/// (a poll every 50 ms is what the shell does) and at `until`.
+/// The next thing to do. Ask again after each exit, after messages have left a queue, and at
+/// `until`.
 ShutdownAction next_shutdown_action(const ShutdownView& view, TimePoint now);
 
 }  // namespace greensup

@@ -55,7 +55,7 @@ bool Stopper::is_done() const {
     });
 }
 
-ShutdownView Stopper::view() const {
+ShutdownView Stopper::view() {
     ShutdownView view;
     for (const auto& pool : fleet_.pools()) {
         ShutdownPool one{pool->name, 0, told_.contains(pool->name) || !pool->is_wanted, {}};
@@ -66,13 +66,19 @@ ShutdownView Stopper::view() const {
         }
         view.pools.push_back(std::move(one));
     }
-    for (const auto& [name, queue] : edition_->queues)
-        // One that is just being put counts too, though it is neither ready nor leased.
-        view.queues.push_back(
-            {name, std::max<std::uint64_t>(queue->figures().left(), queue->empty() ? 0 : 1)});
     view.roles = roles_;
     view.allowed = edition_->config.supervisor.shutdown_timeout;
     view.deadline = began_ + view.allowed;
+    // After the pools: what one of them has put before it was gone is seen here.
+    for (const auto& [name, queue] : edition_->queues) {
+        const auto left = queue->left_until(view.deadline);
+        view.queues.push_back({name, left.soon});
+        if (left.later > 0 && kept_.insert(name).second)
+            green::log::info("shutdown.keeps",
+                             {{"queue", name},
+                              {"messages", left.later},
+                              {"why", "they were given back for after shutdown_timeout"}});
+    }
     return view;
 }
 

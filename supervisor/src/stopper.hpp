@@ -31,7 +31,7 @@ class Stopper {
     std::optional<TimePoint> advance();
 
  private:
-    [[nodiscard]] ShutdownView view() const;
+    [[nodiscard]] ShutdownView view();
     void tell(const std::string& pool);
     void to_all(Input::What what, const char* who);
     void log_waiting(const std::vector<std::string>& reasons);
@@ -41,6 +41,7 @@ class Stopper {
     const Edition* edition_ = nullptr;
     std::vector<QueueRole> roles_;
     std::set<std::string> told_;
+    std::set<std::string> kept_;  // queues that have messages for later
     TimePoint began_{};
     std::optional<TimePoint> kill_at_;  // in a hurry
     bool was_killed_ = false;

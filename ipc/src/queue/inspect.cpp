@@ -253,6 +253,22 @@ bool empty(const Segment& segment) {
     return true;
 }
 
+Left left_until(const Segment& segment, std::int64_t deadline,
+                const std::function<void()>& breathe) {
+    constexpr std::uint64_t slice = 1u << 16;
+    const std::uint64_t end = segment.from_machine(deadline);
+    Left left;
+    for (std::uint64_t index = 0; index < segment.config().capacity; ++index) {
+        if (index % slice == slice - 1) breathe();
+        const SlotRecord& slot = segment.slot(index);
+        const SlotWord word = SlotWord::of(slot.state.load());
+        if (!word.is_draft() && !word.has_message()) continue;
+        const bool is_late = word.state == SlotState::delayed && slot.not_before.peek() > end;
+        ++(is_late ? left.later : left.soon);
+    }
+    return left;
+}
+
 Space space(const Segment& segment) {
     const Geometry& geometry = segment.geometry();
     Space sum;

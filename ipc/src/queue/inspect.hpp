@@ -3,6 +3,7 @@
 // tests and for whoever suspects damage.
 
 #include <cstdint>
+#include <functional>
 #include <string>
 #include <vector>
 
@@ -36,6 +37,16 @@ struct Status {
 /// Whether no message is in the queue or on its way into it, for anybody to get; the dead do not
 /// count.
 [[nodiscard]] bool empty(const Segment& segment);
+
+/// What somebody may still get, or is about to put.
+struct Left {
+    std::uint64_t soon = 0;   // until the time that was asked about
+    std::uint64_t later = 0;  // given back for a time after it
+};
+
+/// Calls `breathe` now and then, where who counts may do something else.
+[[nodiscard]] Left left_until(const Segment& segment, std::int64_t deadline,
+                              const std::function<void()>& breathe);
 
 /// Where every byte of the payload is.
 struct Space {
