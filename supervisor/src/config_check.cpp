@@ -4,6 +4,8 @@
 #include <set>
 
 #include "config_codecs.hpp"
+#include "queue/layout.hpp"
+#include "queue/letter.hpp"
 #include "units.hpp"
 
 namespace greensup {
@@ -161,12 +163,31 @@ class Checker {
         if (queue.max_message > queue.max_bytes)
             contradiction({path + ".max_message", path + ".max_bytes"},
                           "max_message (" + size_text(queue.max_message) +
-                              ") is larger than max_bytes (" + size_text(queue.max_bytes) + ")");
+                              ") is larger than max_bytes (" + size_text(queue.max_bytes) + ")",
+                          "raise max_bytes, or lower max_message");
         if (queue.low_percent >= queue.high_percent)
             contradiction({path + ".low", path + ".high"},
                           "low (" + percent_text(queue.low_percent) + ") is not below high (" +
-                              percent_text(queue.high_percent) + ")");
+                              percent_text(queue.high_percent) + ")",
+                          "low is where a queue that was high counts as usual again");
+        check_delivery(queue, path);
         check_dead_letter(queue, path + ".dead_letter");
+    }
+
+    /// Where a message ends when it is handed out, nothing that becomes of it later has a meaning.
+    void check_delivery(const QueueConfig& queue, const std::string& path) {
+        if (queue.delivery != Delivery::at_most_once) return;
+        const auto check_one = [&](bool is_set, const std::string& key, const std::string& why) {
+            if (is_set)
+                contradiction({path + "." + key},
+                              "means nothing with delivery = \"at-most-once\": " + why,
+                              "take it out, or write delivery = \"at-least-once\"");
+        };
+        const std::string ends = "a message ends when it is handed out";
+        check_one(queue.lease != Duration::zero(), "lease", ends);
+        check_one(queue.max_deliveries != 0, "max_deliveries", ends);
+        check_one(!queue.dead_letter.empty() && queue.ttl == Duration::zero(), "dead_letter",
+                  ends + ", and without a ttl none dies before");
     }
 
     void check_dead_letter(const QueueConfig& queue, const std::string& key) {
@@ -177,15 +198,34 @@ class Checker {
         if (target == nullptr)
             return check_names(key, {queue.dead_letter}, "queue", names_of(config_.queues));
         if (target->max_message < queue.max_message)
-            contradiction({key}, "max_message (" + size_text(queue.max_message) +
-                                     ") is larger than that of \"" + target->name + "\" (" +
-                                     size_text(target->max_message) + ")");
+            contradiction({key},
+                          "max_message (" + size_text(queue.max_message) +
+                              ") is larger than that of \"" + target->name + "\" (" +
+                              size_text(target->max_message) + ")",
+                          "raise max_message in [queues." + target->name + "], or lower it here");
+        else
+            check_letter(queue, *target, key);
         std::string text = "cycle: " + queue.name;
         for (std::size_t step = 0; target != nullptr && step < config_.queues.size(); ++step) {
             text += " -> " + target->name;
             if (target == &queue) return report(key, "E008", text);
             target = config_.queue(target->dead_letter);
         }
+    }
+
+    /// Behind a dead letter stands where it comes from, which needs room too.
+    void check_letter(const QueueConfig& queue, const QueueConfig& target, const std::string& key) {
+        namespace shm = green::ipc::shm;
+        shm::Config figures;
+        figures.payload_bytes = target.max_bytes;
+        const auto whole = shm::Letter::size_with(queue.max_message, queue.name.size());
+        if (whole > figures.largest_message())
+            contradiction({key},
+                          "a message of max_message (" + size_text(queue.max_message) +
+                              ") does not fit into max_bytes of \"" + target.name + "\" (" +
+                              size_text(target.max_bytes) + ") with its " +
+                              std::to_string(whole - queue.max_message) + " bytes of origin",
+                          "raise max_bytes in [queues." + target.name + "]");
     }
 
     void check_addresses() {
