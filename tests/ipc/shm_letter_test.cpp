@@ -257,3 +257,27 @@ TEST_CASE("queue letters: memory of one that was killed in writing it is given o
     member->abandon(reservation);
     CHECK(is_sound(pair.to.segment()));
 }
+
+TEST_CASE("queue letters: where there is no room for one, only smaller ones are tried in that pass",
+          "[ipc][queue]") {
+    Pair pair;
+    std::vector<std::size_t> tried;
+    pair.from.keeper->set_mover([&](const Letter& letter, std::int64_t) {
+        tried.push_back(letter.message.size());
+        return Kept::no_room;
+    });
+    {
+        const auto member = pair.from.join(1);
+        for (std::size_t size : {100, 100, 300, 50, 50, 70}) {
+            send(*member, size, size);
+            Lease lease = receive(*member);
+            REQUIRE(member->reject(lease));
+        }
+    }
+    (void)sweep_all(*pair.from.keeper, 1);
+    CHECK(tried == std::vector<std::size_t>{100, 50});
+    tried.clear();
+    (void)sweep_all(*pair.from.keeper, 2'000'000'000, 3);
+    CHECK(tried == std::vector<std::size_t>{100, 50});
+    CHECK(status(pair.from.segment()).dead == 6);
+}

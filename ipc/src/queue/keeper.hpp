@@ -124,6 +124,7 @@ class Keeper {
         std::uint32_t slot = 0;
         std::uint64_t due = 0;  // the earliest that it has seen
         std::uint64_t slot_due = 0;
+        std::size_t no_room_from = ~std::size_t{0};  // dead ones of this size found none
     };
 
     // sweep.cpp

@@ -115,13 +115,16 @@ class BasicRing {
         return Ringed::damaged;
     }
 
-    /// Calls `see(slot, tag)` for every full cell.
+    /// Calls `see(slot, tag)` for every full cell: they stand between head and tail, and one may
+    /// stand at the tail that has not moved on yet.
     template <class F>
     void for_each(F&& see) const {
-        for (const W& cell : cells_) {
-            const std::uint64_t seen = cell.load();
+        const std::uint64_t begin = head_.load();
+        for (std::uint64_t at = begin; at - begin < cells_.size(); ++at) {
+            const std::uint64_t seen = cell_of(at).load();
             if ((seen & full_bit) != 0 && slot_in(seen) < capacity_)
                 see(slot_in(seen), tag_of(seen));
+            if (at >= tail_.load()) return;
         }
     }
 

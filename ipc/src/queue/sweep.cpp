@@ -24,6 +24,9 @@ void note(std::uint64_t& due, std::uint64_t when) noexcept {
 // A look at a slot costs about as much as copying so many bytes.
 constexpr std::size_t copied_per_look = 1024;
 
+// To find that there is no room for a letter all chunks of the other queue are looked at.
+constexpr std::size_t looks_for_room = 1024;
+
 // How long what was not noted may go unseen.
 constexpr std::uint64_t patience = 60'000'000'000;
 
@@ -226,9 +229,15 @@ void Keeper::move_dead(std::uint32_t slot, std::uint64_t seen, std::uint64_t now
     for (std::size_t i = 0; i < letter.killers.size(); ++i) {
         if (record.about.peek() == letter.sequence) letter.killers[i] = record.killers[i].peek();
     }
-    const Kept kept = mover_(letter, segment_.to_machine(now));
-    budget -= std::min(budget, letter.message.size() / copied_per_look);
+    // Smaller ones may find room where this one did not.
+    const bool is_vain = letter.message.size() >= pass_->no_room_from;
+    const Kept kept = is_vain ? Kept::no_room : mover_(letter, segment_.to_machine(now));
+    if (kept == Kept::no_room && !is_vain) {
+        pass_->no_room_from = letter.message.size();
+        budget -= std::min(budget, looks_for_room);
+    }
     if (kept != Kept::kept) return note(pass_->slot_due, now + retry_after(kept));
+    budget -= std::min(budget, letter.message.size() / copied_per_look);
     crash_point(CrashPoint::dead_moved);
     if (bury_dead(slot, seen)) segment_.control().moved.count();
 }
