@@ -2,6 +2,7 @@
 
 #include <cerrno>
 #include <csignal>
+#include <sys/wait.h>
 #include <unistd.h>
 #include <vector>
 
@@ -240,6 +241,26 @@ TEST_CASE("io watcher: one that lives is heard when the kernel has no room for a
         pipe.put();
         while (runs == 1) settle();
         CHECK(runs == 2);
+    });
+}
+
+TEST_CASE("io watcher: what a child has of a set that was made anew does not keep the hub busy",
+          "[core][watcher]") {
+    run_green_for_real([] {
+        const Pipe pipe;
+        IoWatcher watcher{pipe.reader.number(), IoEvents::read};
+        watcher.start([] {});
+        const LeftBehind left;
+        const pid_t child = ::fork();  // a bare one has all of our descriptors
+        if (child == 0) {
+            ::pause();
+            ::_exit(0);
+        }
+        left.become_readable();
+        for (int i = 0; i < 3; ++i) settle();
+        CHECK_FALSE(hub_is_spinning());
+        (void)::kill(child, SIGKILL);
+        CHECK(::waitpid(child, nullptr, 0) == child);
     });
 }
 

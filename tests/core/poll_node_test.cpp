@@ -8,6 +8,7 @@
 #include <green/detail/poll_node.hpp>
 #include <green/detail/turn_end.hpp>
 #include <green/green.hpp>
+#include <green/loop_watchers.hpp>
 
 #include "support/run_green.hpp"
 
@@ -159,6 +160,19 @@ TEST_CASE("poll node: nobody looks in the hub's place while others have work", "
         CHECK(looks() == 0);
         other.join();
         CHECK(looks() == 1);
+        Scripted elsewhere;
+        auto waiter = green::spawn([&] { (void)wait(elsewhere, 1h); });
+        green::yield();
+        CHECK(looks() == 0);
+        waiter.kill();
+        green::idle();
+        CHECK(looks() == 1);
+        green::TimerWatcher callback{0s};
+        bool looked = true;
+        callback.start([&] { looked = looks() != 0; });
+        green::sleep(1ms);
+        CHECK_FALSE(looked);
+        green::idle();
         Ends ends;
         ends.ask();
         CHECK(looks() == 0);

@@ -191,7 +191,9 @@ TEST_CASE("frame edges: who gives up waiting for fewer on their way has sent not
         const ipc::Frame frame = right.get(10s);
         CHECK(text_of(frame) == "next");
         CHECK(frame.descriptors.size() == 1);
-        CHECK(tests::open_descriptors() == before + 1);
+        // And a file that the writer keeps for the next large frame.
+        const std::size_t kept = make == &in_memory && size > 10 ? 1 : 0;
+        CHECK(tests::open_descriptors() == before + 1 + kept);
     });
 }
 

@@ -15,6 +15,7 @@
 
 #include <catch2/catch.hpp>
 
+#include <green/detail/poll_node.hpp>
 #include <green/green.hpp>
 #include <green/ipc/frame_stream.hpp>
 #include <green/sys.hpp>
@@ -87,6 +88,8 @@ TEST_CASE("frame lent: who keeps many holds nobody up", "[ipc][frame]") {
     const auto before = tests::open_descriptors();
     run_green_for_real([] {
         auto [left, right] = ipc::ring_pair(small);
+        left.put(bytes_of("small"));
+        const ipc::Frame first = right.get(1h);  // room comes free in order: none does
         std::vector<ipc::Frame> kept;
         for (unsigned i = 0; i < 12; ++i) {
             left.put(bytes_of(pattern(large, i)));
@@ -102,6 +105,7 @@ TEST_CASE("frame lent: who keeps many holds nobody up", "[ipc][frame]") {
         left.shutdown();
         right.shutdown();
         for (unsigned i = 6; i < 18; ++i) CHECK(text_of(kept[i - 6]) == pattern(large, i));
+        CHECK(text_of(first) == "small");
     });
     CHECK(tests::open_descriptors() == before);
 }
@@ -173,6 +177,25 @@ TEST_CASE("frame lent: a copy of a frame in a forked child gives nothing back", 
     });
 }
 
+TEST_CASE("frame lent: nor does a copy of a draft", "[ipc][frame]") {
+    run_green_for_real([] {
+        auto [left, right] = ipc::ring_pair(small);
+        std::optional<ipc::FrameDraft> draft = left.prepare(large);
+        auto child = green::fork_process([&] {
+            draft.reset();
+            return 0;
+        });
+        CHECK(child.join() == green::ExitStatus{green::ExitStatus::Kind::exited, 0, false});
+        std::memset(draft->memory().data(), 'a', large);
+        draft->put(large);
+        draft.reset();
+        const ipc::Frame kept = right.get(1h);
+        left.put(bytes_of(pattern(large, 2)));
+        CHECK(text_of(right.get(1h)) == pattern(large, 2));
+        CHECK(text_of(kept) == std::string(large, 'a'));
+    });
+}
+
 TEST_CASE("frame lent: whichever call fails, the stream stays in step", "[ipc][frame]") {
     const int error = GENERATE(ENOMEM, EMFILE);
     const auto before = tests::open_descriptors();
@@ -237,6 +260,33 @@ class Hostile {
 
 }  // namespace
 
+TEST_CASE("frame lent: a reader that may miss a record looks late for it", "[ipc][frame]") {
+    /// Publishes when the hub is about to sleep, and rings nobody.
+    struct Publishes final : green::detail::PollNode {
+        explicit Publishes(Hostile& its_peer) : peer{&its_peer} {}
+        bool look() noexcept override { return false; }
+        bool ask_to_be_woken() noexcept override {
+            peer->publish({0, ipc::ring::Kind::here, 0});
+            return false;
+        }
+        bool is_eager() noexcept override { return false; }
+        void eagerness_ended(bool) noexcept override {}
+        void describe(std::string& into) const override { into += "the hub's sleep"; }
+        Hostile* peer;
+    };
+    run_green_for_real([] {
+        const tests::FailNth refusal{0, ENOSYS, sys::Call::membarrier, true};
+        auto [right, left] = ipc::ring_pipe(small);
+        Hostile peer{std::move(left)};
+        CHECK_FALSE(right.get_for(2ms));  // now it knows
+        auto reader = green::spawn([&, &end = right] { return end.get_for(10s).has_value(); });
+        green::yield();
+        Publishes publishes{peer};
+        CHECK_FALSE(green::detail::park(publishes, 20ms));
+        CHECK(reader.get());
+    });
+}
+
 TEST_CASE("frame lent: a file that is none, or not there, is refused", "[ipc][frame]") {
     using ipc::ring::Kind;
     run_green_for_real([] {
@@ -253,6 +303,11 @@ TEST_CASE("frame lent: a file that is none, or not there, is refused", "[ipc][fr
             const auto file = ipc::LentFile::create(4096);
             peer.send(file->fd().number());
             peer.publish({4097, Kind::lent, 0, 1});
+        }
+        SECTION("that is larger than any that is kept") {
+            const auto file = ipc::LentFile::create(ipc::Depot::largest + 1);
+            peer.send(file->fd().number());
+            peer.publish({1, Kind::lent, 0, 1});
         }
         SECTION("that can be cut off") {
             const green::Fd file{static_cast<int>(

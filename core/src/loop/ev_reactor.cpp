@@ -147,9 +147,11 @@ class EvReactor final : public Reactor {
         return listens;
     }
     void collect_levels() noexcept {
-        // A set that was made anew is another descriptor; has the kernel refused it: again, from
-        // the next turn on.
-        if (!levels_.collect() || !levels_.renew()) return;
+        if (!levels_.collect()) return;
+        // A set that is made anew is another descriptor; has the kernel refused it: again, from the
+        // next turn on. The old one is not forgotten when it is closed, if a child has a copy.
+        unwatch(levels_.descriptor());
+        (void)levels_.renew();
         levels_are_unheard_ = true;
         (void)listen_to_levels();
     }

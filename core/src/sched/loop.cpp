@@ -65,13 +65,17 @@ void Hub::turn() noexcept {
 bool Hub::linger(TimePoint until) noexcept { return polls_.linger(time_until(until)); }
 
 bool Hub::look_in_place(PollNode& node, Deadline deadline) noexcept {
-    if (deadline.when() <= turn_time_ || !nobody_has_work() || !turn_ends_.empty()) return false;
-    if (!node.is_eager()) return false;
+    // What a wait would find first is left to it.
+    if (fence_ != nullptr || running_->attention || deadline.when() <= turn_time_) return false;
+    const bool alone = nobody_has_work() && polls_.empty() && turn_ends_.empty();
+    if (!alone || watchers_->keep_hub_hot()) return false;
+    const Duration longest = time_until(std::min(timers_.nearest(), deadline.when()));
+    if (longest <= Duration::zero()) return false;
     if (!budget_left()) {
         look_in_ = 1;  // the switch that comes now finds the same
         return false;
     }
-    return Polls::spin_at(node, time_until(std::min(timers_.nearest(), deadline.when())));
+    return node.is_eager() && Polls::spin_at(node, longest);
 }
 
 void Hub::end_turn() noexcept {

@@ -85,7 +85,8 @@ class RingTransport final : public FrameTransport, private PayloadOwner<RingTran
     void has_arrived(Fd fd) { arrived_.push_back(std::move(fd)); }
     /// And a file of that place. Throws std::system_error, ProtocolError.
     void keep_file(std::size_t place, Fd fd) {
-        kept_files_.at(place) = LentFile::adopt(std::move(fd));
+        kept_files_.at(place) = LentFile::adopt(fd, Depot::largest);
+        kept_files_[place]->own(std::move(fd));
     }
 
  private:
@@ -173,6 +174,10 @@ class RingTransport::Watch final : public detail::PollNode {
  public:
     Watch(RingTransport& end, Direction side) noexcept
         : end_{&end}, side_{side}, eagerness_{reads() ? &end.to_read_ : &end.to_write_} {}
+    /// Of a writer who waits for a file, not for room, since they were in those states.
+    Watch(RingTransport& end, Direction side, std::uint64_t states) noexcept : Watch{end, side} {
+        states_ = states;
+    }
     ~Watch() override {
         if (asked()) reads() ? end_->reader_->lower_flag() : end_->writer_->lower_flag();
     }
@@ -181,6 +186,7 @@ class RingTransport::Watch final : public detail::PollNode {
     [[nodiscard]] Fd& bell() const noexcept { return reads() ? end_->in_->data : end_->out_->room; }
 
     bool look() noexcept override {
+        if (states_) return end_->depot_.states() != *states_;
         return reads() ? end_->reader_->has_news() : end_->writer_->has_news();
     }
     bool ask_to_be_woken() noexcept override {
@@ -208,6 +214,7 @@ class RingTransport::Watch final : public detail::PollNode {
     Direction side_;
     Eagerness* eagerness_;
     bool has_been_eager_ = false;
+    std::optional<std::uint64_t> states_;
 };
 
 // Whether another process has a copy of an end only the socket knows. A peer that sleeps is woken
@@ -326,13 +333,12 @@ std::byte* RingTransport::make_room(std::size_t bytes, bool /*keeps*/, Deadline 
     if (bytes <= most_inside_) return wait_for_room(bytes, deadline);
     // The reference first: who has built a large frame need not wait to get rid of it.
     if (wait_for_room(0, deadline) == nullptr) return nullptr;
-    // Those that are in use come back; but not while the reader keeps what it has taken already.
-    for (;;) {
+    while (bytes <= Depot::largest) {
         if (reader_is_gone()) sys::fail(EPIPE, "sending a frame");
+        const std::uint64_t states = depot_.states();
         lent_ = depot_.take(bytes);
         if (lent_) return depot_.at(*lent_).memory();
-        if (bytes > Depot::largest || !writer_->has_unread()) break;
-        Watch watch{*this, Direction::write};
+        Watch watch{*this, Direction::write, states};
         if (!sleep(watch, deadline)) return nullptr;
     }
     large_ = std::make_unique<MemoryFile>(bytes);
@@ -341,7 +347,9 @@ std::byte* RingTransport::make_room(std::size_t bytes, bool /*keeps*/, Deadline 
 
 void RingTransport::give_up_room() noexcept {
     large_.reset();
-    if (lent_) depot_.at(*std::exchange(lent_, std::nullopt)).give_back();
+    // In a forked child it is the parent's still.
+    if (lent_ && is_at_home()) depot_.at(*lent_).give_back();
+    lent_.reset();
 }
 
 bool RingTransport::put(std::span<const std::byte> payload, std::span<const int> descriptors,
@@ -494,6 +502,8 @@ Frame RingTransport::take(const RingReader::Record& record) {
     reader_->take(record);  // from here on nothing fails
     if (file) {
         frame.payload = file->lend(header.bytes);
+        wake_writer(reader_->sleeping_writer());  // who waits for a file can make another one now
+        if (header.kind == Kind::lent) file->own(std::move(arrived_.front()));
         kept_files_[header.place] = std::move(file);
     }
     for (std::size_t i = 0; i < header.descriptors; ++i) {
@@ -502,8 +512,6 @@ Frame RingTransport::take(const RingReader::Record& record) {
     }
     if (record.payload.empty()) {
         let_go(record.payload);
-        // A writer who waits for the file before this one is told at once.
-        if (is_beside(header.kind)) wake_writer(reader_->tell_room());
         return frame;
     }
     frame.payload = lend(record.payload);
@@ -515,7 +523,7 @@ detail::CountedPtr<LentFile> RingTransport::file_of(const RecordHeader& header) 
         (header.kind == Kind::again && !kept_files_[header.place]))
         throw ProtocolError("a large frame in a file that was not sent");
     detail::CountedPtr<LentFile> file = header.kind == Kind::lent
-                                            ? LentFile::adopt(copy_of(arrived_.front()))
+                                            ? LentFile::adopt(arrived_.front(), Depot::largest)
                                             : kept_files_[header.place];
     if (header.bytes > file->size()) {
         throw ProtocolError("a large frame of " + std::to_string(header.bytes) +
@@ -578,6 +586,8 @@ void RingTransport::pack_into(parcel::End::Builder end, std::vector<Fd>& descrip
         descriptors.push_back(std::move(kept_files_[place]->fd()));
     }
     end.setFiles(places);
+    kept_files_ = {};
+    depot_.clear();
     for (Fd& fd : arrived_) descriptors.push_back(std::move(fd));
     arrived_.clear();
 }

@@ -28,8 +28,8 @@ RingReader::RingReader(RingMemory& memory)
 // found a little it lets the writer get ahead. One that found nothing is about to sleep, and does
 // not wait for anything here: a message that comes alone is not held up.
 void RingReader::keep_distance() noexcept {
-    constexpr std::uint64_t little = 32768;  // bytes
-    constexpr unsigned most = 128;           // pauses: about two microseconds
+    const std::uint64_t little = std::min<std::uint64_t>(32768, memory_->capacity() / 4);
+    constexpr unsigned most = 128;  // pauses: some microseconds
     if (tail_ - seen_before_ < little) {
         pauses_ = pauses_ == 0 ? 4 : std::min(2 * pauses_, most);
     } else {

@@ -46,17 +46,20 @@ class RingReader {
     [[nodiscard]] std::uint64_t tell_room() noexcept {
         if (told_ == head_) return 0;
         told_ = head_;
-        Header& header = memory_->header();
-        header.reader.head.store(head_);
+        memory_->header().reader.head.store(head_);
+        return sleeping_writer();
+    }
+    /// For who has changed something else that the writer may wait for. Returns as release().
+    [[nodiscard]] std::uint64_t sleeping_writer() noexcept {
         shm::full_fence();
-        return header.writer_sleeps.sleep.peek();
+        return memory_->header().writer_sleeps.sleep.peek();
     }
     void writer_was_rung(std::uint64_t sleep) noexcept {
         (void)memory_->header().writer_sleeps.sleep.swap(sleep, 0);
     }
     /// What comes next may be an answer, or a message that comes alone: it is not let wait until
     /// there are more.
-    void expect_one() noexcept { found_ = false; }
+    void expect_one() noexcept { found_ = found_more_ = false; }
     /// Something was taken and not released.
     [[nodiscard]] bool holds() const noexcept { return head_ != next_; }
 

@@ -1,6 +1,7 @@
 #pragma once
 // The writing side of a ring. Pure: it neither waits nor rings.
 
+#include <atomic>
 #include <cstddef>
 
 #include "ring/ring_memory.hpp"
@@ -34,16 +35,11 @@ class RingWriter {
         tail_ += footprint(payload);
         Header& header = memory_->header();
         header.writer.tail.store(tail_);
+        std::atomic_signal_fence(std::memory_order_seq_cst);  // R5 counts on the program's order
         return header.reader_sleeps.sleep.peek();
     }
     void reader_was_rung(std::uint64_t sleep) noexcept {
         (void)memory_->header().reader_sleeps.sleep.swap(sleep, 0);
-    }
-
-    /// There are records that the reader has not taken, or not told of.
-    [[nodiscard]] bool has_unread() {
-        look();
-        return head_ != tail_;
     }
 
     /// The other side has moved on since this one looked last.
