@@ -218,11 +218,13 @@ bool Member::drop_oldest() {
 }
 
 int Member::doorbell() {
+    has_asked_ = true;
     if (!wait_slot_) wait_slot_ = waits_.claim(owner_);
     return wait_slot_ ? waits_.doorbell(*wait_slot_) : -1;
 }
 
 void Member::arm(Interest interest, std::size_t bytes) {
+    if (!has_asked_) throw UsageError("arm() before doorbell()");
     if (!wait_slot_) return;
     is_armed_[static_cast<unsigned>(interest)] = true;
     waits_.arm(*wait_slot_, interest, bytes);

@@ -168,6 +168,7 @@ class Member {
     Pins pins_;
     MemberRecord& record_;
     std::optional<unsigned> wait_slot_;
+    bool has_asked_ = false;  // for one
     bool is_armed_[interests] = {};
 };
 
