@@ -4,6 +4,7 @@
 #include <chrono>
 #include <csignal>
 #include <cstring>
+#include <optional>
 #include <set>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -12,6 +13,10 @@
 
 #include <green/greenlet.hpp>
 #include <green/hub.hpp>
+
+#if defined(__SANITIZE_ADDRESS__)
+#include <sanitizer/asan_interface.h>
+#endif
 
 #include "support/faults.hpp"
 #include "support/run_green.hpp"
@@ -35,6 +40,19 @@ TEST_CASE("stack pool: hands out the stack that came back last, and all differen
     for (gd::Stack* stack : taken) pool.give_back(*stack);
     CHECK(pool.taken() == 0);
 }
+
+#if defined(__SANITIZE_ADDRESS__)
+TEST_CASE("stack pool: the address sanitizer knows nothing of stacks that are gone",
+          "[core][stack]") {
+    std::optional<gd::StackPool> pool{std::size_t{64 * 1024}};
+    gd::Stack& stack = pool->take();
+    const char* low = stack.low;
+    __asan_poison_memory_region(low, 256);  // a frame that never returned
+    pool->give_back(stack);
+    pool.reset();
+    CHECK_FALSE(__asan_address_is_poisoned(low));
+}
+#endif
 
 TEST_CASE("stack pool: without guard pages of the new kind it uses the old kind", "[core][stack]") {
     const tests::FailNth no_guards{1, EINVAL, green::sys::Call::madvise,

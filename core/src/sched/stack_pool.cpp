@@ -39,6 +39,9 @@ StackPool::~StackPool() {
     for (const Slab& slab : slabs_) {
         for (std::size_t i = 0; i < slab.count; ++i)
             valgrind::remove_stack(slab.stacks[i].known_as);
+        // What is mapped there next is not to be taken for our frames, some of which never
+        // returned.
+        sanitizer::fresh_stack(slab.base, slab.count * slab.stride);
         (void)sys::munmap(slab.base, slab.count * slab.stride);
     }
 }
