@@ -43,10 +43,11 @@ std::string default_run_dir(const std::string& name, const Environment& environm
 }
 
 /// The sections that this version reads, and those it knows of.
-const std::vector<std::string> sections = {"version", "supervisor", "sockets", "queues", "workers"};
+const std::vector<std::string> sections = {"version", "supervisor", "sockets",
+                                           "queues",  "pipes",      "workers"};
 const std::vector<std::string> later_sections = {"defaults", "templates", "vars",  "include",
-                                                 "use",      "teams",     "tasks", "pipes",
-                                                 "metrics",  "events",    "web",   "log"};
+                                                 "use",      "teams",     "tasks", "metrics",
+                                                 "events",   "web",       "log"};
 
 void check_top_level(Reader& reader, const TomlNode& root) {
     for (const auto& entry : root.entries) {
@@ -64,7 +65,8 @@ void check_top_level(Reader& reader, const TomlNode& root) {
                       "unknown section [" + entry.key + "]" +
                           (meant ? "; did you mean [" + *meant + "]?" : ""),
                       meant ? std::string()
-                            : "sections: [supervisor] [sockets.NAME] [queues.NAME] [workers.NAME]");
+                            : "sections: [supervisor] [sockets.NAME] [queues.NAME] [pipes.NAME] "
+                              "[workers.NAME]");
     }
     const auto* version = root.find("version");
     if (version == nullptr) {
@@ -140,6 +142,12 @@ std::string to_text(const Endpoint& endpoint) {
            std::to_string(endpoint.port);
 }
 
+PipeEnd pipe_end(const std::string& text) {
+    const auto dot = text.find('.');
+    if (dot == std::string::npos) return {text, ""};
+    return {text.substr(0, dot), text.substr(dot + 1)};
+}
+
 int resolve(const Amount& amount, int count) {
     const auto exact = amount.percent ? std::ceil(count * amount.value / 100) : amount.value;
     return std::max(1, static_cast<int>(exact));
@@ -149,6 +157,7 @@ const SocketConfig* Config::socket(std::string_view name) const {
     return find_by_name(sockets, name);
 }
 const QueueConfig* Config::queue(std::string_view name) const { return find_by_name(queues, name); }
+const PipeConfig* Config::pipe(std::string_view name) const { return find_by_name(pipes, name); }
 const WorkerConfig* Config::worker(std::string_view name) const {
     return find_by_name(workers, name);
 }
@@ -170,6 +179,7 @@ Result<Config> read_config(std::string_view text, const std::string& filename,
     reader.set_built_in("run.dir", config.supervisor.run_dir);
     read_sections(reader, document.root, "sockets", socket_schema(), config.sockets);
     read_sections(reader, document.root, "queues", queue_schema(), config.queues);
+    read_sections(reader, document.root, "pipes", pipe_schema(), config.pipes);
     read_sections(reader, document.root, "workers", worker_schema(), config.workers);
     if (config.workers.empty() && reader.mistakes().empty())
         reader.report({1, 1}, "E010", "workers", "required",

@@ -65,6 +65,28 @@ struct QueueConfig {
     std::vector<std::string> consumers = {"*"};
 };
 
+/// How the ends of a pipe are joined, slot by slot.
+enum class PipeShape { pair, spread, broadcast, merge };
+std::string to_text(PipeShape shape);
+/// Where a stream may be cut between two writers, or two readers.
+enum class Framing { bytes, lines, capnp };
+
+struct PipeConfig {
+    std::string name;
+    std::string from;  // "a.stdout", or "a" for a hub worker
+    std::string to;    // "b.stdin", or "b"
+    PipeShape shape = PipeShape::pair;
+    Framing framing = Framing::bytes;
+    std::uint64_t capacity = 1ULL << 20;
+};
+
+/// One end of a pipe: whose it is, and whether it is his standard stream or a pipe that he opens.
+struct PipeEnd {
+    std::string worker;
+    std::string stream;  // "stdout", "stdin"; empty: opened by the pipe's name
+};
+PipeEnd pipe_end(const std::string& text);
+
 struct BackoffConfig {
     Duration initial = 200ms;  // zero: restart at once, always
     double factor = 2.0;
@@ -139,20 +161,23 @@ struct Config {
     SupervisorConfig supervisor;
     std::vector<SocketConfig> sockets;
     std::vector<QueueConfig> queues;
+    std::vector<PipeConfig> pipes;
     std::vector<WorkerConfig> workers;
 
     /// The section of that name, or null. Borrowed from this Config.
     [[nodiscard]] const SocketConfig* socket(std::string_view name) const;
     [[nodiscard]] const QueueConfig* queue(std::string_view name) const;
+    [[nodiscard]] const PipeConfig* pipe(std::string_view name) const;
     [[nodiscard]] const WorkerConfig* worker(std::string_view name) const;
 };
 
 /// What the file's meaning depends on besides its text; a value, so that tests can choose it.
 struct Environment {
     std::map<std::string, std::string> variables;
-    std::string working_directory = "/";  // what a relative file name starts from
-    int cpus = 1;                         // usable ones, for "auto"
-    unsigned uid = 0;                     // for the default run directory
+    std::string working_directory = "/";   // what a relative file name starts from
+    int cpus = 1;                          // usable ones, for "auto"
+    unsigned uid = 0;                      // for the default run directory
+    std::uint64_t largest_pipe = 1 << 20;  // fs.pipe-max-size
 };
 
 /// Reads and checks the text of a file. All mistakes are reported at once, in file order.

@@ -35,6 +35,12 @@ std::optional<Written> first_written(const Reader& reader, const std::vector<std
 
 std::string percent_text(double value) { return PercentCodec{100}.show(value); }
 
+/// The end of its input asks such a program to leave.
+bool reads_a_pipe(const Config& config, const std::string& worker) {
+    return std::any_of(config.pipes.begin(), config.pipes.end(),
+                       [&](const PipeConfig& pipe) { return pipe.to == worker + ".stdin"; });
+}
+
 class Checker {
  public:
     Checker(Reader& reader, Config& config) : reader_(reader), config_(config) {}
@@ -45,6 +51,7 @@ class Checker {
             check_queue(queue);
             queue.schema_at = place_of({path_of(queue) + ".schema", path_of(queue)});
         }
+        for (const auto& pipe : config_.pipes) check_pipe(pipe);
         check_addresses();
         check_cycles();
     }
@@ -126,10 +133,11 @@ class Checker {
         if (worker.kind == Kind::hub && reader_.written(path + ".ready.delay"))
             report(path + ".ready.delay", "E009", "cannot be used with kind = \"hub\"" + where,
                    "a hub worker says itself when it is ready");
-        if (worker.kind == Kind::exec && reader_.written(path + ".stop.drain"))
-            report(
-                path + ".stop.drain", "E009", "cannot be used with kind = \"exec\"" + where,
-                "only hub workers can be asked to drain; give the program time with stop.timeout");
+        if (worker.kind == Kind::exec && !reads_a_pipe(config_, worker.name) &&
+            reader_.written(path + ".stop.drain"))
+            report(path + ".stop.drain", "E009", "cannot be used with kind = \"exec\"" + where,
+                   "only hub workers, and programs that read a pipe, can be asked to drain; give "
+                   "the program time with stop.timeout");
     }
 
     void contradiction(const std::vector<std::string>& keys, std::string message,
@@ -228,6 +236,96 @@ class Checker {
                           "raise max_bytes in [queues." + target.name + "]");
     }
 
+    void check_pipe(const PipeConfig& pipe) {
+        const auto path = "pipes." + pipe.name;
+        if (pipe.capacity > reader_.environment().largest_pipe)
+            report(path + ".capacity", "E004",
+                   "kernel limit is " + size_text(reader_.environment().largest_pipe) +
+                       " (fs.pipe-max-size)");
+        const bool are_known = check_end(pipe, path + ".from", pipe.from, "stdout") &
+                               check_end(pipe, path + ".to", pipe.to, "stdin");
+        if (!are_known) return;
+        const auto from = pipe_end(pipe.from);
+        const auto to = pipe_end(pipe.to);
+        if (from.worker == to.worker)
+            return report(path + ".to", "E008", quoted(from.worker) + " cannot be fed by itself");
+        if (from.stream.empty() != to.stream.empty())
+            return report(path + ".to", "E015",
+                          "joining " + quoted(pipe.from) + " to " + quoted(pipe.to) +
+                              " is not supported by this version of greensup yet",
+                          "a pipe joins a stdout to a stdin, or a hub worker to a hub worker");
+        check_framing(pipe, path, from.stream.empty());
+        check_counts(pipe, path, *config_.worker(from.worker), *config_.worker(to.worker));
+    }
+
+    /// Whether it names an end that there is. One that is used twice is reported, and is one.
+    bool check_end(const PipeConfig& pipe, const std::string& key, const std::string& text,
+                   const std::string& stream) {
+        if (text.empty()) return false;  // as was said already
+        const auto end = pipe_end(text);
+        if (text.find('.') != std::string::npos && end.stream != stream) {
+            report(key, "E005", "must be \"NAME." + stream + "\" or \"NAME\", got " + quoted(text));
+            return false;
+        }
+        const auto* worker = config_.worker(end.worker);
+        if (worker == nullptr) {
+            check_names(key, {end.worker}, "worker", names_of(config_.workers));
+            return false;
+        }
+        if (end.stream.empty() && worker->kind != Kind::hub) {
+            report(key, "E014", quoted(end.worker) + " is not of kind \"hub\"",
+                   "write " + quoted(end.worker + "." + stream));
+            return false;
+        }
+        if (!end.stream.empty()) check_used_once(pipe, key, text);
+        return true;
+    }
+
+    void check_used_once(const PipeConfig& pipe, const std::string& key, const std::string& text) {
+        for (const auto& other : config_.pipes) {
+            if (&other == &pipe) return;
+            const auto its_key = other.from == text ? ".from" : ".to";
+            if (other.from != text && other.to != text) continue;
+            const auto place = reader_.written("pipes." + other.name + its_key);
+            return report(key, "E009",
+                          quoted(text) + " is already used by pipe " + quoted(other.name) +
+                              (place ? " (line " + std::to_string(place->line) + ")" : ""));
+        }
+    }
+
+    void check_framing(const PipeConfig& pipe, const std::string& path, bool is_for_hubs) {
+        if (is_for_hubs) {
+            if (reader_.written(path + ".framing"))
+                report(path + ".framing", "E009",
+                       "cannot be used with from = " + quoted(pipe.from) + line_of(path + ".from"),
+                       "hub workers send messages, which are never cut");
+            return;
+        }
+        const bool is_mixed = pipe.shape == PipeShape::spread || pipe.shape == PipeShape::merge;
+        if (pipe.framing == Framing::bytes && is_mixed)
+            report(path + ".shape", "E014",
+                   "bytes cannot be shared out or mixed: nobody could tell where one part ends",
+                   "write framing = \"lines\" or framing = \"capnp\"");
+    }
+
+    void check_counts(const PipeConfig& pipe, const std::string& path, const WorkerConfig& from,
+                      const WorkerConfig& to) {
+        const auto key = path + (reader_.written(path + ".shape") ? ".shape" : ".from");
+        const auto has = [](const WorkerConfig& worker) {
+            return worker.name + " has " + std::to_string(worker.count);
+        };
+        if (pipe.shape == PipeShape::pair && from.count != to.count)
+            report(key, "E014", "pair needs equal counts: " + has(from) + ", " + has(to),
+                   "or write shape = \"spread\", \"broadcast\" or \"merge\"");
+        if (pipe.shape == PipeShape::merge && to.count != 1)
+            report(key, "E014", "merge needs one reader: " + has(to));
+        const bool is_for_hubs = pipe_end(pipe.from).stream.empty();
+        if (pipe.shape == PipeShape::broadcast && !is_for_hubs && pipe.framing == Framing::bytes &&
+            from.count > 1)
+            report(key, "E014", "a broadcast of bytes needs one writer: " + has(from),
+                   "write framing = \"lines\" or framing = \"capnp\"");
+    }
+
     void check_addresses() {
         for (auto it = config_.sockets.begin(); it != config_.sockets.end(); ++it) {
             if (it->listen.family == Endpoint::Family::tcp && it->listen.port == 0)
@@ -277,7 +375,11 @@ class Checker {
     }
 
     std::string line_of_after(const std::string& name) const {
-        const auto place = reader_.written("workers." + name + ".after");
+        return line_of("workers." + name + ".after");
+    }
+
+    std::string line_of(const std::string& key) const {
+        const auto place = reader_.written(key);
         return place ? " (line " + std::to_string(place->line) + ")" : std::string();
     }
 
@@ -293,10 +395,14 @@ void complete(const Reader& reader, Config& config) {
     for (auto& queue : config.queues)
         if (!reader.written("queues." + queue.name + ".max_message"))
             queue.max_message = std::min(queue.max_message, queue.max_bytes);
+    for (auto& pipe : config.pipes)
+        if (!reader.written("pipes." + pipe.name + ".capacity"))
+            pipe.capacity = std::min(pipe.capacity, reader.environment().largest_pipe);
     for (auto& worker : config.workers) {
         const auto path = "workers." + worker.name;
         if (!reader.written(path + ".cwd")) worker.cwd = config.directory;
-        if (worker.kind == Kind::exec && !reader.written(path + ".stop.drain"))
+        if (worker.kind == Kind::exec && !reads_a_pipe(config, worker.name) &&
+            !reader.written(path + ".stop.drain"))
             worker.stop.drain = Duration::zero();
         if (!reader.written(path + ".roll.deadline"))
             worker.roll.deadline =

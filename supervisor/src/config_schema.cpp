@@ -41,6 +41,15 @@ Key<Section> row(std::string name, Effect effect, Codec codec, Group Section::*g
 
 constexpr bool or_off = true;
 
+const ChoiceCodec<PipeShape>& shapes() {
+    static const ChoiceCodec<PipeShape> codec{{{"pair", PipeShape::pair},
+                                               {"spread", PipeShape::spread},
+                                               {"broadcast", PipeShape::broadcast},
+                                               {"merge", PipeShape::merge}},
+                                              {}};
+    return codec;
+}
+
 }  // namespace
 
 std::string_view to_text(Effect effect) {
@@ -56,6 +65,8 @@ std::string_view to_text(Effect effect) {
     }
     return "?";
 }
+
+std::string to_text(PipeShape shape) { return shapes().show(shape); }
 
 const Schema<SupervisorConfig>& supervisor_schema() {
     using S = SupervisorConfig;
@@ -142,6 +153,26 @@ const Schema<QueueConfig>& queue_schema() {
         },
         {"durable", "fsync", "partition_by", "url"},
         {{"workers", "write producers = [\"NAME\"] and consumers = [\"NAME\"]"}},
+    };
+    return schema;
+}
+
+const Schema<PipeConfig>& pipe_schema() {
+    using P = PipeConfig;
+    const ChoiceCodec<Framing> framings{
+        {{"bytes", Framing::bytes}, {"lines", Framing::lines}, {"capnp", Framing::capnp}}, {}};
+    static const Schema<P> schema{
+        {
+            row("from", Effect::roll, TextCodec{}, &P::from, "for example from = \"NAME.stdout\""),
+            row("to", Effect::roll, TextCodec{}, &P::to, "for example to = \"NAME.stdin\""),
+            row("shape", Effect::roll, shapes(), &P::shape),
+            row("framing", Effect::roll, framings, &P::framing),
+            row("capacity", Effect::roll, SizeCodec{4ULL << 10, 1ULL << 31}, &P::capacity),
+        },
+        {},
+        {{"schema", "the worker says the type: worker.writer<Type>(\"NAME\")"},
+         {"producers", "write from = \"NAME.stdout\""},
+         {"consumers", "write to = \"NAME.stdin\""}},
     };
     return schema;
 }
@@ -266,6 +297,8 @@ const Schema<WorkerConfig>& worker_schema() {
          "log.*"},
         {{"queues",
           "say it at the queue: [queues.NAME] producers = [\"WORKER\"], consumers = [\"WORKER\"]"},
+         {"pipes",
+          "say it at the pipe: [pipes.NAME] from = \"WORKER.stdout\", to = \"WORKER.stdin\""},
          {"args", "write them into command = [\"./program\", \"argument\"]"},
          {"instances", "write count"},
          {"depends_on", "write after"}},

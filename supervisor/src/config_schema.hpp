@@ -45,6 +45,7 @@ struct Schema {
 const Schema<SupervisorConfig>& supervisor_schema();
 const Schema<SocketConfig>& socket_schema();
 const Schema<QueueConfig>& queue_schema();
+const Schema<PipeConfig>& pipe_schema();
 const Schema<WorkerConfig>& worker_schema();
 
 /// One key that differs between two versions of a section.

@@ -37,6 +37,14 @@ std::shared_ptr<OpenQueue> Editor::open(const QueueConfig& queue) {
     return opened;
 }
 
+std::shared_ptr<OpenPipe> Editor::open(const PipeConfig& pipe, int readers) {
+    // What lies in it would be cut at other places.
+    if (auto open = pipes_[pipe.name].lock(); open && open->cut() == cut_of(pipe)) return open;
+    auto opened = std::make_shared<OpenPipe>(pipe, readers);
+    pipes_[pipe.name] = opened;
+    return opened;
+}
+
 std::shared_ptr<const Edition> Editor::make(const Edition* before, Config config,
                                             std::uint64_t generation) {
     auto edition = std::make_shared<Edition>();
@@ -49,7 +57,12 @@ std::shared_ptr<const Edition> Editor::make(const Edition* before, Config config
         edition->sockets[socket.name] =
             same(socket) == nullptr ? bind(socket) : before->sockets.at(socket.name);
     for (const auto& queue : config.queues) edition->queues[queue.name] = open(queue);
+    const auto readers = [&](const PipeConfig& pipe) {
+        return config.worker(pipe_end(pipe.to).worker)->count;
+    };
+    for (const auto& pipe : config.pipes) edition->pipes[pipe.name] = open(pipe, readers(pipe));
     // Last, for this changes what others use.
+    for (const auto& pipe : config.pipes) edition->pipes[pipe.name]->apply(pipe, readers(pipe));
     for (const auto& queue : config.queues) {
         const auto target = edition->queues.find(queue.dead_letter);
         edition->queues[queue.name]->apply(

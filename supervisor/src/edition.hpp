@@ -1,6 +1,6 @@
 // One version of the configuration with all that its processes stand on. Instances hold the edition
 // they were started by: an old one that has to be restarted in the middle of a roll finds its own
-// sockets and queues, and what the last of them used is closed when it is gone.
+// sockets, queues and pipes, and what the last of them used is closed when it is gone.
 #pragma once
 
 #include <cstdint>
@@ -11,6 +11,7 @@
 
 #include "bound_socket.hpp"
 #include "config.hpp"
+#include "open_pipe.hpp"
 #include "open_queue.hpp"
 
 namespace greensup {
@@ -20,6 +21,7 @@ struct Edition {
     std::uint64_t generation = 0;
     std::map<std::string, std::shared_ptr<BoundSocket>> sockets;
     std::map<std::string, std::shared_ptr<OpenQueue>> queues;
+    std::map<std::string, std::shared_ptr<OpenPipe>> pipes;
 };
 
 /// Makes editions. What an earlier one still holds open is shared, never opened twice.
@@ -35,10 +37,12 @@ class Editor {
  private:
     std::shared_ptr<BoundSocket> bind(const SocketConfig& socket);
     std::shared_ptr<OpenQueue> open(const QueueConfig& queue);
+    std::shared_ptr<OpenPipe> open(const PipeConfig& pipe, int readers);
 
     std::string queue_directory_;
     std::map<std::string, std::weak_ptr<BoundSocket>> sockets_;  // by address
     std::map<std::string, std::weak_ptr<OpenQueue>> queues_;     // by name
+    std::map<std::string, std::weak_ptr<OpenPipe>> pipes_;       // by name
 };
 
 }  // namespace greensup

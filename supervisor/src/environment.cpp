@@ -17,6 +17,12 @@ int usable_cpus() {
     return std::max(1, CPU_COUNT(&set));
 }
 
+std::uint64_t largest_pipe() {
+    std::uint64_t bytes = 0;
+    std::ifstream("/proc/sys/fs/pipe-max-size") >> bytes;
+    return bytes > 0 ? bytes : Environment{}.largest_pipe;
+}
+
 /// The section [supervisor], and what stands before the first section, made to be valid as far as
 /// that is possible without the rest.
 std::string head_of(std::istream& file) {
@@ -45,6 +51,7 @@ Environment environment_of_this_process() {
     environment.working_directory = std::filesystem::current_path(error).string();
     environment.cpus = usable_cpus();
     environment.uid = ::geteuid();
+    environment.largest_pipe = largest_pipe();
     return environment;
 }
 

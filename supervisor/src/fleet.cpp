@@ -1,6 +1,7 @@
 #include "fleet.hpp"
 
 #include <algorithm>
+#include <set>
 #include <utility>
 
 #include <green/deadline.hpp>
@@ -166,6 +167,35 @@ std::string Fleet::waits_for(const Pool& pool) const {
         if (auto name = missing(*member); !name.empty()) return name;
     }
     return {};
+}
+
+void Fleet::tell_pipes(const Edition& edition) const {
+    for (const auto& [name, pipe] : edition.pipes) {
+        PipeSides sides;
+        sides.writers_over = true;
+        if (const auto pool = find(pipe_end(pipe->config().from).worker)) {
+            std::set<int> active;
+            for (const auto& member : pool->members) {
+                const auto state = member->instance.state;
+                // Who was given up has not said his last word.
+                if (state == State::done || state == State::stopped)
+                    sides.writer_slots_over.insert(member->instance.slot);
+                else
+                    active.insert(member->instance.slot);
+            }
+            sides.writers_over = active.empty();
+            for (const auto slot : active) sides.writer_slots_over.erase(slot);
+        }
+        if (const auto pool = find(pipe_end(pipe->config().to).worker)) {
+            for (const auto& member : pool->members)
+                if (member->instance.state == State::done)
+                    sides.reader_slots_done.insert(member->instance.slot);
+            for (const auto& member : pool->members)
+                if (member->instance.state != State::done)
+                    sides.reader_slots_done.erase(member->instance.slot);
+        }
+        pipe->tell(std::move(sides));
+    }
 }
 
 void Fleet::sweep() {

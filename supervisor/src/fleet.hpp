@@ -76,11 +76,15 @@ class Fleet {
     /// Forgets who is leaving and over, and pools that nobody wants and that are empty. That is a
     /// change like any other.
     void sweep();
+    /// Tells the pipes of an edition what has become of the pools at their ends.
+    void tell_pipes(const Edition& edition) const;
 
  private:
     void act(Member& member, Action action);
     void spawn(Member& member);
     void ask_drain(Member& member);
+    bool end_input(Member& member);
+    [[nodiscard]] bool has_successor(const Member& member, const HeldEnd& held) const;
     void send_stop(Member& member);
     void record(const Member& member, const Transition& transition);
     void attend(const std::shared_ptr<Member>& member);

@@ -1,4 +1,5 @@
 // What the state machine asks for, done; and what processes do, told to it.
+#include <algorithm>
 #include <cerrno>
 #include <csignal>
 #include <system_error>
@@ -78,9 +79,10 @@ void Fleet::await_end(const std::shared_ptr<Member>& member,
     // While it is not reaped its number is taken, so that this reaches nobody else.
     signal(process, SIGKILL);
     const auto status = process.poll();
-    spawner_.bury(*incarnation);
+    const auto input = input_for(status);
+    spawner_.bury(*incarnation, is_success(*member->worker, input.by_signal, input.number));
     member->incarnation.reset();
-    apply(*member, input_for(status));
+    apply(*member, input);
 }
 
 void Fleet::converse(const std::shared_ptr<Member>& member,
@@ -97,8 +99,9 @@ void Fleet::converse(const std::shared_ptr<Member>& member,
     try {
         greet(*incarnation, *member->edition, *member->worker, member->instance);
         listen_to(*incarnation, [&](Word word) {
-            if (word != Word::ready || member->incarnation != incarnation) return;  // R2
-            apply(*member, Input::of(Input::What::ready));
+            if (member->incarnation != incarnation) return;  // R2
+            if (word == Word::ready) apply(*member, Input::of(Input::What::ready));
+            if (word == Word::draining) (void)end_input(*member);
         });
     } catch (const green::Closed&) {  // it has ended, as await_end() says
     } catch (const green::ProtocolError& error) {
@@ -108,10 +111,38 @@ void Fleet::converse(const std::shared_ptr<Member>& member,
     }
 }
 
+/// Lets the input of its pipes come to an end. Returns whether it has any.
+bool Fleet::end_input(Member& member) {
+    const auto& ends = member.incarnation->ends;
+    bool any = false;
+    for (std::size_t i = 0; i < ends.size(); ++i) {
+        if (!ends[i].grant.reads) continue;
+        any = true;
+        ends[i].pipe->end_input(ends[i].end, has_successor(member, ends[i]));
+    }
+    return any;
+}
+
+/// Somebody else of its slot reads the same pipe, or will.
+bool Fleet::has_successor(const Member& member, const HeldEnd& held) const {
+    const auto pool = find(member.pool);
+    return pool && std::any_of(pool->members.begin(), pool->members.end(), [&](const auto& other) {
+               const auto pipe = other->edition->pipes.find(held.grant.pipe);
+               return other.get() != &member && other->instance.slot == member.instance.slot &&
+                      !other->is_leaving && other->instance.wanted &&
+                      pipe != other->edition->pipes.end() && pipe->second == held.pipe;
+           });
+}
+
 void Fleet::ask_drain(Member& member) {
     const auto incarnation = member.incarnation;
     if (!incarnation) return;
-    if (!incarnation->channel) return send_stop(member);
+    const bool has_input = end_input(member);
+    if (!incarnation->channel) {
+        // The end of its input is what a program understands that reads a pipe.
+        if (!has_input) send_stop(member);
+        return;
+    }
     const auto limit = member.worker->stop.drain;
     const auto is_last = member.is_last;
     greenlets_.spawn([incarnation, limit, is_last] {

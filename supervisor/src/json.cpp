@@ -235,6 +235,12 @@ QueueStatus read_queue(const json& document) {
     return queue;
 }
 
+PipeStatus read_pipe(const json& document) {
+    return {document.at("name"),  document.at("from"),    document.at("to"),
+            document.at("shape"), document.at("waiting"), document.at("passed"),
+            document.at("torn"),  document.at("refused")};
+}
+
 Status read_status(const json& document) {
     Status status;
     const auto& supervisor = document.at("supervisor");
@@ -250,6 +256,9 @@ Status read_status(const json& document) {
     status.config = read_config_status(document.at("config"));
     for (const auto& pool : document.at("pools")) status.pools.push_back(read_pool(pool));
     for (const auto& q : document.at("queues")) status.queues.push_back(read_queue(q));
+    // A supervisor of an earlier version has none.
+    for (const auto& p : document.value("pipes", json::array()))
+        status.pipes.push_back(read_pipe(p));
     for (const auto& s : document.at("sockets"))
         status.sockets.push_back({s.at("name"), s.at("listen")});
     return status;
@@ -283,6 +292,16 @@ std::string to_json_text(const Status& status, bool pretty) {
     for (const auto& pool : status.pools) document["pools"].push_back(write(pool));
     document["queues"] = Document::array();
     for (const auto& queue : status.queues) document["queues"].push_back(write(queue));
+    document["pipes"] = Document::array();
+    for (const auto& pipe : status.pipes)
+        document["pipes"].push_back({{"name", pipe.name},
+                                     {"from", pipe.from},
+                                     {"to", pipe.to},
+                                     {"shape", pipe.shape},
+                                     {"waiting", pipe.waiting},
+                                     {"passed", pipe.passed},
+                                     {"torn", pipe.torn},
+                                     {"refused", pipe.refused}});
     document["sockets"] = Document::array();
     for (const auto& socket : status.sockets)
         document["sockets"].push_back({{"name", socket.name}, {"listen", socket.listen}});

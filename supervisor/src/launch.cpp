@@ -40,6 +40,17 @@ QueueGrant grant(const QueueConfig& queue, const WorkerConfig& worker) {
     return {queue.name, listed(queue.producers), listed(queue.consumers)};
 }
 
+std::vector<PipeGrant> pipe_grants(const Config& config, const std::string& worker) {
+    std::vector<PipeGrant> result;
+    for (const auto& pipe : config.pipes) {
+        const auto from = pipe_end(pipe.from);
+        const auto to = pipe_end(pipe.to);
+        if (from.worker == worker) result.push_back({pipe.name, false, !from.stream.empty()});
+        if (to.worker == worker) result.push_back({pipe.name, true, !to.stream.empty()});
+    }
+    return result;
+}
+
 std::vector<QueueGrant> grants(const Config& config, const WorkerConfig& worker) {
     std::vector<QueueGrant> result;
     for (const auto& queue : config.queues)

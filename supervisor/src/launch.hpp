@@ -32,6 +32,16 @@ struct QueueGrant {
 };
 QueueGrant grant(const QueueConfig& queue, const WorkerConfig& worker);
 
+/// The end of a pipe that a worker has.
+struct PipeGrant {
+    std::string pipe;
+    bool reads = false;
+    bool is_standard = false;  // its stdin or stdout; else it opens it by name
+
+    friend bool operator==(const PipeGrant&, const PipeGrant&) = default;
+};
+std::vector<PipeGrant> pipe_grants(const Config& config, const std::string& worker);
+
 /// All of them that allow anything. Workers of kind "exec" have none.
 std::vector<QueueGrant> grants(const Config& config, const WorkerConfig& worker);
 

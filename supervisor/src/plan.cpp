@@ -8,6 +8,8 @@
 
 #include "config_schema.hpp"
 #include "launch.hpp"
+#include "pipe_frames.hpp"
+#include "units.hpp"
 
 namespace greensup {
 namespace {
@@ -36,6 +38,7 @@ class Planner {
         plan_supervisor();
         plan_sockets();
         plan_queues();
+        plan_pipes();
         for (const auto& worker : after_.workers) plan_pool(worker);
         for (const auto& worker : before_.workers)
             if (after_.worker(worker.name) == nullptr)
@@ -112,6 +115,42 @@ class Planner {
         }
     }
 
+    /// A process gets its end when it starts, and keeps it.
+    void plan_pipes() {
+        for (const auto& pipe : after_.pipes) {
+            const auto* old = before_.pipe(pipe.name);
+            if (old == nullptr) {
+                add(What::open_pipe, pipe.name, {}, {pipe.from + " -> " + pipe.to});
+                concern(pipe, "pipe " + pipe.name + " is new");
+                continue;
+            }
+            const auto changed = changes(pipe_schema(), *old, pipe);
+            if (changed.empty()) continue;
+            std::vector<std::string> reasons;
+            for (const auto& change : changed) reasons.push_back(reason(change));
+            const auto why = "pipe " + pipe.name + ": " + join(reasons, "; ");
+            concern(pipe, why);
+            if (old->from != pipe.from) concern(pipe_end(old->from).worker, why);
+            if (old->to != pipe.to) concern(pipe_end(old->to).worker, why);
+            if (cut_of(*old) == cut_of(pipe)) continue;
+            add(What::open_pipe, pipe.name, {}, {pipe.from + " -> " + pipe.to});
+            last_.push_back({What::close_pipe, pipe.name, {}, {"opened anew"}});
+        }
+        for (const auto& pipe : before_.pipes) {
+            if (after_.pipe(pipe.name) != nullptr) continue;
+            last_.push_back({What::close_pipe, pipe.name, {}, {"removed"}});
+            concern(pipe, "pipe " + pipe.name + " is gone");
+        }
+    }
+
+    void concern(const PipeConfig& pipe, const std::string& why) {
+        concern(pipe_end(pipe.from).worker, why);
+        concern(pipe_end(pipe.to).worker, why);
+    }
+    void concern(const std::string& worker, const std::string& why) {
+        if (before_.worker(worker) != nullptr) because_[worker].push_back(why);
+    }
+
     [[nodiscard]] const RosterPool* roster(const std::string& name) const {
         for (const auto& pool : roster_.pools)
             if (pool.name == name) return &pool;
@@ -174,6 +213,7 @@ std::string_view word(What what) {
         case What::bind_socket:
             return "bind";
         case What::open_queue:
+        case What::open_pipe:
             return "open";
         case What::update_supervisor:
         case What::update_queue:
@@ -192,6 +232,7 @@ std::string_view word(What what) {
             return "retire";
         case What::close_socket:
         case What::close_queue:
+        case What::close_pipe:
             return "close";
         case What::needs_restart:
             return "later";
@@ -208,6 +249,9 @@ std::string subject(const PlanStep& step) {
         case What::update_queue:
         case What::close_queue:
             return "queue " + step.name;
+        case What::open_pipe:
+        case What::close_pipe:
+            return "pipe " + step.name;
         default:
             return step.name;
     }

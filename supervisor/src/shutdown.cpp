@@ -79,9 +79,9 @@ class Decider {
         return nullptr;
     }
 
-    [[nodiscard]] std::uint64_t left_in(const std::string& queue) const {
+    [[nodiscard]] std::uint64_t left_in(const QueueRole& role) const {
         for (const auto& q : view_.queues)
-            if (q.name == queue) return q.left;
+            if (q.name == role.queue && q.is_pipe == role.is_pipe) return q.left;
         return 0;
     }
 
@@ -96,13 +96,14 @@ class Decider {
     [[nodiscard]] std::string waits_for(const std::string& name) const {
         for (const auto& role : view_.roles) {
             if (!contains(role.consumers, name)) continue;
+            const auto what = (role.is_pipe ? "pipe " : "queue ") + role.queue;
             for (const auto& producer : role.producers) {
                 const auto* p = pool(producer);
                 if (p != nullptr && p->live > 0 && producer != name && !reaches(name, producer))
-                    return producer + ", which feeds queue " + role.queue;
+                    return producer + ", which feeds " + what;
             }
-            if (const auto left = left_in(role.queue); left > 0)
-                return "queue " + role.queue + " (" + std::to_string(left) + " left)";
+            if (const auto left = left_in(role); left > 0)
+                return what + " (" + std::to_string(left) + " left)";
         }
         return {};
     }
@@ -119,6 +120,9 @@ std::vector<QueueRole> read_roles(const Config& config) {
     for (const auto& queue : config.queues)
         roles.push_back({queue.name, pools_for(config, queue.producers, true),
                          pools_for(config, queue.consumers, false)});
+    for (const auto& pipe : config.pipes)
+        roles.push_back(
+            {pipe.name, {pipe_end(pipe.from).worker}, {pipe_end(pipe.to).worker}, true});
     return roles;
 }
 

@@ -1,7 +1,8 @@
 // In which order pools stop, so that no accepted work is left behind.
 //
-// Producers of a queue stop first; its consumers go on until it is empty and everybody who could
-// still put something into it is gone, or until the time that is left is what they need to stop.
+// Producers of a queue or pipe stop first; its consumers go on until it is empty and everybody who
+// could still put something into it is gone, or until the time that is left is what they need to
+// stop.
 #pragma once
 
 #include <cstdint>
@@ -14,12 +15,13 @@
 
 namespace greensup {
 
-/// Who feeds and who empties a queue. `read_roles` takes it from the configuration: a list of names
-/// is believed; "*" means that pools with sockets produce and pools without consume.
+/// Who feeds and who empties a queue, or a pipe. `read_roles` takes it from the configuration: a
+/// list of names is believed; "*" means that pools with sockets produce and pools without consume.
 struct QueueRole {
     std::string queue;
     std::vector<std::string> producers;
     std::vector<std::string> consumers;
+    bool is_pipe = false;
 };
 std::vector<QueueRole> read_roles(const Config& config);
 
@@ -32,7 +34,8 @@ struct ShutdownPool {
 
 struct ShutdownQueue {
     std::string name;
-    std::uint64_t left = 0;  // messages that somebody may get before the deadline
+    std::uint64_t left = 0;  // messages that somebody may get before the deadline; of a pipe, bytes
+    bool is_pipe = false;
 };
 
 struct ShutdownView {

@@ -5,6 +5,7 @@
 #include <csignal>
 #include <cstring>
 #include <system_error>
+#include <unistd.h>
 
 #include <green/ipc/inherit.hpp>
 #include <green/log.hpp>
@@ -102,6 +103,22 @@ green::Command Spawner::command_for(const Edition& edition, const WorkerConfig& 
     return command;
 }
 
+/// Gives it its ends of pipes: standard streams with the program, others over the channel.
+void Spawner::join_pipes(const Edition& edition, const WorkerConfig& worker, int slot,
+                         Incarnation& into, green::Command& command) {
+    for (auto& grant : pipe_grants(edition.config, worker.name)) {
+        HeldEnd held{edition.pipes.at(grant.pipe), grant, 0, {}};
+        held.end = grant.reads ? held.pipe->add_reader(slot, held.theirs)
+                               : held.pipe->add_writer(slot, held.theirs);
+        if (grant.is_standard) {
+            const int number = grant.reads ? STDIN_FILENO : STDOUT_FILENO;
+            command.descriptors.push_back({held.theirs.number(), number});
+            command.null_stdin = command.null_stdin && !grant.reads;
+        }
+        into.ends.push_back(std::move(held));
+    }
+}
+
 void Spawner::start(const Edition& edition, const WorkerConfig& worker, const Instance& instance,
                     Incarnation& into) {
     auto command = command_for(edition, worker, instance);
@@ -118,8 +135,11 @@ void Spawner::start(const Edition& edition, const WorkerConfig& worker, const In
         command.environment->push_back(std::string(green::ipc::control_variable) + "=" +
                                        std::to_string(green::ipc::control_descriptor));
     }
+    join_pipes(edition, worker, instance.slot, into, command);
     into.row = table_.reserve();
     into.process = green::Process::start(command);
+    for (auto& held : into.ends)
+        if (held.grant.is_standard) held.theirs.close();
     const auto pid = into.process.pid();
     const auto patience = worker.kind == Kind::hub ? worker.stop.drain : worker.stop.timeout;
     table_.fill(into.row, {pid, start_time_of(pid).value_or(0), worker.kind, patience,
@@ -146,8 +166,10 @@ std::shared_ptr<Incarnation> Spawner::spawn(const Edition& edition, const Worker
     return nullptr;
 }
 
-void Spawner::bury(Incarnation& incarnation) {
+void Spawner::bury(Incarnation& incarnation, bool in_peace) {
     if (incarnation.channel) incarnation.channel->shutdown();
+    for (const auto& held : incarnation.ends) held.pipe->remove(held.end, in_peace);
+    incarnation.ends.clear();
     bool is_mended = true;
     if (!incarnation.process.empty()) {
         for (const auto& queue : incarnation.queues) {

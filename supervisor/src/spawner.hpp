@@ -18,6 +18,14 @@
 
 namespace greensup {
 
+/// What a process has of a pipe.
+struct HeldEnd {
+    std::shared_ptr<OpenPipe> pipe;
+    PipeGrant grant;
+    int end = 0;       // its number there
+    green::Fd theirs;  // until it has it
+};
+
 /// One process and what is its alone. An instance has one after the other.
 struct Incarnation {
     green::Process process;
@@ -25,6 +33,7 @@ struct Incarnation {
     std::uint32_t owner = 0;                         // its number in every queue's segment
     std::vector<std::shared_ptr<OpenQueue>> queues;  // which it was given
     std::vector<QueueGrant> grants;                  // in the same order
+    std::vector<HeldEnd> ends;                       // of pipes
     int row = -1;                                    // in the table of processes
 };
 
@@ -46,13 +55,15 @@ class Spawner {
 
     /// After its end: mends the queues first, so that its messages are with others at once, and
     /// only then gives its numbers free.
-    void bury(Incarnation& incarnation);
+    void bury(Incarnation& incarnation, bool in_peace = false);
 
  private:
     green::Command command_for(const Edition& edition, const WorkerConfig& worker,
                                const Instance& instance) const;
     void start(const Edition& edition, const WorkerConfig& worker, const Instance& instance,
                Incarnation& into);
+    void join_pipes(const Edition& edition, const WorkerConfig& worker, int slot, Incarnation& into,
+                    green::Command& command);
     [[nodiscard]] std::uint32_t take_owner();
 
     Environment ours_;

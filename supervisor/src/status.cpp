@@ -152,6 +152,17 @@ std::vector<std::string> row(const QueueStatus& queue) {
             remarks(queue)};
 }
 
+std::vector<std::string> row(const PipeStatus& pipe) {
+    return {pipe.name,
+            pipe.from,
+            pipe.to,
+            pipe.shape,
+            size_text(pipe.waiting),
+            size_text(pipe.passed),
+            std::to_string(pipe.torn),
+            std::to_string(pipe.refused)};
+}
+
 std::string headline(const Status& status) {
     std::size_t instances = 0;
     std::size_t unwell = 0;
@@ -211,6 +222,11 @@ std::string to_text(const Status& status) {
         rows = {{"QUEUE", "READY", "LEASED", "DELAYED", "DEAD", "OLDEST", "REDELIVERED", "DROPPED",
                  ""}};
         for (const auto& queue : status.queues) rows.push_back(row(queue));
+        text += "\n" + table(rows);
+    }
+    if (!status.pipes.empty()) {
+        rows = {{"PIPE", "FROM", "TO", "SHAPE", "WAITING", "PASSED", "TORN", "REFUSED"}};
+        for (const auto& pipe : status.pipes) rows.push_back(row(pipe));
         text += "\n" + table(rows);
     }
     if (status.config.rejected) {

@@ -76,6 +76,18 @@ struct QueueStatus {
     }
 };
 
+struct PipeStatus {
+    std::string name;
+    std::string from;
+    std::string to;
+    std::string shape;
+    std::uint64_t waiting = 0;  // bytes that were written, and that no reader has read
+    // Since the pipe was opened.
+    std::uint64_t passed = 0;   // bytes
+    std::uint64_t torn = 0;     // messages of which the writer wrote only a part before it died
+    std::uint64_t refused = 0;  // messages that were too large
+};
+
 struct SocketStatus {
     std::string name;
     std::string listen;
@@ -100,6 +112,7 @@ struct Status {
     ConfigStatus config;
     std::vector<PoolStatus> pools;
     std::vector<QueueStatus> queues;
+    std::vector<PipeStatus> pipes;
     std::vector<SocketStatus> sockets;
 };
 

@@ -13,6 +13,7 @@ namespace {
 // A script that repeats its kill must not turn a graceful stop into a brutal one.
 constexpr Duration insistence = 1s;
 constexpr Duration hurried = 1s;
+constexpr Duration look_again = 50ms;
 
 }  // namespace
 
@@ -79,6 +80,8 @@ ShutdownView Stopper::view() {
                               {"messages", left.later},
                               {"why", "they were given back for after shutdown_timeout"}});
     }
+    for (const auto& [name, pipe] : edition_->pipes)
+        view.queues.push_back({name, pipe->figures().waiting, true});
     return view;
 }
 
@@ -91,7 +94,12 @@ std::optional<TimePoint> Stopper::advance() {
         was_killed_ = true;
         return std::nullopt;
     }
-    const auto action = next_shutdown_action(view(), now);
+    const auto view = this->view();
+    auto action = next_shutdown_action(view, now);
+    // Nobody tells us when a program reads.
+    if (std::any_of(view.queues.begin(), view.queues.end(),
+                    [](const auto& queue) { return queue.is_pipe && queue.left > 0; }))
+        action.until = std::min(action.until.value_or(view.deadline), now + look_again);
     if (action.kill) {
         if (!was_killed_) {
             green::log::warning("shutdown.late", {{"now", "SIGKILL for what is left"}});

@@ -104,6 +104,8 @@ void Supervisor::keep_going() {
         changed_.clear();
         auto next = fleet.advance(stopper.has_begun());
         next = earlier(next, stopper.has_begun() ? stopper.advance() : reloader.advance());
+        // At the end each pool is told by itself when its input is over.
+        if (!stopper.has_begun()) fleet.tell_pipes(reloader.edition());
         fleet.sweep();
         changed_.wait(next ? green::Deadline::at(*next) : green::Deadline::never());
     }
@@ -120,6 +122,9 @@ void Supervisor::end() {
         count += messages;
         left += (left.empty() ? "" : " ") + name + ":" + std::to_string(messages);
     }
+    std::uint64_t bytes = 0;
+    for (const auto& [name, pipe] : works_->reloader.edition().pipes)
+        bytes += pipe->figures().waiting;
     works_.reset();  // closes sockets and removes what is empty
     (void)sys::unlink(paths_.processes().c_str());
     (void)sys::rmdir(paths_.queues().c_str());
@@ -128,7 +133,8 @@ void Supervisor::end() {
         {{"uptime",
           to_text(std::chrono::round<std::chrono::milliseconds>(green::now() - started_))},
          {"messages_left", count},
-         {"queues", left}});
+         {"queues", left},
+         {"bytes_left_in_pipes", bytes}});
 }
 
 // --- signals ---

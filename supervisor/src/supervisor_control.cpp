@@ -89,6 +89,19 @@ QueueStatus status_of(const std::string& name, const QueueFigures& figures, cons
     return status;
 }
 
+PipeStatus status_of(const PipeConfig& pipe, const PipeFigures& figures) {
+    PipeStatus status;
+    status.name = pipe.name;
+    status.from = pipe.from;
+    status.to = pipe.to;
+    status.shape = to_text(pipe.shape);
+    status.waiting = figures.waiting;
+    status.passed = figures.passed;
+    status.torn = figures.torn;
+    status.refused = figures.refused;
+    return status;
+}
+
 }  // namespace
 
 Status Supervisor::status() const {
@@ -109,6 +122,8 @@ Status Supervisor::status() const {
         status.queues.push_back(
             status_of(queue.name, edition.queues.at(queue.name)->figures(), works_->fleet));
     }
+    for (const auto& pipe : edition.config.pipes)
+        status.pipes.push_back(status_of(pipe, edition.pipes.at(pipe.name)->figures()));
     for (const auto& socket : edition.config.sockets)
         status.sockets.push_back({socket.name, edition.sockets.at(socket.name)->address()});
     return status;

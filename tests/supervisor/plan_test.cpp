@@ -106,6 +106,43 @@ TEST_CASE("plan: a new queue rolls those who may use it, a changed role those it
           "roll   web  slots 0 1  (its part in queue q changed)\n");
 }
 
+TEST_CASE("plan: a pipe rolls both of its ends when it comes, changes or goes",
+          "[supervisor][plan][pipe]") {
+    const std::string lines =
+        "[pipes.p]\nfrom = 'web.stdout'\nto = 'counter.stdin'\n"
+        "framing = 'lines'\nshape = 'merge'\n";
+    const auto to_text_of = [&](const std::string& before, const std::string& after) {
+        const auto old_config = test::read(before);
+        const auto new_config = test::read(after);
+        REQUIRE(old_config);
+        REQUIRE(new_config);
+        return to_text(make_plan(*old_config, *new_config, roster(), Scope::changed));
+    };
+    CHECK(to_text_of(base, base + lines) ==
+          "open   pipe p   (web.stdout -> counter.stdin)\n"
+          "roll   web      slots 0 1  (pipe p is new)\n"
+          "roll   counter  slot 0  (pipe p is new)\n");
+    CHECK(to_text_of(base + lines, base) ==
+          "roll   web      slots 0 1  (pipe p is gone)\n"
+          "roll   counter  slot 0  (pipe p is gone)\n"
+          "close  pipe p   (removed)\n");
+    CHECK(to_text_of(base + lines, base + lines + "capacity = '4KiB'\n") ==
+          "roll   web      slots 0 1  (pipe p: capacity: 1MiB -> 4KiB)\n"
+          "roll   counter  slot 0  (pipe p: capacity: 1MiB -> 4KiB)\n");
+    CHECK(to_text_of(base + lines, base + replaced(lines, "'lines'", "'capnp'")) ==
+          "open   pipe p   (web.stdout -> counter.stdin)\n"
+          "roll   web      slots 0 1  (pipe p: framing: lines -> capnp)\n"
+          "roll   counter  slot 0  (pipe p: framing: lines -> capnp)\n"
+          "close  pipe p   (opened anew)\n");
+    const std::string third = "[workers.third]\ncommand = 'x'\n";
+    CHECK(to_text_of(base + third + lines,
+                     base + third + replaced(lines, "counter.stdin", "third.stdin")) ==
+          "roll   web      slots 0 1  (pipe p: to: counter.stdin -> third.stdin)\n"
+          "roll   counter  slot 0  (pipe p: to: counter.stdin -> third.stdin)\n"
+          "roll   third    slot 0  (pipe p: to: counter.stdin -> third.stdin; stop.drain: off -> "
+          "30s)\n");
+}
+
 TEST_CASE("plan: what only a new start can change is said and not done", "[supervisor][plan]") {
     CHECK(
         plan(replaced(base, "[queues.q]",

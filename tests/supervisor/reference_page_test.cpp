@@ -58,5 +58,6 @@ TEST_CASE("reference page: every key of the schema has its row with its effect a
     check_section("[supervisor]", supervisor_schema());
     check_section("[sockets.NAME]", socket_schema());
     check_section("[queues.NAME]", queue_schema());
+    check_section("[pipes.NAME]", pipe_schema());
     check_section("[workers.NAME]", worker_schema());
 }

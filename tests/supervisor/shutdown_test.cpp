@@ -113,10 +113,19 @@ kind = "hub"
 command = "x"
 [workers.other]
 command = "x"
+[workers.sort]
+command = "x"
+[pipes.lines]
+from = "other.stdout"
+to = "sort.stdin"
 )");
     REQUIRE(config);
     const auto roles = read_roles(*config);
-    REQUIRE(roles.size() == 2);
+    REQUIRE(roles.size() == 3);
+    CHECK(roles[2].queue == "lines");
+    CHECK(roles[2].producers == Names{"other"});
+    CHECK(roles[2].consumers == Names{"sort"});
+    CHECK(roles[2].is_pipe);
     CHECK(roles[0].producers == Names{"front"});
     CHECK(roles[0].consumers == Names{"back"});
     CHECK(roles[1].producers == Names{"back"});

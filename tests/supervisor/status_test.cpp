@@ -63,6 +63,7 @@ Status shop() {
     jobs.acked = 42;
     jobs.holders = {{"parse", 0, 4301, 9}, {"store", 1, 4309, 3}};
     status.queues = {raw, jobs};
+    status.pipes = {{"lines", "web.stdout", "parse.stdin", "merge", 4096, 1U << 20, 1, 0}};
     status.sockets = {{"web", "tcp://127.0.0.1:8080"}};
     return status;
 }
@@ -80,7 +81,8 @@ PoolStatus pool_of(int count, std::initializer_list<State> states) {
 
 }  // namespace
 
-TEST_CASE("status: the table shows pools, queues and what is wrong", "[supervisor][status]") {
+TEST_CASE("status: the table shows pools, queues, pipes and what is wrong",
+          "[supervisor][status]") {
     CHECK(
         to_text(shop()) ==
         "shop  up 3d 04:12  pid 4211  gen 7  7 instances  1 degraded  queues: raw 12 jobs 340+12\n"
@@ -92,7 +94,10 @@ TEST_CASE("status: the table shows pools, queues and what is wrong", "[superviso
         "QUEUE  READY  LEASED  DELAYED  DEAD  OLDEST    REDELIVERED  DROPPED\n"
         "raw    12     0       0        0     00:01:02  0            0        high\n"
         "jobs   340    12      0        2     00:00:07  5            4        with parse/0 9, "
-        "store/1 3\n");
+        "store/1 3\n"
+        "\n"
+        "PIPE   FROM        TO           SHAPE  WAITING  PASSED  TORN  REFUSED\n"
+        "lines  web.stdout  parse.stdin  merge  4KiB     1MiB    1     0\n");
 }
 
 TEST_CASE("status: a rejected configuration is shown with its mistakes", "[supervisor][status]") {
@@ -130,6 +135,10 @@ TEST_CASE("status: the JSON has the promised fields and is read back as it was",
     CHECK(
         text.find(
             R"({"name":"jobs","depth":352,"ready":340,"leased":12,"delayed":0,"dead":2,"bytes":1,"oldest_ms":7000,"high":false,"letters_full":false,"accepted":400,"acked":42,"redelivered":5,"moved":0,"duplicates":0,"dropped_oldest":1,"dropped_newest":0,"rejected":0,"expired":3,"refused":0,"leases_expired":0,"holders":[{"worker":"parse","slot":0,"pid":4301,"leased":9},{"worker":"store","slot":1,"pid":4309,"leased":3}]})") !=
+        std::string::npos);
+    CHECK(
+        text.find(
+            R"("pipes":[{"name":"lines","from":"web.stdout","to":"parse.stdin","shape":"merge","waiting":4096,"passed":1048576,"torn":1,"refused":0}])") !=
         std::string::npos);
     for (const bool pretty : {false, true}) {
         const auto again = parse_status(to_json_text(status, pretty));

@@ -1,0 +1,333 @@
+#include "open_pipe.hpp"
+
+#include <cstring>
+#include <fcntl.h>
+#include <sys/ioctl.h>
+#include <sys/socket.h>
+
+#include <green/log.hpp>
+#include <green/sys.hpp>
+#include <green/world_watchers.hpp>
+
+#include "units.hpp"
+
+namespace greensup {
+namespace {
+
+namespace sys = green::sys;
+using green::IoEvents;
+using green::IoWatcher;
+
+std::size_t unread_in(const green::Fd& fd) {
+    int count = 0;
+    return fd.is_open() && ::ioctl(fd.number(), FIONREAD, &count) == 0
+               ? static_cast<std::size_t>(count)
+               : 0;
+}
+
+}  // namespace
+
+struct OpenPipe::Writer {
+    int slot;
+    FrameCutter cutter;
+    green::Fd ours;
+    std::unique_ptr<IoWatcher> watcher{};
+    std::string whole{};  // messages that still have to be handed over
+    bool is_at_end = false;
+    bool is_gone = false;
+    bool left_in_peace = false;
+    bool is_finished = false;  // its last words were taken
+    bool was_held = false;
+};
+
+struct OpenPipe::Reader {
+    enum class Ending { none, soon, dry };
+
+    int slot;
+    green::Fd ours;
+    green::Fd theirs;  // what it leaves unread stays there as long as this is open
+    std::unique_ptr<IoWatcher> watcher{};
+    Ending ending = Ending::none;
+    std::optional<std::string> hello{};  // what of it still has to be sent
+};
+
+OpenPipe::OpenPipe(const PipeConfig& config, int readers) : config_{config} {
+    flow_.configure(config.shape, cut_of(config), readers);
+}
+
+OpenPipe::~OpenPipe() {
+    if (const auto left = figures().waiting; left > 0)
+        green::log::warning("pipe.left", {{"pipe", config_.name}, {"bytes", left}});
+}
+
+void OpenPipe::apply(const PipeConfig& config, int readers) {
+    config_ = config;
+    flow_.configure(config.shape, cut_of(config), readers);
+    look();
+}
+
+// --- coming and going ---
+
+/// Where one reads, and where one writes.
+std::pair<green::Fd, green::Fd> OpenPipe::make_ends() const {
+    int ends[2] = {-1, -1};
+    const auto size = static_cast<int>(config_.capacity);
+    if (cut() == Cut::frames) {
+        (void)sys::must(sys::socketpair(AF_UNIX, SOCK_STREAM, ends), "a pipe");
+        (void)sys::setsockopt(ends[1], SOL_SOCKET, SO_SNDBUF, &size, sizeof size);
+        return {green::Fd{ends[0]}, green::Fd{ends[1]}};
+    }
+    (void)sys::must(sys::pipe2(ends), "a pipe");
+    std::pair<green::Fd, green::Fd> both{green::Fd{ends[0]}, green::Fd{ends[1]}};
+    // A user may have only so much of the kernel's memory in pipes; a small one works too.
+    if (const auto set = sys::fcntl(ends[1], F_SETPIPE_SZ, size); !set.ok())
+        green::log::warning("pipe.small", {{"pipe", config_.name},
+                                           {"wanted", size_text(config_.capacity)},
+                                           {"error", std::strerror(set.error)}});
+    return both;
+}
+
+int OpenPipe::add_writer(int slot, green::Fd& theirs) {
+    auto [reading, writing] = make_ends();
+    theirs = std::move(writing);
+    const auto largest = static_cast<std::size_t>(config_.capacity);
+    writers_[++last_end_] =
+        std::make_unique<Writer>(Writer{slot, FrameCutter{cut(), largest}, std::move(reading)});
+    look();
+    return last_end_;
+}
+
+int OpenPipe::add_reader(int slot, green::Fd& theirs) {
+    auto [reading, writing] = make_ends();
+    theirs = green::Fd{static_cast<int>(sys::must(sys::dup(reading.number()), "a pipe"))};
+    readers_[++last_end_] =
+        std::make_unique<Reader>(Reader{slot, std::move(writing), std::move(reading)});
+    flow_.reader_came(slot);
+    look();
+    return last_end_;
+}
+
+void OpenPipe::remove(int end, bool in_peace) {
+    if (const auto writer = writers_.find(end); writer != writers_.end()) {
+        writer->second->is_gone = true;
+        writer->second->left_in_peace = in_peace;
+    }
+    if (const auto reader = readers_.find(end); reader != readers_.end()) {
+        const auto slot = reader->second->slot;
+        const bool was_first = is_first(*reader->second);
+        const auto unread = unread_in(reader->second->theirs);
+        readers_.erase(reader);
+        if (was_first) flow_.reader_left(slot, unread);
+        for (const auto& [number, other] : readers_)
+            if (other->slot == slot) flow_.reader_came(slot);
+    }
+    look();
+}
+
+void OpenPipe::end_input(int end, bool has_successor) {
+    const auto found = readers_.find(end);
+    if (found == readers_.end()) return;
+    // Where several do the same work, or hear the same, one may leave while the others go on.
+    const bool others_go_on = !writers_.empty() && (flow_.shape() == PipeShape::spread ||
+                                                    flow_.shape() == PipeShape::broadcast);
+    found->second->ending =
+        has_successor || others_go_on ? Reader::Ending::soon : Reader::Ending::dry;
+    look();
+}
+
+void OpenPipe::tell(PipeSides sides) {
+    if (sides == sides_) return;
+    sides_ = std::move(sides);
+    flow_.set_done(sides_.reader_slots_done);
+    look();
+}
+
+PipeFigures OpenPipe::figures() {
+    auto figures = counted_;
+    for (const auto& [number, reader] : readers_) note_read(*reader);
+    figures.waiting = flow_.waiting();
+    for (const auto& [number, writer] : writers_) {
+        figures.waiting += writer->whole.size() + writer->cutter.held() + unread_in(writer->ours);
+        figures.torn += writer->cutter.torn();
+        figures.refused += writer->cutter.refused();
+    }
+    return figures;
+}
+
+// --- going on ---
+
+void OpenPipe::look() {
+    // Who has been sent more makes room for a writer that is gone, of whom nobody tells us more.
+    for (bool goes_on = true; goes_on;) {
+        goes_on = false;
+        for (auto it = writers_.begin(); it != writers_.end();) {
+            if (!serve(*it->second)) {
+                ++it;
+                continue;
+            }
+            counted_.torn += it->second->cutter.torn();
+            counted_.refused += it->second->cutter.refused();
+            it = writers_.erase(it);
+            goes_on = true;
+        }
+        for (const auto& [number, reader] : readers_) {
+            const auto before = counted_.passed;
+            serve(*reader);
+            goes_on = goes_on || counted_.passed != before;
+        }
+    }
+}
+
+bool OpenPipe::serve(Writer& writer) {
+    while (is_first(writer) && hand_over(writer)) {
+        if (!writer.is_gone) {
+            watch(writer, !writer.is_at_end);
+            return false;
+        }
+        if (read(writer)) continue;
+        if (writer.is_finished && writer.whole.empty()) return true;
+        if (!writer.is_finished) writer.cutter.finish(writer.left_in_peace, writer.whole);
+        writer.is_finished = true;
+    }
+    watch(writer, false);
+    return false;
+}
+
+/// Returns whether there is room for more.
+bool OpenPipe::hand_over(Writer& writer) {
+    if (!flow_.has_room(writer.slot)) return false;
+    if (writer.whole.empty()) return true;
+    if (!may_carry(writer.cutter.hello())) {
+        if (!std::exchange(writer.was_held, true))
+            green::log::warning("pipe.held",
+                                {{"pipe", config_.name},
+                                 {"slot", writer.slot},
+                                 {"why", "it sends another type than the one before it"},
+                                 {"until", "the reader is replaced"}});
+        return false;
+    }
+    hello_ = writer.cutter.hello();
+    flow_.put(writer.slot, std::exchange(writer.whole, {}));
+    return flow_.has_room(writer.slot);
+}
+
+/// Returns false when there is nothing to read, now or for ever.
+bool OpenPipe::read(Writer& writer) {
+    if (writer.is_at_end) return false;
+    const auto got = sys::read(writer.ours.number(), portion_.data(), portion_.size());
+    if (got.would_block()) return false;
+    writer.is_at_end = !got.ok() || got.value == 0;
+    if (writer.is_at_end) return false;
+    writer.cutter.take({portion_.data(), got.as_size()}, writer.whole);
+    if (!writer.cutter.is_broken()) return true;
+    green::log::error("pipe.broken", {{"pipe", config_.name},
+                                      {"slot", writer.slot},
+                                      {"why", "what it writes is no message"},
+                                      {"now", "its end is closed"}});
+    writer.is_at_end = true;
+    watch(writer, false);
+    writer.ours.close();
+    return false;
+}
+
+void OpenPipe::serve(Reader& reader) {
+    if (!reader.ours.is_open()) return;
+    if (!is_first(reader)) return watch(reader, false);
+    if (!reader.hello && hello_) reader.hello = hello_;
+    while (write(reader)) {
+    }
+    if (!reader.ours.is_open() || flow_.outlet(reader.slot).due(cut()) > 0) return;
+    const bool is_through =
+        reader.ending == Reader::Ending::soon ||
+        ((reader.ending == Reader::Ending::dry || is_over(reader.slot)) && is_dry(reader.slot));
+    if (!is_through) return;
+    watch(reader, false);
+    reader.ours.close();
+}
+
+/// Returns whether there may be more to send at once.
+bool OpenPipe::write(Reader& reader) {
+    auto& outlet = flow_.outlet(reader.slot);
+    const bool is_greeting = reader.hello && !reader.hello->empty();
+    auto text = is_greeting ? std::string_view{*reader.hello} : outlet.to_send();
+    if (reader.ending == Reader::Ending::soon && !is_greeting)
+        text = text.substr(0, outlet.due(cut()));
+    if (text.empty()) {
+        watch(reader, false);
+        return false;
+    }
+    const auto sent = sys::write(reader.ours.number(), text.data(), text.size());
+    if (sent.would_block()) {
+        watch(reader, true);
+        return false;
+    }
+    if (!sent.ok()) {  // it has closed its end; what was meant for it waits for the next one
+        watch(reader, false);
+        reader.ours.close();
+        return false;
+    }
+    counted_.passed += sent.as_size();
+    if (is_greeting) {
+        reader.hello->erase(0, sent.as_size());
+        return true;
+    }
+    outlet.sent(sent.as_size());
+    note_read(reader);
+    return true;
+}
+
+void OpenPipe::note_read(Reader& reader) {
+    if (is_first(reader)) flow_.outlet(reader.slot).unread(cut(), unread_in(reader.theirs));
+}
+
+void OpenPipe::watch(Writer& writer, bool on) {
+    if (!on) return writer.watcher.reset();
+    if (writer.watcher) return;
+    writer.watcher = std::make_unique<IoWatcher>(writer.ours.number(), IoEvents::read);
+    writer.watcher->start([this, &writer] {
+        (void)read(writer);
+        look();
+    });
+}
+
+void OpenPipe::watch(Reader& reader, bool on) {
+    if (!on) return reader.watcher.reset();
+    if (reader.watcher) return;
+    reader.watcher = std::make_unique<IoWatcher>(reader.ours.number(), IoEvents::write);
+    reader.watcher->start([this] { look(); });
+}
+
+// --- who is meant ---
+
+/// One type after the other: nobody who has heard of one is given another one.
+bool OpenPipe::may_carry(const std::string& hello) {
+    if (!hello_ || *hello_ == hello) return true;
+    for (const auto& [number, reader] : readers_)
+        if (reader->hello) return false;
+    return flow_.waiting() == 0;
+}
+
+bool OpenPipe::is_first(const Writer& writer) const {
+    for (const auto& [number, other] : writers_)
+        if (other->slot == writer.slot) return other.get() == &writer;
+    return false;
+}
+
+bool OpenPipe::is_first(const Reader& reader) const {
+    for (const auto& [number, other] : readers_)
+        if (other->slot == reader.slot) return other.get() == &reader;
+    return false;
+}
+
+bool OpenPipe::is_over(int slot) const {
+    return sides_.writers_over ||
+           (flow_.shape() == PipeShape::pair && sides_.writer_slots_over.contains(slot));
+}
+
+bool OpenPipe::is_dry(int slot) {
+    for (const auto& [number, writer] : writers_)
+        if (flow_.feeds(writer->slot, slot)) return false;
+    return flow_.outlet(slot).unsent() == 0;
+}
+
+}  // namespace greensup

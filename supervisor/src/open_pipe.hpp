@@ -1,0 +1,106 @@
+// A pipe that the supervisor holds between two pools.
+//
+// Each process has an end of its own, and the supervisor moves whole messages from the ends of the
+// writers to those of the readers (see pipe_flow.hpp). So the death or the replacement of one side
+// is nothing that the other one could see.
+//
+//  O1  Of the processes of one slot only the oldest is read from, and only the oldest is written
+//      to: the next one's turn comes when it is gone and its rest is taken care of. Therefore the
+//      stream of a slot keeps its order while two generations live side by side.
+//  O2  Nothing here waits: everything is done in callbacks of the hub, a portion at a time. Who
+//      reads slowly makes his writers wait, and nobody else.
+#pragma once
+
+#include <cstdint>
+#include <map>
+#include <memory>
+#include <optional>
+#include <set>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include <green/fd.hpp>
+
+#include "pipe_flow.hpp"
+
+namespace greensup {
+
+struct PipeFigures {
+    std::uint64_t waiting = 0;  // bytes that were written, and that no reader has read
+    std::uint64_t passed = 0;   // bytes that were sent on
+    std::uint64_t torn = 0;     // messages whose writer died in the middle
+    std::uint64_t refused = 0;  // messages that were too large
+};
+
+/// What became of the pools at its ends.
+struct PipeSides {
+    bool writers_over = false;        // nobody writes, and nobody will
+    std::set<int> writer_slots_over;  // the same for single slots
+    std::set<int> reader_slots_done;  // that have come to their end by themselves
+
+    friend bool operator==(const PipeSides&, const PipeSides&) = default;
+};
+
+class OpenPipe {
+ public:
+    OpenPipe(const PipeConfig& config, int readers);
+    OpenPipe(const OpenPipe&) = delete;
+    OpenPipe& operator=(const OpenPipe&) = delete;
+    ~OpenPipe();
+
+    [[nodiscard]] const PipeConfig& config() const noexcept { return config_; }
+    [[nodiscard]] Cut cut() const noexcept { return flow_.cut(); }
+    /// Takes over what has changed. For a configuration that is cut() alike.
+    void apply(const PipeConfig& config, int readers);
+
+    /// An end for a process of that slot; `theirs` is what it gets. Returns its number. Throws
+    /// std::system_error.
+    [[nodiscard]] int add_writer(int slot, green::Fd& theirs);
+    [[nodiscard]] int add_reader(int slot, green::Fd& theirs);
+    /// The process that had this end is gone. Of a writer that has left in peace the last line is
+    /// whole, whether it has an end or not.
+    void remove(int end, bool in_peace);
+    /// The reader with this end shall leave: his input ends. With a successor that is as soon as he
+    /// has the whole of what he has a part of; without one, when there is nothing left to read.
+    void end_input(int end, bool has_successor);
+    /// What has become of both sides.
+    void tell(PipeSides sides);
+
+    [[nodiscard]] PipeFigures figures();
+
+ private:
+    struct Writer;
+    struct Reader;
+
+    [[nodiscard]] std::pair<green::Fd, green::Fd> make_ends() const;
+    /// Does what can be done without waiting.
+    void look();
+    /// Returns whether the writer is through.
+    bool serve(Writer& writer);
+    bool hand_over(Writer& writer);
+    bool read(Writer& writer);
+    void serve(Reader& reader);
+    bool write(Reader& reader);
+    void note_read(Reader& reader);
+    void watch(Writer& writer, bool on);
+    void watch(Reader& reader, bool on);
+    [[nodiscard]] bool may_carry(const std::string& hello);
+    [[nodiscard]] bool is_first(const Writer& writer) const;
+    [[nodiscard]] bool is_first(const Reader& reader) const;
+    [[nodiscard]] bool is_over(int slot) const;
+    /// Nobody feeds that slot, and its readers were sent everything.
+    [[nodiscard]] bool is_dry(int slot);
+
+    PipeConfig config_;
+    PipeFlow flow_;
+    PipeSides sides_;
+    std::map<int, std::unique_ptr<Writer>> writers_;  // by number: the older come first
+    std::map<int, std::unique_ptr<Reader>> readers_;
+    int last_end_ = 0;
+    std::optional<std::string> hello_;  // what readers are told first, once a writer has spoken
+    PipeFigures counted_;
+    std::vector<char> portion_ = std::vector<char>(PipeFlow::portion);
+};
+
+}  // namespace greensup

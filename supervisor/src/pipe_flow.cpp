@@ -1,0 +1,147 @@
+#include "pipe_flow.hpp"
+
+#include <algorithm>
+#include <utility>
+
+namespace greensup {
+
+// --- one reader after the other ---
+
+std::size_t Outlet::due(Cut cut) const {
+    return sent_ == 0 ? 0 : next_end(cut, text(), sent_) - sent_;
+}
+
+void Outlet::unread(Cut cut, std::size_t count) {
+    const auto read = last_end(cut, text(), sent_ - std::min(count, sent_));
+    begin_ += read;
+    sent_ -= read;
+    // Moved only when it pays: each byte is moved once for each that was read.
+    if (begin_ < bytes_.size() - begin_) return;
+    bytes_.erase(0, begin_);
+    begin_ = 0;
+}
+
+void Outlet::rewind(Cut cut, std::size_t count) {
+    unread(cut, count);
+    sent_ = 0;
+}
+
+std::string Outlet::take_all() {
+    sent_ = 0;
+    bytes_.erase(0, std::exchange(begin_, 0));
+    return std::exchange(bytes_, {});
+}
+
+// --- all of them ---
+
+void PipeFlow::configure(PipeShape shape, Cut cut, int readers) {
+    shape_ = shape;
+    cut_ = cut;
+    readers_ = readers;
+    drop_the_gone();
+}
+
+std::uint64_t PipeFlow::waiting() const {
+    std::uint64_t all = 0;
+    for (const auto& [slot, outlet] : outlets_) all += outlet.size();
+    return all;
+}
+
+bool PipeFlow::has_room_at(int slot) const {
+    const auto found = outlets_.find(slot);
+    return found == outlets_.end() || found->second.unsent() < portion;
+}
+
+bool PipeFlow::has_room(int writer) const {
+    switch (shape_) {
+        case PipeShape::pair:
+            return has_room_at(writer);
+        case PipeShape::merge:
+            return has_room_at(0);
+        case PipeShape::spread:
+        case PipeShape::broadcast:
+            break;
+    }
+    bool any = false;
+    bool all = true;
+    for (int slot = 0; slot < readers_; ++slot) {
+        if (!takes(slot)) continue;
+        any = any || has_room_at(slot);
+        all = all && has_room_at(slot);
+    }
+    return any && (shape_ == PipeShape::spread || all);
+}
+
+void PipeFlow::put(int writer, std::string_view messages) {
+    switch (shape_) {
+        case PipeShape::pair:
+            return outlets_[writer].add(messages);
+        case PipeShape::merge:
+            return outlets_[0].add(messages);
+        case PipeShape::spread:
+            return share_out(messages);
+        case PipeShape::broadcast:
+            for (int slot = 0; slot < readers_; ++slot)
+                if (takes(slot)) outlets_[slot].add(messages);
+    }
+}
+
+void PipeFlow::share_out(std::string_view messages) {
+    while (!messages.empty()) {
+        const auto first = first_message(cut_, messages);
+        const auto size = std::min<std::uint64_t>(first.size, messages.size());
+        if (first.is != FirstMessage::Is::known || size == 0) return;
+        outlets_[next_in_turn()].add(messages.substr(0, size));
+        messages.remove_prefix(size);
+    }
+}
+
+/// Who is there and has room comes before who is there, and he before who has yet to come.
+int PipeFlow::next_in_turn() {
+    int chosen = turn_;
+    int best = -1;
+    for (int step = 1; step <= readers_; ++step) {
+        const int slot = (turn_ + step) % readers_;
+        if (!takes(slot)) continue;
+        const int merit = (present_.contains(slot) ? 2 : 0) + (has_room_at(slot) ? 1 : 0);
+        if (merit <= best) continue;
+        best = merit;
+        chosen = slot;
+    }
+    return turn_ = chosen;
+}
+
+void PipeFlow::reader_left(int slot, std::size_t unread) {
+    outlets_[slot].rewind(cut_, unread);
+    present_.erase(slot);
+    if (shape_ == PipeShape::spread && !present_.empty()) share_out(outlets_[slot].take_all());
+    drop_the_gone();
+}
+
+void PipeFlow::set_done(std::set<int> slots) {
+    done_ = std::move(slots);
+    if (shape_ == PipeShape::spread || shape_ == PipeShape::broadcast) drop_the_gone();
+}
+
+/// What waits for a slot that is no more goes to the others, unless they have had it too.
+void PipeFlow::drop_the_gone() {
+    if (shape_ == PipeShape::pair) return;
+    const auto takes_part = [&](int slot) {
+        return shape_ == PipeShape::merge ? slot == 0 : takes(slot);
+    };
+    bool any = false;
+    for (int slot = 0; slot < readers_; ++slot) any = any || takes_part(slot);
+    if (!any) return;
+    std::string rest;
+    for (auto it = outlets_.begin(); it != outlets_.end();) {
+        if (present_.contains(it->first) || takes_part(it->first)) {
+            ++it;
+            continue;
+        }
+        rest += it->second.take_all();
+        it = outlets_.erase(it);
+    }
+    if (shape_ != PipeShape::broadcast && !rest.empty()) put(0, rest);
+}
+
+}  // namespace greensup

@@ -1,0 +1,101 @@
+// What is between the writers and the readers of a pipe, as data: which reader gets what, how much
+// may wait, and what the next reader of a slot gets when one has died. Nothing here knows of
+// descriptors or processes.
+//
+//  P1  Whole messages come in and whole messages go out, in the order of their writer.
+//  P2  What a reader has not read is kept until he has, so that his successor gets it. A message of
+//      which he has read a part is given to the successor from its beginning; bytes, which have no
+//      parts, go on where he stopped.
+//  P3  Of what was not sent yet only about a portion waits for each reader: then the writers wait.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <map>
+#include <set>
+#include <string>
+#include <string_view>
+
+#include "pipe_frames.hpp"
+
+namespace greensup {
+
+/// What is on its way to the readers of one slot, one after the other.
+class Outlet {
+ public:
+    /// What is to be sent to the present reader, in one piece.
+    [[nodiscard]] std::string_view to_send() const {
+        return std::string_view{bytes_}.substr(begin_ + sent_);
+    }
+    /// How much of that belongs to a message that he has a part of.
+    [[nodiscard]] std::size_t due(Cut cut) const;
+    [[nodiscard]] std::size_t unsent() const { return size() - sent_; }
+    /// All that he has not read, as far as is known.
+    [[nodiscard]] std::size_t size() const { return bytes_.size() - begin_; }
+    [[nodiscard]] bool was_begun() const { return sent_ > 0; }
+
+    void add(std::string_view messages) { bytes_ += messages; }
+    void sent(std::size_t count) { sent_ += count; }
+    /// So many of the bytes that were sent are still to be read.
+    void unread(Cut cut, std::size_t count);
+    /// The reader is gone, and has left so many unread: the next one begins with them.
+    void rewind(Cut cut, std::size_t count);
+    /// Takes all that is there, for somebody else.
+    [[nodiscard]] std::string take_all();
+
+ private:
+    [[nodiscard]] std::string_view text() const { return std::string_view{bytes_}.substr(begin_); }
+
+    std::string bytes_;
+    std::size_t begin_ = 0;  // of what is kept: where a message begins
+    std::size_t sent_ = 0;   // of that, to the present reader
+};
+
+class PipeFlow {
+ public:
+    static constexpr std::size_t portion = 64 << 10;
+
+    /// `readers`: how many slots they have.
+    void configure(PipeShape shape, Cut cut, int readers);
+
+    [[nodiscard]] Cut cut() const noexcept { return cut_; }
+    [[nodiscard]] PipeShape shape() const noexcept { return shape_; }
+    /// Whether what this writer sends goes to this reader, or may.
+    [[nodiscard]] bool feeds(int writer, int reader) const {
+        return shape_ != PipeShape::pair || writer == reader;
+    }
+
+    [[nodiscard]] Outlet& outlet(int slot) { return outlets_[slot]; }
+    /// Bytes that nobody has read.
+    [[nodiscard]] std::uint64_t waiting() const;
+
+    /// Whether the writer of that slot may send more.
+    [[nodiscard]] bool has_room(int writer) const;
+    /// Sends whole messages of his on their way.
+    void put(int writer, std::string_view messages);
+
+    /// A reader came to the slot.
+    void reader_came(int slot) { present_.insert(slot); }
+    /// He left so many bytes unread.
+    void reader_left(int slot, std::size_t unread);
+    /// Slots whose readers have come to their end, and have no successors: where others do the same
+    /// work, or hear the same, nothing waits for them.
+    void set_done(std::set<int> slots);
+
+ private:
+    [[nodiscard]] bool has_room_at(int slot) const;
+    [[nodiscard]] bool takes(int slot) const { return slot < readers_ && !done_.contains(slot); }
+    void share_out(std::string_view messages);
+    [[nodiscard]] int next_in_turn();
+    void drop_the_gone();
+
+    PipeShape shape_ = PipeShape::pair;
+    Cut cut_ = Cut::bytes;
+    int readers_ = 1;
+    int turn_ = 0;  // who had the last one, where they are shared out
+    std::map<int, Outlet> outlets_;
+    std::set<int> present_;
+    std::set<int> done_;
+};
+
+}  // namespace greensup

@@ -1,0 +1,368 @@
+// Pipes between pools, with programs that die and are replaced while data flows: what was written
+// is read once and in order.
+#include <algorithm>
+#include <csignal>
+#include <fcntl.h>
+#include <fstream>
+#include <map>
+#include <sstream>
+#include <unistd.h>
+
+#include <catch2/catch.hpp>
+
+#include "pipe_flow.hpp"
+#include "shell_support.hpp"
+#include "support/roles.hpp"
+#include "support/run_green.hpp"
+
+using namespace greensup;
+using namespace greensup::test;
+
+namespace {
+
+volatile std::sig_atomic_t was_told = 0;
+
+void append(const std::string& path, const std::string& text) {
+    const int file = ::open(path.c_str(), O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0600);
+    if (::write(file, text.data(), text.size()) != static_cast<ssize_t>(text.size())) ::_exit(70);
+    ::close(file);
+}
+
+void write_all(std::string_view text) {
+    while (!text.empty()) {
+        const auto count = ::write(STDOUT_FILENO, text.data(), text.size());
+        if (count > 0) text.remove_prefix(static_cast<std::size_t>(count));
+        if (count < 0 && errno != EINTR) ::_exit(71);
+    }
+}
+
+std::vector<std::string> lines_of(const std::string& path) {
+    std::vector<std::string> lines;
+    std::ifstream file(path);
+    for (std::string line; std::getline(file, line);) lines.push_back(line);
+    return lines;
+}
+
+std::string text_of(const std::string& path) {
+    std::ifstream file(path, std::ios::binary);
+    std::ostringstream text;
+    text << file.rdbuf();
+    return text.str();
+}
+
+/// Which life of a slot this is, counted from 1.
+int begin_life(const std::string& path) {
+    append(path, ".");
+    return static_cast<int>(text_of(path).size());
+}
+
+int to_int(const std::string& text) { return std::stoi(text); }
+
+}  // namespace
+
+// FILE NAME LIVES COUNT: in each life it writes COUNT lines "NAME LIFE N", then a part of one, and
+// is killed; in the last one it leaves in peace.
+GREEN_TEST_ROLE(mortal_writer) {
+    const auto life = begin_life(arguments[0]);
+    const bool is_last = life >= to_int(arguments[2]);
+    for (int i = 0; i < to_int(arguments[3]); ++i)
+        write_all(arguments[1] + " " + std::to_string(life) + " " + std::to_string(i) + "\n");
+    write_all(is_last ? "the end" : "a torn li");
+    if (!is_last) ::raise(SIGKILL);
+    return 0;
+}
+
+// DIRECTORY: writes lines "PID N" until it is told to leave, and then how many into DIRECTORY/PID.
+GREEN_TEST_ROLE(endless_writer) {
+    struct sigaction action {};
+    action.sa_handler = [](int) { was_told = 1; };
+    ::sigaction(SIGTERM, &action, nullptr);
+    const auto me = std::to_string(::getpid());
+    int count = 0;
+    while (was_told == 0) write_all(me + " " + std::to_string(count++) + "\n");
+    append(arguments[0] + "/" + me, std::to_string(count) + "\n");
+    return 0;
+}
+
+// FILE LINES...: appends each line to FILE as soon as it is whole, and "end" at the end. Its N-th
+// life ends by SIGKILL in the middle of the line after so many of them.
+GREEN_TEST_ROLE(mortal_reader) {
+    const auto life = static_cast<std::size_t>(begin_life(arguments[0] + ".lives"));
+    int left = life < arguments.size() ? to_int(arguments[life]) : -1;
+    std::string line;
+    for (char c = 0; ::read(STDIN_FILENO, &c, 1) == 1;) {
+        if (left == 0) ::raise(SIGKILL);
+        line += c;
+        if (c != '\n') continue;
+        append(arguments[0], line);
+        line.clear();
+        --left;
+    }
+    append(arguments[0], line + "end\n");
+    return 0;
+}
+
+// FILE BYTES: appends each byte to FILE, and is killed after so many of them, for ever.
+GREEN_TEST_ROLE(byte_reader) {
+    int left = to_int(arguments[1]);
+    for (char c = 0; ::read(STDIN_FILENO, &c, 1) == 1; --left) {
+        append(arguments[0], std::string(1, c));
+        if (left == 1) ::raise(SIGKILL);
+    }
+    append(arguments[0], "<end>");
+    return 0;
+}
+
+// Reads nothing.
+GREEN_TEST_ROLE(deaf_reader) {
+    for (;;) ::pause();
+}
+
+namespace {
+
+const std::string quick =
+    "ready.delay = \"0s\"\nroll.min_ready = \"0s\"\nbackoff.initial = \"off\"\n"
+    "intensity.max = \"off\"\nmin_uptime = \"0s\"\n";
+
+std::string pool(const std::string& name, const std::string& keys, const std::string& command) {
+    return "[workers." + name + "]\n" + quick + keys + command;
+}
+
+std::string pipe(const std::string& keys) {
+    return "[pipes.p]\nfrom = \"a.stdout\"\nto = \"b.stdin\"\ncapacity = \"4KiB\"\n" + keys;
+}
+
+const std::string until_done = "restart = \"on-failure\"\n";
+const std::string slots = "${instance.index}";
+
+std::vector<std::string> lives(const std::string& name, int count, int lines) {
+    std::vector<std::string> all;
+    for (int life = 1; life <= count; ++life)
+        for (int i = 0; i < lines; ++i)
+            all.push_back(name + " " + std::to_string(life) + " " + std::to_string(i));
+    all.emplace_back("the end");
+    return all;
+}
+
+bool is_through(const Status& status) {
+    return std::all_of(status.pools.begin(), status.pools.end(), [](const PoolStatus& pool) {
+        return std::all_of(pool.instances.begin(), pool.instances.end(),
+                           [](const auto& one) { return one.state == State::done; });
+    });
+}
+
+/// What the endless writers say that they have written is there, once and in order. Lines of one
+/// stand together if `is_ordered`. Returns how many writers there were.
+std::size_t check_account(const std::string& directory, std::vector<std::string> read,
+                          bool is_ordered) {
+    std::map<std::string, int> next;
+    std::string last;
+    for (const auto& line : read) {
+        const auto blank = line.find(' ');
+        REQUIRE(blank != std::string::npos);
+        const auto who = line.substr(0, blank);
+        if (is_ordered && who != last) REQUIRE_FALSE(next.contains(who));
+        REQUIRE(line.substr(blank + 1) == std::to_string(next[who]++));
+        last = who;
+    }
+    for (const auto& [who, count] : next) {
+        INFO(who);
+        REQUIRE(lines_of(directory + "/" + who) == std::vector{std::to_string(count)});
+    }
+    return next.size();
+}
+
+}  // namespace
+
+TEST_CASE("shell: a pipe brings every line once, however often both of its ends are killed",
+          "[supervisor][shell][pipe]") {
+    tests::run_green_for_real([] {
+        const tests::TempDir dir;
+        Running running(
+            pipe("framing = \"lines\"\n") +
+            pool("a", until_done, role("mortal_writer", {dir / "w", "a", "4", "3000"})) +
+            pool("b", until_done,
+                 role("mortal_reader", {dir / "r", "1", "999", "0", "4000", "1"})));
+        const auto status = running.await(is_through);
+        auto expected = lives("a", 4, 3000);
+        expected.emplace_back("end");
+        CHECK(lines_of(dir / "r") == expected);
+        REQUIRE(status.pipes.size() == 1);
+        CHECK(status.pipes[0].from == "a.stdout");
+        CHECK(status.pipes[0].to == "b.stdin");
+        CHECK(status.pipes[0].shape == "pair");
+        CHECK(status.pipes[0].torn == 3);
+        CHECK(status.pipes[0].waiting == 0);
+        CHECK(text_of(dir / "r.lives").size() == 6);
+    });
+}
+
+TEST_CASE("shell: a pipe of bytes goes on at the byte where the last reader stopped",
+          "[supervisor][shell][pipe]") {
+    tests::run_green_for_real([] {
+        const tests::TempDir dir;
+        Running running(pipe("") +
+                        pool("a", until_done, role("mortal_writer", {dir / "w", "a", "2", "500"})) +
+                        pool("b", until_done, role("byte_reader", {dir / "r", "3001"})));
+        running.await(is_through);
+        std::string expected;
+        for (int life = 1; life <= 2; ++life) {
+            for (int i = 0; i < 500; ++i)
+                expected += "a " + std::to_string(life) + " " + std::to_string(i) + "\n";
+            expected += life == 1 ? "a torn li" : "the end";
+        }
+        CHECK(text_of(dir / "r") == expected + "<end>");
+    });
+}
+
+TEST_CASE("shell: rolling both ends of a pipe loses no line and mixes none",
+          "[supervisor][shell][pipe]") {
+    tests::run_green_for_real([] {
+        const tests::TempDir dir;
+        Running running(pipe("framing = \"lines\"\n") +
+                        pool("a", "", role("endless_writer", {dir.path()})) +
+                        pool("b", "", role("mortal_reader", {dir / "r"})));
+        auto before = running.await_settled();
+        for (std::uint64_t round = 2; round <= 6; ++round) {
+            // Each has read something before it is replaced.
+            const auto size = lines_of(dir / "r").size();
+            Running::until([&] { return lines_of(dir / "r").size() > size + 100; });
+            running.process().signal(SIGHUP);
+            auto after = running.await_settled(round);
+            CHECK(pids(before, "a") != pids(after, "a"));
+            CHECK(pids(before, "b") != pids(after, "b"));
+            before = after;
+        }
+        running.process().signal(SIGTERM);
+        CHECK(running.end().success());
+        auto read = lines_of(dir / "r");
+        CHECK(std::erase(read, "end") == 6);
+        CHECK(check_account(dir.path(), read, true) == 6);
+        CHECK(running.log().find("bytes_left_in_pipes=0") != std::string::npos);
+        CHECK(running.log().find("pipe.left") == std::string::npos);
+    });
+}
+
+TEST_CASE("shell: a pair joins slot to slot", "[supervisor][shell][pipe]") {
+    tests::run_green_for_real([] {
+        const tests::TempDir dir;
+        Running running(pipe("framing = \"lines\"\n") +
+                        pool("a", until_done + "count = 3\n",
+                             role("mortal_writer", {dir / ("w" + slots), slots, "2", "200"})) +
+                        pool("b", until_done + "count = 3\n",
+                             role("mortal_reader", {dir / ("r" + slots), "77"})));
+        running.await(is_through);
+        for (const auto* slot : {"0", "1", "2"}) {
+            auto expected = lives(slot, 2, 200);
+            expected.emplace_back("end");
+            CHECK(lines_of(dir / ("r" + std::string(slot))) == expected);
+        }
+    });
+}
+
+TEST_CASE("shell: a broadcast brings all to everybody, also to who was away",
+          "[supervisor][shell][pipe]") {
+    tests::run_green_for_real([] {
+        const tests::TempDir dir;
+        Running running(
+            pipe("framing = \"lines\"\nshape = \"broadcast\"\n") +
+            pool("a", until_done, role("mortal_writer", {dir / "w", "a", "3", "2000"})) +
+            pool("b", until_done + "count = 2\n",
+                 role("mortal_reader", {dir / ("r" + slots), "10", "3" + slots})));
+        running.await(is_through);
+        auto expected = lives("a", 3, 2000);
+        expected.emplace_back("end");
+        CHECK(lines_of(dir / "r0") == expected);
+        CHECK(lines_of(dir / "r1") == expected);
+    });
+}
+
+TEST_CASE("shell: merge keeps lines whole and each writer's in order",
+          "[supervisor][shell][pipe]") {
+    tests::run_green_for_real([] {
+        const tests::TempDir dir;
+        Running running(pipe("framing = \"lines\"\nshape = \"merge\"\n") +
+                        pool("a", "count = 3\n", role("endless_writer", {dir.path()})) +
+                        pool("b", "", role("mortal_reader", {dir / "r", "500", "1"})));
+        running.await_settled();
+        Running::until([&] { return lines_of(dir / "r").size() > 3000; });
+        running.process().signal(SIGHUP);
+        running.await_settled(2);
+        running.process().signal(SIGTERM);
+        CHECK(running.end().success());
+        auto read = lines_of(dir / "r");
+        CHECK(std::erase(read, "end") == 2);
+        CHECK(check_account(dir.path(), read, false) == 6);
+    });
+}
+
+TEST_CASE("shell: spread brings each line to one reader, also after one has died",
+          "[supervisor][shell][pipe]") {
+    tests::run_green_for_real([] {
+        const tests::TempDir dir;
+        Running running(
+            pipe("framing = \"lines\"\nshape = \"spread\"\n") +
+            pool("a", until_done, role("mortal_writer", {dir / "w", "a", "2", "20000"})) +
+            pool("b", until_done + "count = 3\n",
+                 role("mortal_reader", {dir / ("r" + slots), "1" + slots, "100"})));
+        running.await(is_through);
+        std::vector<std::string> all;
+        for (const auto* slot : {"0", "1", "2"}) {
+            auto some = lines_of(dir / ("r" + std::string(slot)));
+            CHECK(some.size() > 100);
+            CHECK(std::erase(some, "end") == 1);
+            all.insert(all.end(), some.begin(), some.end());
+        }
+        auto expected = lives("a", 2, 20000);
+        std::sort(expected.begin(), expected.end());
+        std::sort(all.begin(), all.end());
+        CHECK(all == expected);
+    });
+}
+
+TEST_CASE("shell: a reader that reads nothing stops its writer, and nobody else",
+          "[supervisor][shell][pipe]") {
+    tests::run_green_for_real([] {
+        const tests::TempDir dir;
+        Running running(pipe("framing = \"lines\"\n") +
+                        pool("a", "", role("endless_writer", {dir.path()})) +
+                        pool("b", "", role("deaf_reader")));
+        running.await_settled();
+        std::uint64_t waiting = 0;
+        Running::until([&] {  // until it does not grow any more
+            const auto before = waiting;
+            waiting = running.status().pipes.at(0).waiting;
+            return waiting > PipeFlow::portion && waiting == before;
+        });
+        CHECK(waiting <= 4 * PipeFlow::portion);
+        running.process().signal(SIGQUIT);
+        CHECK(running.end().success());
+    });
+}
+
+TEST_CASE("shell: a reload makes, changes and removes pipes, and carries over what is in them",
+          "[supervisor][shell][pipe]") {
+    tests::run_green_for_real([] {
+        const tests::TempDir dir;
+        const auto pools = pool("a", "", role("endless_writer", {dir.path()})) +
+                           pool("b", "", role("mortal_reader", {dir / "r"}));
+        Running running(pipe("framing = \"lines\"\n") + pools);
+        const auto before = running.await_settled();
+        Running::until([&] { return lines_of(dir / "r").size() > 100; });
+        auto larger = pipe("framing = \"lines\"\nshape = \"merge\"\n");
+        larger.replace(larger.find("4KiB"), 4, "64KiB");
+        running.write(larger + pools);
+        const auto answer = running.ask({"1", "reload"});
+        CHECK(answer.ok);
+        CHECK(answer.plan ==
+              "roll   a  slot 0  (pipe p: shape: pair -> merge; capacity: 4KiB -> 64KiB)\n"
+              "roll   b  slot 0  (pipe p: shape: pair -> merge; capacity: 4KiB -> 64KiB)\n");
+        const auto after = running.await_settled(2);
+        CHECK(pids(before, "b") != pids(after, "b"));
+        running.process().signal(SIGTERM);
+        CHECK(running.end().success());
+        auto read = lines_of(dir / "r");
+        CHECK(std::erase(read, "end") == 2);
+        CHECK(check_account(dir.path(), read, true) == 2);
+    });
+}
