@@ -11,6 +11,7 @@ struct ToWorker {
   union {
     welcome @0 :Welcome;   # the first message; its descriptors are the sockets, in order
     queue @1 :Queue;       # `queues` of them follow; descriptors: the segment, then the doorbells
+    pipe @3 :Pipe;         # `pipes` of them follow the queues; its descriptor is the end
     drain @2 :Drain;       # finish what was begun and leave; the same as SIGTERM
   }
 }
@@ -27,6 +28,7 @@ struct Welcome {
   sockets @8 :List(Text);  # names
   queues @9 :UInt32;       # how many queue messages follow
   drainMilliseconds @10 :UInt64;
+  pipes @11 :UInt32;       # how many pipe messages follow those of the queues
 }
 
 struct Queue {
@@ -36,6 +38,12 @@ struct Queue {
   doorbells @3 :UInt32;
   produce @4 :Bool;
   consume @5 :Bool;
+}
+
+struct Pipe {
+  name @0 :Text;
+  reads @1 :Bool;          # the worker reads from it; else it writes
+  largest @2 :UInt64;      # bytes of one payload
 }
 
 struct Drain {

@@ -19,8 +19,39 @@ std::uint64_t milliseconds(Duration duration) {
         std::chrono::ceil<std::chrono::milliseconds>(duration).count());
 }
 
+/// An end of a pipe that the worker opens by name.
+struct NamedEnd {
+    std::string pipe;
+    bool reads;
+    std::uint64_t largest;
+    green::Fd theirs;
+};
+
+/// They become the worker's, whatever becomes of this process meanwhile.
+std::vector<NamedEnd> take_ends(Incarnation& incarnation) {
+    std::vector<NamedEnd> ends;
+    for (auto& held : incarnation.ends)
+        if (!held.grant.is_standard)
+            ends.push_back({held.grant.pipe, held.grant.reads, held.pipe->largest_payload(),
+                            std::move(held.theirs)});
+    return ends;
+}
+
+void send_pipe(Incarnation& incarnation, const NamedEnd& end) {
+    const std::vector<int> descriptor = {end.theirs.number()};
+    green::ipc::put<control::ToWorker>(
+        *incarnation.channel,
+        [&](control::ToWorker::Builder message) {
+            auto to = message.initPipe();
+            to.setName(text(end.pipe));
+            to.setReads(end.reads);
+            to.setLargest(end.largest);
+        },
+        descriptor);
+}
+
 void send_welcome(Incarnation& incarnation, const Edition& edition, const WorkerConfig& worker,
-                  const Instance& instance) {
+                  const Instance& instance, std::size_t pipes) {
     std::vector<int> sockets;
     for (const auto& name : worker.sockets)
         sockets.push_back(edition.sockets.at(name)->descriptor());
@@ -39,6 +70,7 @@ void send_welcome(Incarnation& incarnation, const Edition& edition, const Worker
             auto names = welcome.initSockets(static_cast<unsigned>(worker.sockets.size()));
             for (unsigned i = 0; i < names.size(); ++i) names.set(i, text(worker.sockets[i]));
             welcome.setQueues(static_cast<std::uint32_t>(incarnation.queues.size()));
+            welcome.setPipes(static_cast<std::uint32_t>(pipes));
             welcome.setDrainMilliseconds(milliseconds(worker.stop.drain));
         },
         sockets);
@@ -72,9 +104,11 @@ void check(const control::Hello::Reader& hello) {
 void greet(Incarnation& incarnation, const Edition& edition, const WorkerConfig& worker,
            const Instance& instance) {
     const auto queues = incarnation.queues;  // the incarnation may end while we speak
-    send_welcome(incarnation, edition, worker, instance);
+    const auto ends = take_ends(incarnation);
+    send_welcome(incarnation, edition, worker, instance, ends.size());
     for (std::size_t i = 0; i < queues.size(); ++i)
         send_queue(incarnation, *queues[i], incarnation.grants[i]);
+    for (const auto& end : ends) send_pipe(incarnation, end);
 }
 
 void listen_to(Incarnation& incarnation, const std::function<void(Word)>& on_word) {

@@ -9,7 +9,7 @@
 
 namespace greensup {
 
-/// Tells a new worker who it is and hands it its sockets and queues. Switches.
+/// Tells a new worker who it is and hands it its sockets, queues and pipes. Switches.
 void greet(Incarnation& incarnation, const Edition& edition, const WorkerConfig& worker,
            const Instance& instance);
 

@@ -9,6 +9,7 @@
 #include <green/sys.hpp>
 #include <green/world_watchers.hpp>
 
+#include "frames/frame_header.hpp"
 #include "units.hpp"
 
 namespace greensup {
@@ -64,6 +65,10 @@ void OpenPipe::apply(const PipeConfig& config, int readers) {
     config_ = config;
     flow_.configure(config.shape, cut_of(config), readers);
     look();
+}
+
+std::uint64_t OpenPipe::largest_payload() const {
+    return config_.capacity - green::ipc::FrameHeader::size;
 }
 
 // --- coming and going ---

@@ -51,6 +51,8 @@ class OpenPipe {
 
     [[nodiscard]] const PipeConfig& config() const noexcept { return config_; }
     [[nodiscard]] Cut cut() const noexcept { return flow_.cut(); }
+    /// Of a message of a hub worker, in bytes.
+    [[nodiscard]] std::uint64_t largest_payload() const;
     /// Takes over what has changed. For a configuration that is cut() alike.
     void apply(const PipeConfig& config, int readers);
 

@@ -1,15 +1,23 @@
 // Pipes between pools, with programs that die and are replaced while data flows: what was written
 // is read once and in order.
 #include <algorithm>
+#include <array>
 #include <csignal>
 #include <fcntl.h>
 #include <fstream>
 #include <map>
+#include <span>
 #include <sstream>
 #include <unistd.h>
 
 #include <catch2/catch.hpp>
 
+#include <green/greenlet.hpp>
+#include <green/ipc/control.capnp.h>
+#include <green/ipc/inherit.hpp>
+#include <green/ipc/message.hpp>
+
+#include "frames/frame_header.hpp"
 #include "pipe_flow.hpp"
 #include "shell_support.hpp"
 #include "support/roles.hpp"
@@ -116,6 +124,103 @@ GREEN_TEST_ROLE(byte_reader) {
 // Reads nothing.
 GREEN_TEST_ROLE(deaf_reader) {
     for (;;) ::pause();
+}
+
+namespace {
+
+namespace control = green::ipc::control;
+
+/// A hub worker with one pipe, made of the control channel alone.
+struct HubWorker {
+    green::ipc::FrameStream channel{green::Fd{std::atoi(std::getenv(green::ipc::control_variable))},
+                                    green::ipc::control_options};
+    green::Fd pipe;
+    std::uint64_t largest = 0;
+
+    HubWorker() {
+        green::ipc::put<control::FromWorker>(channel, [&](control::FromWorker::Builder message) {
+            message.initHello().setProtocol(control::PROTOCOL);
+        });
+        const auto welcome = green::ipc::next<control::ToWorker>(channel);
+        if (!welcome || (*welcome)->getWelcome().getPipes() != 1) ::_exit(72);
+        auto message = green::ipc::next<control::ToWorker>(channel);
+        if (!message || message->descriptors().size() != 1) ::_exit(73);
+        pipe = std::move(message->descriptors()[0]);
+        largest = (*message)->getPipe().getLargest();
+        green::ipc::put<control::FromWorker>(
+            channel, [&](control::FromWorker::Builder word) { word.setReady(); });
+    }
+    void wait_for_drain() {
+        while (auto message = green::ipc::next<control::ToWorker>(channel))
+            if ((*message)->isDrain()) return;
+    }
+};
+
+/// Reads so many bytes and not one more, as a worker that fetches more loses it when it is killed.
+bool read_exactly(green::Fd& fd, char* into, std::size_t size) {
+    for (std::size_t done = 0; done < size;) {
+        const auto got = green::sys::recv(fd.number(), into + done, size - done);
+        if (got.would_block()) {
+            fd.wait_readable();
+            continue;
+        }
+        if (!got.ok() || got.value == 0) return false;
+        done += got.as_size();
+    }
+    return true;
+}
+
+}  // namespace
+
+// DIRECTORY TYPE: puts messages "PID N" of that type until it is to leave, and then how many into
+// DIRECTORY/PID.
+GREEN_TEST_ROLE(hub_writer) {
+    HubWorker worker;
+    green::ipc::FrameStream stream{
+        std::move(worker.pipe),
+        green::ipc::StreamOptions{.limit = worker.largest, .coalesce = false}};
+    stream.expect({static_cast<std::uint64_t>(to_int(arguments[1])), "Number"}, {});
+    const auto me = std::to_string(::getpid());
+    int count = 0;
+    bool is_to_leave = false;
+    auto puts = green::spawn([&] {
+        while (!is_to_leave) {
+            const auto text = me + " " + std::to_string(count);
+            stream.put(std::as_bytes(std::span{text}));
+            ++count;
+        }
+    });
+    worker.wait_for_drain();
+    is_to_leave = true;
+    puts.join();
+    append(arguments[0] + "/" + me, std::to_string(count) + "\n");
+    ::_exit(0);
+}
+
+// FILE TYPE LINES...: as mortal_reader, with messages of that type; each life expects its hello.
+GREEN_TEST_ROLE(hub_reader) {
+    HubWorker worker;
+    const auto life = static_cast<std::size_t>(begin_life(arguments[0] + ".lives"));
+    int left = life + 1 < arguments.size() ? to_int(arguments[life + 1]) : -1;
+    bool has_hello = false;
+    std::array<char, green::ipc::FrameHeader::size> raw{};
+    while (read_exactly(worker.pipe, raw.data(), raw.size())) {
+        const auto header = green::ipc::FrameHeader::read(std::as_bytes(std::span{raw}), 4096);
+        if (left == 0 && has_hello) ::raise(SIGKILL);  // in the middle of the frame
+        std::string payload(header.bytes, ' ');
+        if (!read_exactly(worker.pipe, payload.data(), payload.size())) ::_exit(74);
+        if (!has_hello) {
+            const bool is_hello = header.kind == green::ipc::FrameKind::hello &&
+                                  payload[0] == static_cast<char>(to_int(arguments[1]));
+            if (!is_hello) ::_exit(75);
+            has_hello = true;
+            continue;
+        }
+        append(arguments[0], payload + "\n");
+        --left;
+    }
+    append(arguments[0], "end\n");
+    ::_exit(0);
 }
 
 namespace {
@@ -337,6 +442,41 @@ TEST_CASE("shell: a reader that reads nothing stops its writer, and nobody else"
         CHECK(waiting <= 4 * PipeFlow::portion);
         running.process().signal(SIGQUIT);
         CHECK(running.end().success());
+    });
+}
+
+TEST_CASE("shell: hub workers have pipes, which outlive both of their ends",
+          "[supervisor][shell][pipe]") {
+    tests::run_green_for_real([] {
+        const tests::TempDir dir;
+        const auto hub = [](const std::string& name, const std::string& command) {
+            return "[workers." + name + "]\nkind = \"hub\"\nroll.min_ready = \"0s\"\n" +
+                   "backoff.initial = \"off\"\nintensity.max = \"off\"\nmin_uptime = \"0s\"\n" +
+                   command;
+        };
+        const auto file = [&](const std::string& type) {
+            return "[pipes.numbers" + type + "]\nfrom = \"a\"\nto = \"b\"\ncapacity = \"64KiB\"\n" +
+                   hub("a", role("hub_writer", {dir.path(), type})) +
+                   hub("b", role("hub_reader", {dir / "r", type, "3", "0", "500"}));
+        };
+        Running running(file("7"));
+        running.await_settled();
+        for (std::uint64_t round = 2; round <= 5; ++round) {
+            const auto size = lines_of(dir / "r").size();
+            Running::until([&] { return lines_of(dir / "r").size() > size + 1000; });
+            // The last time both speak of something else, through another pipe.
+            if (round == 5) running.write(file("8"));
+            running.process().signal(SIGHUP);
+            running.await_settled(round);
+        }
+        Running::until([&] { return lines_of(dir / "r").back() != "end"; });
+        running.process().signal(SIGTERM);
+        CHECK(running.end().success());
+        auto read = lines_of(dir / "r");
+        CHECK(std::erase(read, "end") == 5);
+        CHECK(check_account(dir.path(), read, false) == 5);
+        CHECK(text_of(dir / "r.lives").size() == 8);
+        CHECK(running.log().find("bytes_left_in_pipes=0") != std::string::npos);
     });
 }
 

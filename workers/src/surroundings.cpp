@@ -82,6 +82,13 @@ ipc::QueueGrant take_queue(ipc::Message<control::ToWorker>& message, std::uint32
     return grant;
 }
 
+Surroundings::Pipe take_pipe(ipc::Message<control::ToWorker>& message) {
+    if (!message->isPipe()) throw ProtocolError("the supervisor announced more pipes than it sent");
+    if (message.descriptors().size() != 1) throw ProtocolError("a pipe without its descriptor");
+    const auto pipe = message->getPipe();
+    return {std::move(message.descriptors()[0]), pipe.getReads(), pipe.getLargest()};
+}
+
 void join_supervisor(Surroundings& around, int fd) {
     // Not for our own children: the channel means this process.
     ::unsetenv(ipc::control_variable);
@@ -102,6 +109,11 @@ void join_supervisor(Surroundings& around, int fd) {
         ipc::QueueGrant grant = take_queue(announced, welcome.getOwner());
         std::string name = grant.name;
         around.queues.emplace(std::move(name), std::move(grant));
+    }
+    for (std::uint32_t i = 0; i < welcome.getPipes(); ++i) {
+        auto announced = next_message(stream);
+        Surroundings::Pipe pipe = take_pipe(announced);
+        around.pipes.emplace(ipc::view(announced->getPipe().getName()), std::move(pipe));
     }
 }
 

@@ -15,6 +15,13 @@
 namespace green::workers {
 
 struct Surroundings {
+    /// An end of a pipe between pools.
+    struct Pipe {
+        Fd end;
+        bool reads = false;
+        std::size_t largest = 0;  // bytes of one payload
+    };
+
     std::optional<ipc::FrameStream> control;  // to the supervisor, if there is one
     std::string pool;
     std::uint32_t slot = 0;
@@ -25,6 +32,7 @@ struct Surroundings {
     std::map<std::string, Fd, std::less<>> sockets;
     std::map<std::string, std::string, std::less<>> addresses;  // alone
     std::map<std::string, ipc::QueueGrant, std::less<>> queues;
+    std::map<std::string, Pipe, std::less<>> pipes;
     std::vector<std::string> arguments;
 };
 

@@ -1,3 +1,4 @@
+#include <algorithm>
 #include <csignal>
 #include <unistd.h>
 #include <utility>
@@ -32,6 +33,7 @@ class Worker::Core {
 
     Listener socket(std::string_view name);
     ipc::RawQueue queue(std::string_view name);
+    ipc::FrameStream pipe(std::string_view name, bool reads);
     void ready();
     template <class Server>
     int serve(Server& server);
@@ -90,6 +92,24 @@ ipc::RawQueue Worker::Core::queue(std::string_view name) {
     queues_.emplace_back(std::move(grant));
     if (draining_.is_set()) queues_.back().stop();
     return queues_.back();
+}
+
+ipc::FrameStream Worker::Core::pipe(std::string_view name, bool reads) {
+    const auto given = around_.pipes.find(name);
+    if (given == around_.pipes.end() || given->second.reads != reads) {
+        const std::string end = reads ? "to" : "from";
+        throw UsageError("this worker " + std::string(reads ? "reads" : "writes") + " no pipe \"" +
+                         std::string(name) + "\"; write [pipes." + std::string(name) + "] " + end +
+                         " = \"" + around_.pool + "\"");
+    }
+    if (!given->second.end.is_open())
+        throw UsageError("pipe " + std::string(name) + " was taken already");
+    // What is read was let through by the supervisor, perhaps under an earlier limit.
+    const std::size_t limit = reads
+                                  ? std::max(given->second.largest, ipc::FrameStream::default_limit)
+                                  : given->second.largest;
+    // What was put must be there even if this process dies the next moment.
+    return ipc::FrameStream{std::move(given->second.end), {.limit = limit, .coalesce = false}};
 }
 
 void Worker::Core::tell(void (*build)(control::FromWorker::Builder)) {
@@ -165,6 +185,9 @@ Worker::~Worker() = default;
 
 Listener Worker::socket(std::string_view name) { return core_->socket(name); }
 ipc::RawQueue Worker::raw_queue(std::string_view name) { return core_->queue(name); }
+ipc::FrameStream Worker::pipe(std::string_view name, bool reads) {
+    return core_->pipe(name, reads);
+}
 void Worker::ready() { core_->ready(); }
 int Worker::serve(HttpServer& server) { return core_->serve(server); }
 int Worker::serve(StreamServer& server) { return core_->serve(server); }

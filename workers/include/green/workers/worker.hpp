@@ -1,5 +1,5 @@
 #pragma once
-// What a worker process is made of: its sockets and queues, and the way it comes and goes.
+// What a worker process is made of: its sockets, queues and pipes, and the way it comes and goes.
 //
 // Under greensup everything comes over the control channel. Alone, the same program serves on
 // addresses given by
@@ -14,6 +14,7 @@
 #include <vector>
 
 #include <green/http.hpp>
+#include <green/ipc/pipe.hpp>
 #include <green/ipc/queue.hpp>
 #include <green/server.hpp>
 #include <green/socket.hpp>
@@ -43,6 +44,22 @@ class Worker {
     }
     [[nodiscard]] ipc::RawQueue raw_queue(std::string_view name);
 
+    /// The end of the pipe of that name that this worker reads, once: see [pipes.NAME] of
+    /// workers.toml. It comes to its end when nobody writes any more and nobody will, and when this
+    /// worker is to go: then what is left is for its successor. Say ready() before waiting for the
+    /// first message: in a roll none comes before the predecessor has gone. Throws UsageError for
+    /// one that this worker does not read, and alone.
+    template <ipc::Carried T>
+    [[nodiscard]] ipc::Reader<T> reader(std::string_view name) {
+        return ipc::Reader<T>{pipe(name, true)};
+    }
+    /// The end that this worker writes, once. What put() has taken is read, whatever becomes of
+    /// this process. Descriptors cannot travel through it. Throws as reader().
+    template <ipc::Carried T>
+    [[nodiscard]] ipc::Writer<T> writer(std::string_view name) {
+        return ipc::Writer<T>{pipe(name, false)};
+    }
+
     /// Tells the supervisor that this worker can serve. Once; later calls are silent. Switches.
     void ready();
 
@@ -70,6 +87,8 @@ class Worker {
     [[nodiscard]] const std::vector<std::string>& arguments() const noexcept;
 
  private:
+    [[nodiscard]] ipc::FrameStream pipe(std::string_view name, bool reads);
+
     class Core;
     std::unique_ptr<Core> core_;
 };

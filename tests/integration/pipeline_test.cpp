@@ -1,0 +1,95 @@
+// Pipes between pools with the workers of the library: what was put is read once and in order,
+// whoever is killed or rolled.
+
+#include <csignal>
+#include <cstdlib>
+#include <fstream>
+#include <map>
+#include <sstream>
+
+#include <catch2/catch.hpp>
+
+#include <green/green.hpp>
+
+#include "integration/greensup.hpp"
+#include "support/run_green.hpp"
+
+using namespace std::chrono_literals;
+using tests::Greensup;
+using tests::run_green_for_real;
+
+namespace {
+
+std::string example() {
+    std::ifstream stream{std::string(GREENSUP_SOURCE) + "/examples/pipeline/workers.toml"};
+    REQUIRE(stream.good());
+    std::ostringstream text;
+    text << stream.rdbuf();
+    auto toml = text.str();
+    const std::string name = "name = \"pipeline\"";
+    toml.replace(toml.find(name), name.size(), name + "\nrun_dir = \"${RUN}\"");
+    for (const std::string section : {"ticker", "printer", "tee"}) {
+        const auto heading = "[workers." + section + "]\n";
+        toml.replace(toml.find(heading), heading.size(),
+                     heading + "roll.min_ready = \"0s\"\nbackoff.initial = \"off\"\n" +
+                         (section == "tee" ? "ready.delay = \"0s\"\n" : ""));
+    }
+    return toml;
+}
+
+std::vector<std::string> lines_of(const std::string& path) {
+    std::vector<std::string> lines;
+    std::ifstream file(path);
+    for (std::string line; std::getline(file, line);) lines.push_back(line);
+    return lines;
+}
+
+/// Waits for so many more lines.
+void await_lines(const std::string& path, std::size_t count) {
+    const green::Deadline deadline{60s};
+    for (const auto before = lines_of(path).size(); lines_of(path).size() < before + count;) {
+        REQUIRE_FALSE(deadline.has_passed());
+        green::sleep(5ms);
+    }
+}
+
+}  // namespace
+
+TEST_CASE("examples: a pipeline loses no tick while its parts are killed and rolled",
+          "[integration]") {
+    run_green_for_real([] {
+        const tests::TempDir dir;
+        const auto file = dir / "ticks.txt";
+        ::setenv("PIPELINE_BIN", Greensup::bin().c_str(), 1);
+        ::setenv("PIPELINE_FILE", file.c_str(), 1);
+        Greensup greensup{example()};
+        const std::map<std::string, std::size_t> all{{"ticker", 2}, {"printer", 1}, {"tee", 1}};
+        greensup.await_ready(all);
+        await_lines(file, 50);
+        const auto victim = *greensup.transitions().ready_pids("ticker").begin();
+        REQUIRE(::kill(victim, SIGKILL) == 0);
+        await_lines(file, 50);
+        greensup.await_ready(all);
+        for (int round = 0; round < 3; ++round) {
+            const auto before = greensup.transitions().starts("tee");
+            greensup.signal(SIGHUP);
+            CHECK(greensup.transitions().wait_for(
+                [&] { return greensup.transitions().starts("tee") > before; }, 60s));
+            await_lines(file, 50);
+            greensup.await_ready(all);
+        }
+        const auto pipes = greensup.status()["pipes"];
+        REQUIRE(pipes.size() == 2);
+        CHECK(pipes[0]["name"] == "ticks");
+        CHECK(pipes[1]["to"] == "tee.stdin");
+        CHECK(greensup.stop().success());
+        std::map<std::string, std::uint64_t> next;
+        for (const auto& line : lines_of(file)) {
+            const auto blank = line.find(' ');
+            REQUIRE(blank != std::string::npos);
+            REQUIRE(line.substr(blank + 1) == std::to_string(next[line.substr(0, blank)]++));
+        }
+        CHECK(next.size() == greensup.transitions().starts("ticker"));
+        CHECK(greensup.log().find("bytes_left_in_pipes=0") != std::string::npos);
+    });
+}
