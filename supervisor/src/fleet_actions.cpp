@@ -123,14 +123,15 @@ bool Fleet::end_input(Member& member) {
     return any;
 }
 
-/// Somebody else of its slot reads the same pipe, or will.
+/// Somebody of its slot will read the same pipe: another one, or, when it leaves of its own accord,
+/// itself in its next life.
 bool Fleet::has_successor(const Member& member, const HeldEnd& held) const {
     const auto pool = find(member.pool);
     return pool && std::any_of(pool->members.begin(), pool->members.end(), [&](const auto& other) {
                const auto pipe = other->edition->pipes.find(held.grant.pipe);
-               return other.get() != &member && other->instance.slot == member.instance.slot &&
-                      !other->is_leaving && other->instance.wanted &&
-                      pipe != other->edition->pipes.end() && pipe->second == held.pipe;
+               return other->instance.slot == member.instance.slot && !other->is_leaving &&
+                      other->instance.wanted && pipe != other->edition->pipes.end() &&
+                      pipe->second == held.pipe;
            });
 }
 

@@ -35,10 +35,12 @@ std::string Outlet::take_all() {
 // --- all of them ---
 
 void PipeFlow::configure(PipeShape shape, Cut cut, int readers) {
+    // Of what went to everybody each has a copy.
+    const bool are_copies = shape_ == PipeShape::broadcast;
     shape_ = shape;
     cut_ = cut;
     readers_ = readers;
-    drop_the_gone();
+    drop_the_gone(are_copies);
 }
 
 std::uint64_t PipeFlow::waiting() const {
@@ -115,16 +117,17 @@ void PipeFlow::reader_left(int slot, std::size_t unread) {
     outlets_[slot].rewind(cut_, unread);
     present_.erase(slot);
     if (shape_ == PipeShape::spread && !present_.empty()) share_out(outlets_[slot].take_all());
-    drop_the_gone();
+    drop_the_gone(shape_ == PipeShape::broadcast);
 }
 
 void PipeFlow::set_done(std::set<int> slots) {
     done_ = std::move(slots);
-    if (shape_ == PipeShape::spread || shape_ == PipeShape::broadcast) drop_the_gone();
+    if (shape_ == PipeShape::spread || shape_ == PipeShape::broadcast)
+        drop_the_gone(shape_ == PipeShape::broadcast);
 }
 
 /// What waits for a slot that is no more goes to the others, unless they have had it too.
-void PipeFlow::drop_the_gone() {
+void PipeFlow::drop_the_gone(bool are_copies) {
     if (shape_ == PipeShape::pair) return;
     const auto takes_part = [&](int slot) {
         return shape_ == PipeShape::merge ? slot == 0 : takes(slot);
@@ -141,7 +144,7 @@ void PipeFlow::drop_the_gone() {
         rest += it->second.take_all();
         it = outlets_.erase(it);
     }
-    if (shape_ != PipeShape::broadcast && !rest.empty()) put(0, rest);
+    if (!are_copies && !rest.empty()) put(0, rest);
 }
 
 }  // namespace greensup

@@ -87,7 +87,7 @@ class PipeFlow {
     [[nodiscard]] bool takes(int slot) const { return slot < readers_ && !done_.contains(slot); }
     void share_out(std::string_view messages);
     [[nodiscard]] int next_in_turn();
-    void drop_the_gone();
+    void drop_the_gone(bool are_copies);
 
     PipeShape shape_ = PipeShape::pair;
     Cut cut_ = Cut::bytes;

@@ -107,7 +107,7 @@ green::Command Spawner::command_for(const Edition& edition, const WorkerConfig& 
 void Spawner::join_pipes(const Edition& edition, const WorkerConfig& worker, int slot,
                          Incarnation& into, green::Command& command) {
     for (auto& grant : pipe_grants(edition.config, worker.name)) {
-        HeldEnd held{edition.pipes.at(grant.pipe), grant, 0, {}};
+        auto& held = into.ends.emplace_back(HeldEnd{edition.pipes.at(grant.pipe), grant, 0, {}});
         held.end = grant.reads ? held.pipe->add_reader(slot, held.theirs)
                                : held.pipe->add_writer(slot, held.theirs);
         if (grant.is_standard) {
@@ -115,7 +115,6 @@ void Spawner::join_pipes(const Edition& edition, const WorkerConfig& worker, int
             command.descriptors.push_back({held.theirs.number(), number});
             command.null_stdin = command.null_stdin && !grant.reads;
         }
-        into.ends.push_back(std::move(held));
     }
 }
 

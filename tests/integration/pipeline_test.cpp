@@ -70,6 +70,11 @@ TEST_CASE("examples: a pipeline loses no tick while its parts are killed and rol
         REQUIRE(::kill(victim, SIGKILL) == 0);
         await_lines(file, 50);
         greensup.await_ready(all);
+        // Not asked by the supervisor: it leaves in peace, and its next life goes on.
+        const auto reader = *greensup.transitions().ready_pids("printer").begin();
+        REQUIRE(::kill(reader, SIGTERM) == 0);
+        await_lines(file, 50);
+        greensup.await_ready(all);
         for (int round = 0; round < 3; ++round) {
             const auto before = greensup.transitions().starts("tee");
             greensup.signal(SIGHUP);
@@ -90,6 +95,7 @@ TEST_CASE("examples: a pipeline loses no tick while its parts are killed and rol
             REQUIRE(line.substr(blank + 1) == std::to_string(next[line.substr(0, blank)]++));
         }
         CHECK(next.size() == greensup.transitions().starts("ticker"));
+        CHECK(greensup.log().find("worker.stuck") == std::string::npos);
         CHECK(greensup.log().find("bytes_left_in_pipes=0") != std::string::npos);
     });
 }

@@ -256,6 +256,13 @@ bool is_through(const Status& status) {
     });
 }
 
+/// Until a line of each writer was read: before that one may still be on its way to heed signals.
+void await_line_of_each(const Status& status, const std::string& file) {
+    for (const auto pid : pids(status, "a"))
+        Running::until(
+            [&] { return text_of(file).find(std::to_string(pid) + " ") != std::string::npos; });
+}
+
 /// What the endless writers say that they have written is there, once and in order. Lines of one
 /// stand together if `is_ordered`. Returns how many writers there were.
 std::size_t check_account(const std::string& directory, std::vector<std::string> read,
@@ -329,7 +336,7 @@ TEST_CASE("shell: rolling both ends of a pipe loses no line and mixes none",
                         pool("b", "", role("mortal_reader", {dir / "r"})));
         auto before = running.await_settled();
         for (std::uint64_t round = 2; round <= 6; ++round) {
-            // Each has read something before it is replaced.
+            await_line_of_each(before, dir / "r");
             const auto size = lines_of(dir / "r").size();
             Running::until([&] { return lines_of(dir / "r").size() > size + 100; });
             running.process().signal(SIGHUP);
@@ -338,6 +345,7 @@ TEST_CASE("shell: rolling both ends of a pipe loses no line and mixes none",
             CHECK(pids(before, "b") != pids(after, "b"));
             before = after;
         }
+        await_line_of_each(before, dir / "r");
         running.process().signal(SIGTERM);
         CHECK(running.end().success());
         auto read = lines_of(dir / "r");
@@ -389,10 +397,10 @@ TEST_CASE("shell: merge keeps lines whole and each writer's in order",
         Running running(pipe("framing = \"lines\"\nshape = \"merge\"\n") +
                         pool("a", "count = 3\n", role("endless_writer", {dir.path()})) +
                         pool("b", "", role("mortal_reader", {dir / "r", "500", "1"})));
-        running.await_settled();
+        await_line_of_each(running.await_settled(), dir / "r");
         Running::until([&] { return lines_of(dir / "r").size() > 3000; });
         running.process().signal(SIGHUP);
-        running.await_settled(2);
+        await_line_of_each(running.await_settled(2), dir / "r");
         running.process().signal(SIGTERM);
         CHECK(running.end().success());
         auto read = lines_of(dir / "r");
@@ -460,16 +468,17 @@ TEST_CASE("shell: hub workers have pipes, which outlive both of their ends",
                    hub("b", role("hub_reader", {dir / "r", type, "3", "0", "500"}));
         };
         Running running(file("7"));
-        running.await_settled();
+        auto now = running.await_settled();
         for (std::uint64_t round = 2; round <= 5; ++round) {
+            await_line_of_each(now, dir / "r");
             const auto size = lines_of(dir / "r").size();
             Running::until([&] { return lines_of(dir / "r").size() > size + 1000; });
             // The last time both speak of something else, through another pipe.
             if (round == 5) running.write(file("8"));
             running.process().signal(SIGHUP);
-            running.await_settled(round);
+            now = running.await_settled(round);
         }
-        Running::until([&] { return lines_of(dir / "r").back() != "end"; });
+        await_line_of_each(now, dir / "r");
         running.process().signal(SIGTERM);
         CHECK(running.end().success());
         auto read = lines_of(dir / "r");
@@ -488,7 +497,7 @@ TEST_CASE("shell: a reload makes, changes and removes pipes, and carries over wh
                            pool("b", "", role("mortal_reader", {dir / "r"}));
         Running running(pipe("framing = \"lines\"\n") + pools);
         const auto before = running.await_settled();
-        Running::until([&] { return lines_of(dir / "r").size() > 100; });
+        await_line_of_each(before, dir / "r");
         auto larger = pipe("framing = \"lines\"\nshape = \"merge\"\n");
         larger.replace(larger.find("4KiB"), 4, "64KiB");
         running.write(larger + pools);
@@ -499,6 +508,7 @@ TEST_CASE("shell: a reload makes, changes and removes pipes, and carries over wh
               "roll   b  slot 0  (pipe p: shape: pair -> merge; capacity: 4KiB -> 64KiB)\n");
         const auto after = running.await_settled(2);
         CHECK(pids(before, "b") != pids(after, "b"));
+        await_line_of_each(after, dir / "r");
         running.process().signal(SIGTERM);
         CHECK(running.end().success());
         auto read = lines_of(dir / "r");
