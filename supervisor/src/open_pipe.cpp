@@ -29,11 +29,13 @@ std::size_t unread_in(const green::Fd& fd) {
 }  // namespace
 
 struct OpenPipe::Writer {
+    int number;
     int slot;
     FrameCutter cutter;
     green::Fd ours;
     std::unique_ptr<IoWatcher> watcher{};
-    std::string whole{};  // messages that still have to be handed over
+    std::string whole{};       // messages that still have to be handed over
+    bool was_stopped = false;  // there was no room for what it may have written
     bool is_at_end = false;
     bool is_gone = false;
     bool left_in_peace = false;
@@ -96,8 +98,9 @@ int OpenPipe::add_writer(int slot, green::Fd& theirs) {
     auto [reading, writing] = make_ends();
     theirs = std::move(writing);
     const auto largest = static_cast<std::size_t>(config_.capacity);
-    writers_[++last_end_] =
-        std::make_unique<Writer>(Writer{slot, FrameCutter{cut(), largest}, std::move(reading)});
+    ++last_end_;
+    writers_[last_end_] = std::make_unique<Writer>(
+        Writer{last_end_, slot, FrameCutter{cut(), largest}, std::move(reading)});
     look();
     return last_end_;
 }
@@ -163,18 +166,25 @@ PipeFigures OpenPipe::figures() {
 
 void OpenPipe::look() {
     // Who has been sent more makes room for a writer that is gone, of whom nobody tells us more.
+    // Others are read once in a turn of the hub, or when it tells of them.
+    bool may_read = true;
     for (bool goes_on = true; goes_on;) {
         goes_on = false;
-        for (auto it = writers_.begin(); it != writers_.end();) {
-            if (!serve(*it->second)) {
-                ++it;
-                continue;
-            }
+        // Who was read last comes last: else the first one would always take all the room.
+        std::vector<int> order;
+        for (auto it = writers_.upper_bound(last_read_); it != writers_.end(); ++it)
+            order.push_back(it->first);
+        for (auto it = writers_.begin(); it != writers_.upper_bound(last_read_); ++it)
+            order.push_back(it->first);
+        for (const auto number : order) {
+            const auto it = writers_.find(number);
+            if (!serve(*it->second, may_read)) continue;
             counted_.torn += it->second->cutter.torn();
             counted_.refused += it->second->cutter.refused();
-            it = writers_.erase(it);
+            writers_.erase(it);
             goes_on = true;
         }
+        may_read = false;
         for (const auto& [number, reader] : readers_) {
             const auto before = counted_.passed;
             serve(*reader);
@@ -183,17 +193,19 @@ void OpenPipe::look() {
     }
 }
 
-bool OpenPipe::serve(Writer& writer) {
+bool OpenPipe::serve(Writer& writer, bool may_read) {
     while (is_first(writer) && hand_over(writer)) {
-        if (!writer.is_gone) {
+        const bool may_have_more = std::exchange(writer.was_stopped, false) && may_read;
+        if (!writer.is_gone && !may_have_more) {
             watch(writer, !writer.is_at_end);
             return false;
         }
-        if (read(writer)) continue;
+        if (read(writer) || !writer.is_gone) continue;
         if (writer.is_finished && writer.whole.empty()) return true;
         if (!writer.is_finished) writer.cutter.finish(writer.left_in_peace, writer.whole);
         writer.is_finished = true;
     }
+    writer.was_stopped = true;
     watch(writer, false);
     return false;
 }
@@ -223,6 +235,7 @@ bool OpenPipe::read(Writer& writer) {
     if (got.would_block()) return false;
     writer.is_at_end = !got.ok() || got.value == 0;
     if (writer.is_at_end) return false;
+    last_read_ = writer.number;
     writer.cutter.take({portion_.data(), got.as_size()}, writer.whole);
     if (!writer.cutter.is_broken()) return true;
     green::log::error("pipe.broken", {{"pipe", config_.name},

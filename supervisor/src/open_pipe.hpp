@@ -79,7 +79,7 @@ class OpenPipe {
     /// Does what can be done without waiting.
     void look();
     /// Returns whether the writer is through.
-    bool serve(Writer& writer);
+    bool serve(Writer& writer, bool may_read);
     bool hand_over(Writer& writer);
     bool read(Writer& writer);
     void serve(Reader& reader);
@@ -100,6 +100,7 @@ class OpenPipe {
     std::map<int, std::unique_ptr<Writer>> writers_;  // by number: the older come first
     std::map<int, std::unique_ptr<Reader>> readers_;
     int last_end_ = 0;
+    int last_read_ = 0;                 // the end of the writer that was read last
     std::optional<std::string> hello_;  // what readers are told first, once a writer has spoken
     PipeFigures counted_;
     std::vector<char> portion_ = std::vector<char>(PipeFlow::portion);
