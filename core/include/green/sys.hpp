@@ -76,6 +76,7 @@ enum class Call : std::uint8_t {
     pread,
     prlimit,
     pwrite,
+    pwritev2,
     read,
     readlink,
     recv,
@@ -171,6 +172,8 @@ Outcome dup(int fd) noexcept;
 Outcome read(int fd, void* into, std::size_t size) noexcept;
 Outcome write(int fd, const void* from, std::size_t size) noexcept;
 Outcome writev(int fd, const iovec* parts, int count) noexcept;
+/// write(2) that never raises SIGPIPE; EOPNOTSUPP where the system has no such thing.
+Outcome write_quietly(int fd, const void* from, std::size_t size) noexcept;
 Outcome pread(int fd, void* into, std::size_t size, off_t offset) noexcept;
 Outcome pwrite(int fd, const void* from, std::size_t size, off_t offset) noexcept;
 Outcome fcntl(int fd, int command, long argument = 0) noexcept;

@@ -101,6 +101,7 @@ constexpr const char* names[] = {
     "pread",
     "prlimit",
     "pwrite",
+    "pwritev2",
     "read",
     "readlink",
     "recv",
@@ -192,6 +193,15 @@ Outcome writev(int fd, const iovec* parts, int count) noexcept {
         Call::writev, fd, [&] { return ::writev(fd, parts, count); },
         [&](World& world) {
             return world.write(fd, {parts, static_cast<std::size_t>(count)});
+        });
+}
+Outcome write_quietly(int fd, const void* from, std::size_t size) noexcept {
+    constexpr int no_signal = 0x100;  // RWF_NOSIGNAL, since Linux 6.18
+    const iovec part{const_cast<void*>(from), size};
+    return retried(
+        Call::pwritev2, fd, [&] { return ::pwritev2(fd, &part, 1, -1, no_signal); },
+        [&](World& world) {
+            return world.write(fd, {&part, 1});
         });
 }
 Outcome pread(int fd, void* into, std::size_t size, off_t offset) noexcept {
