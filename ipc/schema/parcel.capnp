@@ -29,12 +29,14 @@ struct End {
   arrived @8 :UInt32;  # descriptors of frames that were not received yet; they come last
 
   way :union {
-    stream @9 :Stream;  # the socket
+    stream @9 :Stream;  # the socket; with pipes, first the one that receives, then the one that sends
     ring @10 :Void;  # the socket; for each direction it was made for, first the one that receives: memory, bell for data, bell for room; files
   }
 }
 
 struct Stream {
   coalesces @1 :Bool;
-  inbox @0 :Data;  # was read, but is no whole frame yet
+  inbox @0 :Data;  # was read, but not given out yet
+  begun @2 :UInt32;  # how many of those bytes are a frame that has begun, whose rest does not stand behind them
+  pipes @3 :Directions;  # which of them there are; none: all goes over the socket
 }

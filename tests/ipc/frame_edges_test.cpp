@@ -40,7 +40,11 @@ namespace {
 using Pair = std::pair<ipc::FrameStream, ipc::FrameStream>;
 using MakePair = Pair (*)();
 
-Pair over_a_socket() { return ipc::frame_pair(); }
+Pair over_pipes() { return ipc::frame_pair(); }
+Pair over_a_socket() {
+    auto [a, b] = green::Stream::pair();
+    return {ipc::FrameStream{std::move(a.fd())}, ipc::FrameStream{std::move(b.fd())}};
+}
 Pair in_memory() { return ipc::ring_pair({.capacity = 4096}); }
 
 /// No more descriptors for this process than it has now.
@@ -113,7 +117,7 @@ TEST_CASE("frame edges: who has slept for room can send what goes over the socke
 #ifndef __SANITIZE_ADDRESS__  // whose checks take a descriptor now and then
 TEST_CASE("frame edges: descriptors that did not fit into this process are an error for good",
           "[ipc][frame]") {
-    const MakePair make = GENERATE(&over_a_socket, &in_memory);
+    const MakePair make = GENERATE(&over_pipes, &over_a_socket, &in_memory);
     run_green_for_real([make] {
         auto [left, right] = make();
         const int numbers[] = {STDIN_FILENO};
@@ -301,7 +305,7 @@ TEST_CASE("frame edges: a frame that was kept holds up nobody", "[ipc][frame]") 
 }
 
 TEST_CASE("frame edges: a frame whose end was closed meanwhile is not sent", "[ipc][frame]") {
-    const MakePair make = GENERATE(&over_a_socket, &in_memory);
+    const MakePair make = GENERATE(&over_pipes, &over_a_socket, &in_memory);
     const std::size_t size = GENERATE(10, 100'000);
     run_green_for_real([&] {
         const tests::Errors errors;
@@ -331,7 +335,7 @@ TEST_CASE("frame edges: a frame whose end was closed meanwhile is not sent", "[i
 
 TEST_CASE("frame edges: who only asks and never waits learns of a peer that was killed",
           "[ipc][frame]") {
-    const MakePair make = GENERATE(&over_a_socket, &in_memory);
+    const MakePair make = GENERATE(&over_pipes, &over_a_socket, &in_memory);
     auto [ours, theirs] = make();
     const pid_t child = ::fork();
     REQUIRE(child >= 0);
@@ -420,7 +424,7 @@ TEST_CASE("frame edges: an end that was moved away says so", "[ipc][frame]") {
 
 TEST_CASE("frame edges: more descriptors than a frame takes are refused, whatever its size",
           "[ipc][frame]") {
-    const MakePair make = GENERATE(&over_a_socket, &in_memory);
+    const MakePair make = GENERATE(&over_pipes, &over_a_socket, &in_memory);
     run_green_for_real([make] {
         auto [left, right] = make();
         const std::vector<int> numbers(ipc::FrameStream::most_descriptors + 1, STDIN_FILENO);
@@ -465,8 +469,9 @@ TEST_CASE("frame edges: as many descriptors as the kernel passes at once harm no
 TEST_CASE("frame edges: what was accepted goes before the end", "[ipc][frame]") {
     const bool only_sending = GENERATE(false, true);
     const bool later = GENERATE(false, true);
+    const MakePair make = GENERATE(&over_pipes, &over_a_socket);
     run_green_for_real([&] {
-        auto [left, right] = over_a_socket();
+        auto [left, right] = make();
         const std::string text = pattern(1000, 1);
         int accepted = 0;
         while (left.put(bytes_of(text), {}, 0ms)) ++accepted;
@@ -485,12 +490,12 @@ TEST_CASE("frame edges: what was accepted goes before the end", "[ipc][frame]") 
 
 TEST_CASE("frame edges: a draft can be written to until it goes, whoever closes its end",
           "[ipc][frame]") {
-    const MakePair make = GENERATE(&over_a_socket, &in_memory);
+    const MakePair make = GENERATE(&over_pipes, &over_a_socket, &in_memory);
     const std::size_t size = GENERATE(1'000, 1'000'000);
     run_green_for_real([&] {
         auto [left, right] = make();
         int accepted = 0;
-        if (make == &over_a_socket) {  // so that something waits behind which it was made
+        if (make != &in_memory) {  // so that something waits behind which it was made
             while (left.put(bytes_of(pattern(1000, 1)), {}, 0ms)) ++accepted;
             auto reader = green::spawn([&, &end = right] {
                 for (int i = 0; i < accepted; ++i) (void)end.get();
@@ -505,7 +510,7 @@ TEST_CASE("frame edges: a draft can be written to until it goes, whoever closes 
 }
 
 TEST_CASE("frame edges: a draft for much can become a frame of nothing", "[ipc][frame]") {
-    const MakePair make = GENERATE(&over_a_socket, &in_memory);
+    const MakePair make = GENERATE(&over_pipes, &over_a_socket, &in_memory);
     run_green_for_real([make] {
         auto [left, right] = make();
         CHECK(left.prepare(200'000)->put(0));
@@ -516,8 +521,9 @@ TEST_CASE("frame edges: a draft for much can become a frame of nothing", "[ipc][
 }
 
 TEST_CASE("frame edges: who keeps a draft holds up nothing that was put before", "[ipc][frame]") {
-    run_green_for_real([] {
-        auto [left, right] = over_a_socket();
+    const MakePair make = GENERATE(&over_pipes, &over_a_socket);
+    run_green_for_real([make] {
+        auto [left, right] = make();
         const std::string text = pattern(1000, 1);
         int accepted = 0;
         while (left.put(bytes_of(text), {}, 0ms)) ++accepted;

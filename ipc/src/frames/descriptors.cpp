@@ -80,7 +80,8 @@ sys::Outcome receive_with(int socket, const std::array<std::span<std::byte>, 2>&
     message.msg_control = control.bytes;
     message.msg_controllen = sizeof control.bytes;
     const sys::Outcome got = sys::recvmsg(socket, message);
-    if (got.ok()) take(message, descriptors);
+    if (got.ok() && (message.msg_controllen > 0 || (message.msg_flags & MSG_CTRUNC) != 0))
+        take(message, descriptors);
     return got;
 }
 

@@ -4,6 +4,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <cstring>
+#include <optional>
 #include <span>
 #include <string>
 
@@ -14,6 +15,8 @@ namespace green::ipc {
 
 struct FrameHeader {
     static constexpr std::size_t size = 16;
+    /// Bytes of a payload that is sent from where it is; between pipes it goes over the socket.
+    static constexpr std::size_t large = 32UL * 1024;
     static constexpr std::uint32_t magic = 0x31465347;  // "GSF1" in memory
 
     std::uint32_t bytes = 0;  // of the payload
@@ -25,6 +28,14 @@ struct FrameHeader {
         const std::uint32_t words[4] = {magic, bytes, third, ~(bytes ^ third)};
         std::memcpy(into.data(), words, size);
     }
+    /// The size of a frame that is a payload and nothing else; nothing for any other, and for what
+    /// is none.
+    static std::optional<std::size_t> plain(std::span<const std::byte, size> from) noexcept {
+        std::uint32_t words[4];
+        std::memcpy(words, from.data(), size);
+        if (words[0] != magic || words[2] != 0 || words[3] != ~words[1]) return std::nullopt;
+        return words[1];
+    }
     /// Throws ProtocolError for what no peer of ours sends, or for a payload over the limit.
     static FrameHeader read(std::span<const std::byte, size> from, std::size_t limit) {
         std::uint32_t words[4];
@@ -32,7 +43,7 @@ struct FrameHeader {
         if (words[0] != magic)
             throw ProtocolError("not a frame: the peer speaks something else, or lost step");
         if (words[3] != ~(words[1] ^ words[2]) ||
-            words[2] >> 16 > static_cast<std::uint32_t>(FrameKind::hello))
+            words[2] >> 16 > static_cast<std::uint32_t>(FrameKind::end))
             throw ProtocolError("a damaged frame header");
         if (words[1] > limit) {
             throw ProtocolError("a frame of " + std::to_string(words[1]) + " bytes; the limit is " +

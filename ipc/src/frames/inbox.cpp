@@ -21,7 +21,13 @@ kj::Array<capnp::word> room_for(std::size_t bytes) {
 
 }  // namespace
 
-std::optional<Inbox::Arrived> Inbox::take() {
+FrameHeader Inbox::header() const {
+    return FrameHeader::read(
+        std::span<const std::byte, FrameHeader::size>{buffer_.get() + begin_, FrameHeader::size},
+        limit_);
+}
+
+std::optional<Inbox::Arrived> Inbox::take(Link& link) {
     if (partial_) {
         if (partial_->filled < partial_->header.bytes) return std::nullopt;
         Partial whole = std::move(*partial_);
@@ -29,17 +35,47 @@ std::optional<Inbox::Arrived> Inbox::take() {
         return finish(whole.header, std::move(whole.payload));
     }
     if (buffered() < FrameHeader::size) return std::nullopt;
-    const FrameHeader header = FrameHeader::read(
-        std::span<const std::byte, FrameHeader::size>{buffer_.get() + begin_, FrameHeader::size},
-        limit_);
+    const FrameHeader header = this->header();
+    const bool payload_is_apart = apart_ && header.bytes >= FrameHeader::large;
+    if (apart_) {
+        // A pipe's frame is no larger than the buffer: it waits there.
+        if (!payload_is_apart && buffered() < FrameHeader::size + header.bytes) return std::nullopt;
+        fetch_descriptors(link.socket.number(), header.descriptors);
+    }
     kj::Array<capnp::word> payload = room_for(header.bytes);
     begin_ += FrameHeader::size;
-    const std::size_t here = std::min<std::size_t>(header.bytes, buffered());
+    const std::size_t here = payload_is_apart ? 0 : std::min<std::size_t>(header.bytes, buffered());
     if (here > 0) std::memcpy(payload.begin(), buffer_.get() + begin_, here);
     begin_ += here;
     if (here == header.bytes) return finish(header, std::move(payload));
     partial_.emplace(Partial{header, std::move(payload), here});
     return std::nullopt;
+}
+
+std::optional<Frame> Inbox::take_plain() {
+    if (partial_ || buffered() < FrameHeader::size) return std::nullopt;
+    const std::byte* const from = buffer_.get() + begin_;
+    const auto size =
+        FrameHeader::plain(std::span<const std::byte, FrameHeader::size>{from, FrameHeader::size});
+    if (!size || *size >= FrameHeader::large || *size > limit_ ||
+        buffered() < FrameHeader::size + *size || !arrived_.empty())
+        return std::nullopt;
+    std::optional<Frame> frame{Frame{room_for(*size), *size, {}}};
+    if (*size > 0) std::memcpy(frame->payload.begin(), from + FrameHeader::size, *size);
+    begin_ += FrameHeader::size + *size;
+    return frame;
+}
+
+/// Into arrived_, where they stay until the frame is complete.
+void Inbox::fetch_descriptors(int socket, std::size_t count) {
+    while (arrived_.size() < count) {
+        std::byte token{};
+        const sys::Outcome got = receive_with(socket, {&token, 1}, arrived_);
+        if (got.would_block() || (got.ok() && got.value == 0)) break;  // they were sent before it
+        (void)sys::must(got, "taking the descriptors of a frame");
+    }
+    if (arrived_.size() != count)
+        throw ProtocolError("a frame without the descriptors that it announced, or with others");
 }
 
 Inbox::Arrived Inbox::finish(const FrameHeader& header, kj::Array<capnp::word> payload) {
@@ -57,58 +93,78 @@ Inbox::Arrived Inbox::finish(const FrameHeader& header, kj::Array<capnp::word> p
     return arrived;
 }
 
-sys::Outcome Inbox::read_some(int socket) {
+sys::Outcome Inbox::read_some(Link& link) {
     if (!buffer_) buffer_.reset(new std::byte[buffer_size]);
+    if (apart_ && partial_) {
+        const sys::Outcome got = receive_with(link.socket.number(), partial_->rest(), arrived_);
+        if (!got.ok()) return got;
+        if (arrived_.size() > partial_->header.descriptors)
+            throw ProtocolError("descriptors that no frame has announced");
+        partial_->filled += got.as_size();
+        return got;
+    }
     const std::size_t kept = buffered();
     if (begin_ > 0 && kept > 0) std::memmove(buffer_.get(), buffer_.get() + begin_, kept);
     begin_ = 0;
     end_ = kept;
+    if (apart_) {
+        const sys::Outcome got =
+            sys::read(link.in.number(), buffer_.get() + end_, buffer_size - end_);
+        if (got.ok()) end_ += got.as_size();
+        return got;
+    }
     const std::span<std::byte> missing = partial_ ? partial_->rest() : std::span<std::byte>{};
     const sys::Outcome got = receive_with(
-        socket, std::array{missing, std::span<std::byte>{buffer_.get() + end_, buffer_size - end_}},
+        link.socket.number(),
+        std::array{missing, std::span<std::byte>{buffer_.get() + end_, buffer_size - end_}},
         arrived_);
     if (!got.ok()) return got;
     // Those of the frame that has begun, and of the first one behind it.
     if (arrived_.size() > 2 * (FrameStream::most_descriptors + 1))
         throw ProtocolError("descriptors that no frame has announced");
-    const auto bytes = static_cast<std::size_t>(got.value);
-    const std::size_t first = std::min(bytes, missing.size());
+    const std::size_t first = std::min(got.as_size(), missing.size());
     if (partial_) partial_->filled += first;
-    end_ += bytes - first;
+    end_ += got.as_size() - first;
     return got;
 }
 
-Inbox::Begun Inbox::begun() const noexcept {
+Inbox::Begun Inbox::begun() const {
     if (partial_) {
-        return {FrameHeader::size + partial_->filled + buffered(),
-                FrameHeader::size + partial_->header.bytes};
+        return {FrameHeader::size + partial_->filled, FrameHeader::size + partial_->header.bytes};
     }
-    return {buffered(), FrameHeader::size};
+    const std::size_t payload = buffered() < FrameHeader::size ? 0 : header().bytes;
+    return {buffered(), FrameHeader::size + payload};
 }
 
-std::vector<std::byte> Inbox::bytes() const {
-    const std::size_t before = partial_ ? FrameHeader::size + partial_->filled : 0;
-    std::vector<std::byte> all(before + buffered());
+Inbox::Bytes Inbox::bytes() const {
+    const std::size_t begun = partial_ ? FrameHeader::size + partial_->filled : 0;
+    std::vector<std::byte> all(begun + buffered());
     if (partial_) {
         partial_->header.write(
             std::span<std::byte, FrameHeader::size>{all.data(), FrameHeader::size});
         std::memcpy(all.data() + FrameHeader::size, partial_->payload.begin(), partial_->filled);
     }
-    if (buffered() > 0) std::memcpy(all.data() + before, buffer_.get() + begin_, buffered());
-    return all;
+    if (buffered() > 0) std::memcpy(all.data() + begun, buffer_.get() + begin_, buffered());
+    return {std::move(all), begun};
 }
 
-void Inbox::put_back(std::span<const std::byte> bytes) {
-    // What is larger than the buffer is the begin of a large frame.
-    if (!buffer_) buffer_.reset(new std::byte[buffer_size]);
-    end_ = std::min(bytes.size(), buffer_size);
-    if (end_ > 0) std::memcpy(buffer_.get(), bytes.data(), end_);
-    bytes = bytes.subspan(end_);
-    if (bytes.empty()) return;
-    if (take() || !partial_ || partial_->rest().size() < bytes.size())
+void Inbox::put_back(std::span<const std::byte> begun, std::span<const std::byte> behind) {
+    const auto refuse = [] {
         throw ProtocolError("a damaged parcel of a pipe's end: more than the begin of a frame");
-    std::memcpy(partial_->rest().data(), bytes.data(), bytes.size());
-    partial_->filled += bytes.size();
+    };
+    if (!begun.empty()) {
+        if (begun.size() < FrameHeader::size) refuse();
+        const auto header = FrameHeader::read(begun.first<FrameHeader::size>(), limit_);
+        const auto payload = begun.subspan(FrameHeader::size);
+        if (payload.size() > header.bytes) refuse();
+        partial_.emplace(Partial{header, room_for(header.bytes), payload.size()});
+        if (!payload.empty())
+            std::memcpy(partial_->payload.begin(), payload.data(), payload.size());
+    }
+    if (behind.size() > buffer_size) refuse();
+    buffer_.reset(new std::byte[buffer_size]);
+    end_ = behind.size();
+    if (end_ > 0) std::memcpy(buffer_.get(), behind.data(), end_);
 }
 
 }  // namespace green::ipc

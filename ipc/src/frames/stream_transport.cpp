@@ -1,4 +1,4 @@
-// Frames over a stream socket.
+// Frames over a stream socket, or over pipes with a socket beside them: link.hpp.
 //
 // put() leaves its frame in the outbox. What is there goes at the end of the hub's turn, all of it
 // by one call, or when it has become much; but the first frame of a turn goes at once, so that one
@@ -8,6 +8,7 @@
 #include <array>
 #include <cerrno>
 #include <cstdint>
+#include <cstring>
 #include <string>
 #include <utility>
 
@@ -21,6 +22,7 @@
 #include "frames/descriptors.hpp"
 #include "frames/frame_header.hpp"
 #include "frames/inbox.hpp"
+#include "frames/link.hpp"
 #include "frames/outbox.hpp"
 #include "frames/transport.hpp"
 #include "frames/turn.hpp"
@@ -31,17 +33,20 @@ namespace {
 using detail::Direction;
 using detail::FdOperation;
 
-constexpr std::size_t much = 64UL * 1024;   // bytes that wait for the end of the turn
-constexpr std::size_t large = 32UL * 1024;  // bytes of a payload that is not copied
+constexpr std::size_t much = 64UL * 1024;  // bytes that wait for the end of the turn
 
-/// Until `send_some` has sent all that `is_done` asks for. Returns false once the deadline has
-/// passed.
-template <class Done, class SendSome>
-bool send_until(Done&& is_done, SendSome&& send_some, Fd& fd, Deadline deadline) {
+/// Until `send_some` has sent all that `is_done` asks for, each time over `next_over`. Returns
+/// false once the deadline has passed.
+template <class Done, class NextOver, class SendSome>
+bool send_until(Done&& is_done, NextOver&& next_over, SendSome&& send_some, Deadline deadline) {
     while (!is_done()) {
         bool moved = false;
-        for (FdOperation operation{fd, Direction::write, deadline}; operation.go();) {
-            const sys::Outcome sent = send_some(operation.number());
+        Fd& over = next_over();
+        for (FdOperation operation{over, Direction::write, deadline}; operation.go();) {
+            // While we waited the end of the turn may have sent on.
+            moved = &next_over() != &over;
+            if (moved) break;
+            const sys::Outcome sent = send_some();
             if (sent.would_block()) {
                 operation.blocked();
                 continue;
@@ -59,19 +64,29 @@ bool send_until(Done&& is_done, SendSome&& send_some, Fd& fd, Deadline deadline)
     return true;
 }
 
+/// All of it.
+bool send_all(Outbox& outbox, Link& link, Deadline deadline) {
+    return send_until([&] { return outbox.empty() || !link.socket.is_open(); },
+                      [&]() -> Fd& { return outbox.next_over(link); },
+                      [&] { return outbox.send_some(link); }, deadline);
+}
+
 class StreamTransport final : public FrameTransport, private detail::TurnEnd {
  public:
-    StreamTransport(Fd socket, const StreamOptions& options)
+    StreamTransport(Link link, const StreamOptions& options)
         : FrameTransport{options.limit, {}},
-          fd_{std::move(socket)},
+          link_{std::move(link)},
           coalesces_{options.coalesce},
-          inbox_{options.limit} {}
+          outbox_{link_.has_pipes},
+          inbox_{options.limit, link_.has_pipes} {}
     ~StreamTransport() override { shutdown(); }
 
     bool put(std::span<const std::byte> payload, std::span<const int> descriptors,
              Deadline deadline) override;
+    std::optional<Frame> next(Deadline deadline) override;
     bool flush(Deadline deadline) override;
-    void put_back(std::span<const std::byte> bytes, std::span<Fd> descriptors);
+    /// For one that goes on: what had arrived.
+    [[nodiscard]] Inbox& inbox() noexcept { return inbox_; }
 
  private:
     std::byte* make_room(std::size_t bytes, bool keeps, Deadline deadline) override;
@@ -80,7 +95,7 @@ class StreamTransport final : public FrameTransport, private detail::TurnEnd {
               Deadline deadline) override;
     std::optional<Frame> receive(Deadline deadline) override;
     void end_sending() noexcept override;
-    void end_receiving() noexcept override { refuse_more(fd_.number()); }
+    void end_receiving() noexcept override { link_.refuse_input(); }
     void disconnect() noexcept override;
     void pack_into(parcel::End::Builder end, std::vector<Fd>& descriptors) override;
     void turn_ends() noexcept override;
@@ -90,15 +105,33 @@ class StreamTransport final : public FrameTransport, private detail::TurnEnd {
     /// As much as goes without a wait.
     void push_some() noexcept;
     void give_up(int error) noexcept;
+    /// Calls it. What fails because sending was given up meanwhile says why.
+    template <class Call>
+    bool unless_given_up(Call&& call) const {
+        try {
+            return std::forward<Call>(call)();
+        } catch (const std::system_error&) {
+            check_broken();
+            throw;
+        }
+    }
+    void check_broken() const {
+        if (broken_ != 0) sys::fail(broken_, "sending a frame");
+    }
+    void say_end() noexcept;
     /// Sends the rest behind everybody's back.
     void finish_later() noexcept;
     void finish();
     bool send_large(std::span<const std::byte> payload, std::span<const int> descriptors,
                     Deadline deadline);
+    /// The header of a payload that follows over the socket. Returns false once the deadline has
+    /// passed; `begun` tells then whether it still goes, as when it throws.
+    bool send_header(const FrameHeader& header, std::span<const int> descriptors, bool& begun,
+                     Deadline deadline);
     /// Reads once. Returns false when the deadline came first; throws at an end inside a frame.
     bool fill(Deadline deadline);
 
-    Fd fd_;
+    Link link_;
     bool coalesces_;
     bool is_being_finished_ = false;  // somebody waits for the turn to do it
     bool finisher_has_turn_ = false;
@@ -111,18 +144,22 @@ class StreamTransport final : public FrameTransport, private detail::TurnEnd {
 // --- sending ---
 
 bool StreamTransport::push(std::size_t left, Deadline deadline) {
-    if (broken_ != 0) sys::fail(broken_, "sending a frame");
-    return send_until(
-        [&] {
-            check_sends();
-            return outbox_.size() <= left;
-        },
-        [this](int socket) { return outbox_.send_some(socket); }, fd_, deadline);
+    check_broken();
+    if (outbox_.size() <= left) return true;
+    return unless_given_up([&] {
+        return send_until(
+            [&] {
+                check_sends();
+                return outbox_.size() <= left;
+            },
+            [this]() -> Fd& { return outbox_.next_over(link_); },
+            [this] { return outbox_.send_some(link_); }, deadline);
+    });
 }
 
 void StreamTransport::push_some() noexcept {
     while (!outbox_.empty()) {
-        const sys::Outcome sent = outbox_.send_some(fd_.number());
+        const sys::Outcome sent = outbox_.send_some(link_);
         if (sent.ok()) continue;
         if (sent.would_block() || sent.error == ETOOMANYREFS) return;
         give_up(sent.error);
@@ -133,7 +170,7 @@ void StreamTransport::push_some() noexcept {
 void StreamTransport::give_up(int error) noexcept {
     broken_ = error;
     outbox_.drop();
-    (void)sys::shutdown(fd_.number(), SHUT_WR);
+    link_.end_output();
 }
 
 void StreamTransport::finish_later() noexcept {
@@ -155,12 +192,10 @@ void StreamTransport::finish() {
     is_being_finished_ = false;
     finisher_has_turn_ = true;
     try {
-        (void)send_until([this] { return outbox_.empty() || !fd_.is_open(); },
-                         [this](int socket) { return outbox_.send_some(socket); }, fd_,
-                         Deadline::never());
-        if (ends_sending_ && fd_.is_open()) (void)sys::shutdown(fd_.number(), SHUT_WR);
+        (void)send_all(outbox_, link_, Deadline::never());
+        if (ends_sending_ && link_.socket.is_open()) link_.end_output();
     } catch (const std::system_error& error) {
-        if (fd_.is_open()) give_up(error.code().value());
+        if (link_.socket.is_open() && broken_ == 0) give_up(error.code().value());
     } catch (...) {
         finisher_has_turn_ = false;
         throw;
@@ -183,14 +218,14 @@ std::byte* StreamTransport::make_room(std::size_t bytes, bool keeps, Deadline de
 
 bool StreamTransport::send(FrameKind kind, std::size_t bytes, std::span<const int> descriptors,
                            Deadline deadline) {
-    if (broken_ != 0) sys::fail(broken_, "sending a frame");  // room was made before it was
+    check_broken();  // room was made before it was
     const bool alone = outbox_.empty() && !asked();
     outbox_.add(
         {static_cast<std::uint32_t>(bytes), static_cast<std::uint16_t>(descriptors.size()), kind},
         descriptors);
     if (coalesces_) {
         if (alone) push_some();
-        if (broken_ != 0) sys::fail(broken_, "sending a frame");
+        check_broken();
         ask();
         return true;
     }
@@ -213,31 +248,53 @@ bool StreamTransport::flush(Deadline deadline) {
 
 bool StreamTransport::put(std::span<const std::byte> payload, std::span<const int> descriptors,
                           Deadline deadline) {
-    if (payload.size() < large) return FrameTransport::put(payload, descriptors, deadline);
+    if (payload.size() < FrameHeader::large) {
+        if (coalesces_ && asked() && descriptors.empty() && payload.size() <= limit() &&
+            may_send_now() && broken_ == 0 && outbox_.size() <= much) [[likely]] {
+            std::byte* const room = outbox_.make_room(payload.size());
+            if (!payload.empty()) std::memcpy(room, payload.data(), payload.size());
+            outbox_.add({static_cast<std::uint32_t>(payload.size()), 0, FrameKind::message}, {});
+            return true;
+        }
+        return FrameTransport::put(payload, descriptors, deadline);
+    }
     if (!begin_turn(payload.size(), deadline)) return false;
     const Turn turn{writing()};
     return as_sender(
         [&] { return push(0, deadline) && send_large(payload, descriptors, deadline); });
 }
 
+bool StreamTransport::send_header(const FrameHeader& header, std::span<const int> descriptors,
+                                  bool& begun, Deadline deadline) {
+    outbox_.add_header(header, descriptors);
+    try {
+        if (push(0, deadline)) return true;
+    } catch (...) {
+        begun = !outbox_.take_back_last();
+        throw;
+    }
+    begun = !outbox_.take_back_last();
+    return false;
+}
+
 bool StreamTransport::send_large(std::span<const std::byte> payload,
                                  std::span<const int> descriptors, Deadline deadline) {
-    std::array<std::byte, FrameHeader::size> header;
-    FrameHeader{static_cast<std::uint32_t>(payload.size()),
-                static_cast<std::uint16_t>(descriptors.size()), FrameKind::message}
-        .write(header);
-    std::array<std::span<const std::byte>, 2> rest{header, payload};
+    const FrameHeader header{static_cast<std::uint32_t>(payload.size()),
+                             static_cast<std::uint16_t>(descriptors.size()), FrameKind::message};
+    std::array<std::byte, FrameHeader::size> head;
+    header.write(head);
+    std::array<std::span<const std::byte>, 2> rest{head, payload};
     bool begun = false;
     const auto is_done = [&] {
         check_sends();
         return rest[1].empty();
     };
-    const auto send_some = [&](int socket) {
+    const auto send_some = [&] {
         const sys::Outcome sent =
-            send_with(socket, rest, begun ? std::span<const int>{} : descriptors);
+            send_with(link_.socket.number(), rest, begun ? std::span<const int>{} : descriptors);
         if (!sent.ok()) return sent;
         begun = begun || sent.value > 0;
-        auto bytes = static_cast<std::size_t>(sent.value);
+        std::size_t bytes = sent.as_size();
         for (auto& part : rest) {
             const std::size_t of_this = std::min(bytes, part.size());
             part = part.subspan(of_this);
@@ -257,7 +314,18 @@ bool StreamTransport::send_large(std::span<const std::byte> payload,
     };
     bool done = false;
     try {
-        done = send_until(is_done, send_some, fd_, deadline);
+        if (link_.has_pipes) {
+            rest[0] = {};
+            if (!send_header(header, descriptors, begun, deadline)) {
+                leave();
+                return begun;
+            }
+            begun = true;
+        }
+        done = unless_given_up([&] {
+            return send_until(
+                is_done, [this]() -> Fd& { return link_.socket; }, send_some, deadline);
+        });
     } catch (...) {
         leave();
         throw;
@@ -269,8 +337,9 @@ bool StreamTransport::send_large(std::span<const std::byte> payload,
 // --- receiving ---
 
 bool StreamTransport::fill(Deadline deadline) {
-    for (FdOperation operation{fd_, Direction::read, deadline}; operation.go();) {
-        const sys::Outcome got = inbox_.read_some(operation.number());
+    for (FdOperation operation{inbox_.next_over(link_), Direction::read, deadline};
+         operation.go();) {
+        const sys::Outcome got = inbox_.read_some(link_);
         if (got.would_block()) {
             operation.blocked();
             continue;
@@ -288,14 +357,21 @@ bool StreamTransport::fill(Deadline deadline) {
     return false;
 }
 
+std::optional<Frame> StreamTransport::next(Deadline deadline) {
+    if (may_receive_now() && !at_end()) [[likely]] {
+        if (std::optional<Frame> frame = inbox_.take_plain()) return frame;
+    }
+    return FrameTransport::next(deadline);
+}
+
 std::optional<Frame> StreamTransport::receive(Deadline deadline) {
     for (;;) {
-        if (std::optional<Inbox::Arrived> arrived = inbox_.take()) {
+        if (at_end()) return std::nullopt;
+        if (std::optional<Inbox::Arrived> arrived = inbox_.take(link_)) {
             if (arrived->kind == FrameKind::message) return std::move(arrived->frame);
-            hear_hello(arrived->frame.bytes());
+            arrived->kind == FrameKind::end ? came_to_end() : hear_hello(arrived->frame.bytes());
             continue;
         }
-        if (at_end()) return std::nullopt;
         check_receives();
         if (!fill(deadline)) return std::nullopt;
     }
@@ -304,12 +380,22 @@ std::optional<Frame> StreamTransport::receive(Deadline deadline) {
 // --- the end ---
 
 void StreamTransport::end_sending() noexcept {
+    // A pipe has no end while anybody has a copy of this one, so it is said.
+    if (link_.has_pipes && broken_ == 0) say_end();
     if (!finisher_has_turn_) push_some();
     ends_sending_ = true;
     if (outbox_.empty()) {
-        (void)sys::shutdown(fd_.number(), SHUT_WR);
+        link_.end_output();
     } else {
         finish_later();  // what was accepted goes first
+    }
+}
+
+void StreamTransport::say_end() noexcept {
+    try {
+        outbox_.add_header({0, 0, FrameKind::end}, {});
+    } catch (const std::bad_alloc&) {
+        // Then the end comes with the last copy.
     }
 }
 
@@ -319,16 +405,14 @@ void StreamTransport::disconnect() noexcept {
     inbox_.descriptors().clear();
     if (is_at_home()) push_some();  // what a forked copy holds is its parent's to send
     if (outbox_.empty() || !is_at_home()) {
-        fd_.close();
+        link_.close();
         return;
     }
     try {
         const Context::Scope nobodys{Context{}};
-        spawn([fd = Fd{fd_.release()}, outbox = outbox_.take_all()]() mutable {
+        spawn([link = link_.take_to_send(), outbox = outbox_.take_all()]() mutable {
             try {
-                (void)send_until([&] { return outbox.empty(); },
-                                 [&](int socket) { return outbox.send_some(socket); }, fd,
-                                 Deadline::never());
+                (void)send_all(outbox, link, Deadline::never());
             } catch (const std::exception&) {
                 // The peer is gone, or has had enough.
             }
@@ -341,51 +425,69 @@ void StreamTransport::disconnect() noexcept {
 void StreamTransport::pack_into(parcel::End::Builder end, std::vector<Fd>& descriptors) {
     if (is_at_home()) {
         push_some();
-        if (broken_ != 0) sys::fail(broken_, "sending a frame");
+        check_broken();
         if (!outbox_.empty())
             throw UsageError("this end of a pipe has not sent all yet: flush() it, then pack it");
     }
     unlink();
     auto stream = end.getWay().initStream();
     stream.setCoalesces(coalesces_);
-    const std::vector<std::byte> inbox = inbox_.bytes();
-    stream.setInbox(bytes(inbox));
+    const Inbox::Bytes inbox = inbox_.bytes();
+    stream.setInbox(bytes(inbox.all));
+    stream.setBegun(static_cast<std::uint32_t>(inbox.begun));
+    if (link_.has_pipes) {
+        auto pipes = stream.initPipes();
+        pipes.setReceives(link_.in.is_open());
+        pipes.setSends(link_.out.is_open());
+    }
     auto& arrived = inbox_.descriptors();
     end.setArrived(static_cast<std::uint32_t>(arrived.size()));
-    descriptors.reserve(1 + arrived.size());
-    descriptors.push_back(std::move(fd_));
+    descriptors.reserve(3 + arrived.size());
+    for (Fd* fd : {&link_.socket, &link_.in, &link_.out}) {
+        if (fd->is_open()) descriptors.push_back(std::move(*fd));
+    }
     for (Fd& fd : arrived) descriptors.push_back(std::move(fd));
     arrived.clear();
-}
-
-void StreamTransport::put_back(std::span<const std::byte> bytes, std::span<Fd> descriptors) {
-    for (Fd& fd : descriptors) inbox_.descriptors().push_back(std::move(fd));
-    inbox_.put_back(bytes);
 }
 
 }  // namespace
 
 detail::CountedPtr<FrameTransport> unpack_stream(parcel::End::Reader end,
                                                  std::span<Fd> descriptors) {
-    if (descriptors.size() != 1 + std::size_t{end.getArrived()}) {
+    const auto stream = end.getWay().getStream();
+    const bool has_pipes = stream.hasPipes();
+    const Directions pipes =
+        has_pipes ? directions_of(stream.getPipes()) : Directions{false, false};
+    if (descriptors.size() != 1 + std::size_t{pipes.receives} + std::size_t{pipes.sends} +
+                                  std::size_t{end.getArrived()}) {
         throw ProtocolError("a damaged parcel of a pipe's end: " +
                             std::to_string(descriptors.size()) + " descriptors");
     }
-    const auto stream = end.getWay().getStream();
-    const detail::CountedPtr<StreamTransport> transport{new StreamTransport{
-        std::move(descriptors.front()), {end.getLimit(), stream.getCoalesces()}}};
-    transport->put_back(
-        std::as_bytes(std::span{stream.getInbox().begin(), stream.getInbox().end()}),
-        descriptors.subspan(1));
+    auto next = descriptors.begin();
+    Link link{std::move(*next++), {}, {}, has_pipes};
+    if (pipes.receives) link.in = std::move(*next++);
+    if (pipes.sends) link.out = std::move(*next++);
+    const detail::CountedPtr<StreamTransport> transport{
+        new StreamTransport{std::move(link), {end.getLimit(), stream.getCoalesces()}}};
+    for (; next != descriptors.end(); ++next)
+        transport->inbox().descriptors().push_back(std::move(*next));
+    const auto inbox = std::as_bytes(std::span{stream.getInbox().begin(), stream.getInbox().end()});
+    if (stream.getBegun() > inbox.size())
+        throw ProtocolError("a damaged parcel of a pipe's end: less than has begun");
+    transport->inbox().put_back(inbox.first(stream.getBegun()), inbox.subspan(stream.getBegun()));
     return transport;
 }
 
 FrameStream::FrameStream(Fd socket, const StreamOptions& options)
-    : transport_{new StreamTransport{std::move(socket), options}} {}
+    : transport_{new StreamTransport{Link{std::move(socket), {}, {}, false}, options}} {}
 
 std::pair<FrameStream, FrameStream> frame_pair(const StreamOptions& options) {
-    auto [a, b] = Stream::pair();
-    return {FrameStream{std::move(a.fd()), options}, FrameStream{std::move(b.fd()), options}};
+    auto [a, b] = make_links();
+    const auto end = [&](Link& link) {
+        return FrameStream{
+            detail::CountedPtr<FrameTransport>{new StreamTransport{std::move(link), options}}};
+    };
+    return {end(a), end(b)};
 }
 
 }  // namespace green::ipc

@@ -2,8 +2,8 @@
 // Whole messages from one end to the other, with descriptors beside them: over a stream socket, or
 // over memory that both ends share.
 //
-//  F1  On a socket a frame is a 16-byte header and a payload: docs/reference/frame.md. In shared
-//      memory it is a record: docs/reference/ring.md.
+//  F1  On a socket or a pipe a frame is a 16-byte header and a payload: docs/reference/frame.md. In
+//      shared memory it is a record: docs/reference/ring.md.
 //  F2  Frames are all or nothing. What a killed or timed-out put() had begun to send is finished
 //  behind its back;
 //      what it had not begun is never sent. Either way the next frame starts where a frame starts.
@@ -68,6 +68,7 @@ struct Schema {
 enum class FrameKind : std::uint8_t {
     message,
     hello,  // the schema of what follows
+    end,    // nothing follows
 };
 
 /// An end while it travels to another process: all that it is made of. Dropping it closes the end.
@@ -108,7 +109,7 @@ struct RingOptions {
     std::size_t limit = std::size_t{64} << 20;    // bytes of one payload
 };
 
-/// How frames go over a socket.
+/// How frames go through the kernel.
 struct StreamOptions {
     std::size_t limit = std::size_t{64} << 20;  // bytes of one payload
     /// What is put in one turn of the hub goes together, at its end: put() returns before. The
@@ -200,7 +201,8 @@ class FrameStream {
     green::detail::CountedPtr<FrameTransport> transport_;
 };
 
-/// Two ends that are connected to each other by a socket. Throws std::system_error.
+/// Two ends that are connected to each other by a socket, and where the system allows it by a pipe
+/// for each direction, for small frames. Throws std::system_error.
 [[nodiscard]] std::pair<FrameStream, FrameStream> frame_pair(const StreamOptions& options = {});
 /// Two ends that share memory: a ring for each direction, and a socket for descriptors, for frames
 /// that are larger than half a ring, and for the end. For ends that trust
