@@ -339,6 +339,35 @@ TEST_CASE("frame pipes: an end that travels in the middle of a large frame goes 
     });
 }
 
+TEST_CASE(
+    "frame pipes: who waits for the pipe goes on at the socket, once others have sent the header",
+    "[ipc][frame]") {
+    if (!has_pipes()) return;
+    run_green_for_real([] {
+        auto [left, right] = ipc::frame_pair();
+        ipc::Parcel parcel = std::move(left).pack();
+        std::array<std::byte, ipc::FrameHeader::size> header;
+        ipc::FrameHeader{}.write(header);
+        int empty = 0;  // until the pipe is full
+        while (::write(parcel.descriptors[2].number(), header.data(), header.size()) > 0) ++empty;
+        ipc::FrameStream writer = ipc::FrameStream::unpack(std::move(parcel));
+        const std::string large = pattern(8 << 20, 1);
+        auto draft = writer.prepare(large.size());
+        std::memcpy(draft->memory().data(), large.data(), large.size());
+        green::idle();  // a turn begins, which is short from here on
+        draft->put(large.size());
+        auto putter = green::spawn([&] { return writer.flush(20s); });
+        // In the same turn: at its end goes the header, and as much as has room.
+        auto getter = green::spawn([&, &end = right] {
+            while (empty > 0 && end.next(0ms)) --empty;
+            return end.get(10s);
+        });
+        CHECK(text_of(getter.take()) == large);
+        CHECK(empty == 0);
+        CHECK(putter.get());
+    });
+}
+
 TEST_CASE("frame pipes: a large frame that outlives its putter is finished, for each copy",
           "[ipc][frame]") {
     run_green_for_real([] {

@@ -1,4 +1,4 @@
-// Frames over a socket.
+// Frames through the kernel: over pipes with a socket beside them, and over a socket alone.
 
 #include <algorithm>
 #include <cstring>
@@ -24,9 +24,23 @@ using tests::run_green_for_real;
 using tests::text_of;
 namespace ipc = green::ipc;
 
+namespace {
+
+using Pair = std::pair<ipc::FrameStream, ipc::FrameStream>;
+using MakePair = Pair (*)();
+
+Pair over_pipes() { return ipc::frame_pair(); }
+Pair over_a_socket() {
+    auto [a, b] = green::Stream::pair();
+    return {ipc::FrameStream{std::move(a.fd())}, ipc::FrameStream{std::move(b.fd())}};
+}
+
+}  // namespace
+
 TEST_CASE("frames: one of ten megabytes suspends only its writer", "[ipc][frame]") {
-    run_green_for_real([] {
-        auto [left, right] = ipc::frame_pair();
+    const MakePair make = GENERATE(&over_pipes, &over_a_socket);
+    run_green_for_real([make] {
+        auto [left, right] = make();
         const std::string sent = pattern(10 << 20, 3);
         auto writer = green::spawn([&, &stream = left] { stream.put(bytes_of(sent)); });
         green::idle();
@@ -78,8 +92,9 @@ TEST_CASE("frames: what is no frame, or too large a one, is refused before anyth
 }
 
 TEST_CASE("frames: a limit covers the whole message and keeps the stream in step", "[ipc][frame]") {
-    run_green_for_real([] {
-        auto [left, right] = ipc::frame_pair();
+    const MakePair make = GENERATE(&over_pipes, &over_a_socket);
+    run_green_for_real([make] {
+        auto [left, right] = make();
         CHECK_FALSE(right.next(10ms).has_value());
         CHECK_FALSE(right.at_end());
         const std::string big = pattern(4 << 20, 1);
@@ -94,13 +109,14 @@ TEST_CASE("frames: a limit covers the whole message and keeps the stream in step
 
 TEST_CASE("frames: a putter killed in mid-frame, for whatever reason, leaves the stream in step",
           "[ipc][frame]") {
-    run_green_for_real([] {
+    const MakePair make = GENERATE(&over_pipes, &over_a_socket);
+    run_green_for_real([make] {
         const tests::Errors errors;
         const std::exception_ptr reasons[] = {std::make_exception_ptr(green::GreenletExit{}),
                                               std::make_exception_ptr(std::runtime_error("boom")),
                                               std::make_exception_ptr(5)};
         for (const std::exception_ptr& reason : reasons) {
-            auto [left, right] = ipc::frame_pair();
+            auto [left, right] = make();
             const std::string big = pattern(4 << 20, 1);
             auto putter = green::spawn([&, &stream = left] { stream.put(bytes_of(big)); });
             green::idle();  // its first bytes have gone
@@ -115,9 +131,10 @@ TEST_CASE("frames: a putter killed in mid-frame, for whatever reason, leaves the
 
 TEST_CASE("frames: a deadline under which a putter left does not cut the frame it began",
           "[ipc][frame]") {
-    run_green_for_real([] {
+    const MakePair make = GENERATE(&over_pipes, &over_a_socket);
+    run_green_for_real([make] {
         const tests::Errors errors;
-        auto [left, right] = ipc::frame_pair();
+        auto [left, right] = make();
         const std::string big = pattern(4 << 20, 1);
         {
             const green::DeadlineScope limit{1ms};
