@@ -67,7 +67,7 @@ class OpenQueue {
     /// After the end of a participant, however it came: what he held goes to the next one.
     void repair(std::uint32_t owner);
 
-    /// Looks at every slot: 0.2 ms for 65536 of them.
+    /// Looks at every slot: a millisecond for 65536 of them.
     [[nodiscard]] QueueFigures figures() const;
     /// How many messages somebody may get until then, or is about to put; and how many of those
     /// that were given back are for later. Switches when there are many slots.
