@@ -1,9 +1,12 @@
+#include <functional>
 #include <set>
+#include <sys/stat.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
 #include <catch2/catch.hpp>
 
+#include <green/fork.hpp>
 #include <green/green.hpp>
 #include <green/ipc/queue.hpp>
 
@@ -718,6 +721,83 @@ TEST_CASE(
         lease.ack();
         CHECK(work.empty());
         CHECK(answers.empty());
+    });
+}
+
+namespace {
+
+bool is_refused(const std::function<void()>& call) {
+    try {
+        call();
+    } catch (const green::WrongProcess&) {
+        return true;
+    }
+    return false;
+}
+
+/// Opens the file by every number from 3 to that.
+std::vector<green::Fd> take_numbers(const std::string& path, int last) {
+    std::vector<green::Fd> all;
+    do {
+        all.emplace_back(static_cast<int>(
+            green::sys::must(green::sys::open(path.c_str(), O_RDWR | O_CREAT, 0600), path)));
+    } while (all.back().number() < last);
+    return all;
+}
+
+}  // namespace
+
+TEST_CASE("named queue: what a forked child has of its parent's it can only destroy",
+          "[ipc][queue]") {
+    run_green_for_real([] {
+        const tests::TempDir directory;
+        const std::string path = directory / "childs";
+        ipc::LocalQueue local{"texts"};
+        std::optional<ipc::RawQueue> queue{local.grant()};
+        ipc::RawQueue sleeper{local.grant()};
+        for (const std::size_t size : {1, 2}) queue->prepare(size)->put(size);
+        std::optional lease = queue->next();
+        std::optional used = queue->next();
+        std::optional draft = queue->prepare(1);
+        auto waits = green::spawn([&] { return sleeper.next().has_value(); });
+        green::idle();
+        CHECK_FALSE(queue->next(1ms));  // it has a place among the sleepers, too
+        const int last = static_cast<int>(green::sys::must(green::sys::dup(0), "dup"));
+        const green::Fd above{last};
+        green::Process child = green::fork_process(
+            [&] {
+                const std::vector<green::Fd> own = take_numbers(path, last);
+                if (!is_refused([&] { (void)queue->next(0ms); })) return 1;
+                if (!is_refused([&] { (void)queue->prepare(1); })) return 2;
+                if (!is_refused([&] { used->ack(); })) return 3;
+                if (!is_refused([&] { used->nack(); })) return 4;
+                if (!is_refused([&] { used->nack(1ms); })) return 5;
+                if (!is_refused([&] { used->reject(); })) return 6;
+                if (!is_refused([&] { (void)used->extend(1s); })) return 7;
+                if (!is_refused([&] { draft->put(1); })) return 8;
+                if (!is_refused([&] { draft->put_once({1, 2}, 1); })) return 9;
+                if (!is_refused([&] { draft->release(); })) return 10;
+                if (!is_refused([&] { (void)local.grant(); })) return 11;
+                if (!is_refused([&] { local.close(); })) return 12;
+                queue->stop();
+                lease.reset();
+                used.reset();
+                draft.reset();
+                queue.reset();
+                struct stat file {};
+                (void)green::sys::fstat(own.front().number(), file);
+                return file.st_size == 0 ? 0 : 13;
+            },
+            {.descriptors = std::vector<int>{}});
+        CHECK(child.join()->text() == "exited with 0");
+        green::idle();
+        CHECK_FALSE(waits.ready());
+        CHECK(used->ack());
+        CHECK_FALSE(queue->next(1ms));  // nobody has given the other one back
+        draft->put(1);
+        CHECK(waits.join(2s));
+        CHECK(waits.get());
+        CHECK(lease->ack());
     });
 }
 

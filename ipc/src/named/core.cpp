@@ -247,7 +247,8 @@ void QueueCore::serve_putters() {
 }
 
 void QueueCore::lost_getter() noexcept {
-    if (listener_ && getters_.first_open() == nullptr && member_.disarm(Interest::items)) {
+    if (home_.is_here() && listener_ && getters_.first_open() == nullptr &&
+        member_.disarm(Interest::items)) {
         member_.pass_on(Interest::items);
     }
 }
@@ -281,6 +282,7 @@ void QueueCore::hand_on(shm::Lease& lease) noexcept {
 // --- producing ---
 
 std::optional<RawDraft> QueueCore::prepare(std::size_t bytes, Deadline deadline) {
+    check_home();
     if (!produce_) throw UsageError("this worker is not among the producers of queue " + name_);
     check_size(bytes);
     check_open();
@@ -328,6 +330,11 @@ Shortage QueueCore::attempt(shm::Reservation& reservation, std::size_t bytes) {
     }
 }
 
+void QueueCore::check_home() const {
+    if (home_.is_here()) return;
+    throw WrongProcess("queue " + name_ + " is attached to the process that was forked");
+}
+
 void QueueCore::check_open() const {
     if (member_.is_closed()) throw Closed("queue " + name_ + " is closed");
 }
@@ -341,19 +348,33 @@ void QueueCore::check_size(std::size_t bytes) const {
 
 QueueCore::Room QueueCore::regrow(shm::Reservation& reservation, std::size_t bytes,
                                   Deadline deadline) {
+    check_home();
     check_size(bytes);
     return find_room(reservation, bytes, deadline);
 }
 
+void QueueCore::release(shm::Reservation& reservation) {
+    check_home();
+    member_.release_extent(reservation);
+}
+
+void QueueCore::dropped() {
+    check_home();
+    member_.note_dropped_newest();
+}
+
 void QueueCore::put(shm::Reservation& reservation, std::size_t size) {
+    check_home();
     (void)member_.put(reservation, size, soon());
 }
 
 bool QueueCore::put_once(shm::Reservation& reservation, MessageId id, std::size_t size) {
+    check_home();
     return member_.put_once(reservation, size, id, soon()) == shm::Entered::published;
 }
 
 void QueueCore::abandon(shm::Reservation& reservation) noexcept {
+    if (!home_.is_here()) return;
     try {
         member_.abandon(reservation);
     } catch (const shm::SegmentError& error) {
@@ -365,6 +386,7 @@ void QueueCore::abandon(shm::Reservation& reservation) noexcept {
 // --- consuming ---
 
 std::optional<RawLease> QueueCore::next(Deadline deadline) {
+    check_home();
     if (!consume_) throw UsageError("this worker is not among the consumers of queue " + name_);
     if (const auto first = std::exchange(on_first_next_, nullptr)) first();
     if (on_first_use_) first_use();
@@ -382,12 +404,14 @@ std::optional<RawLease> QueueCore::next(Deadline deadline) {
 }
 
 bool QueueCore::ack(shm::Lease& lease) {
+    check_home();
     const bool done = member_.ack(lease);
     lease_ended();
     return done;
 }
 
 bool QueueCore::give_back(shm::Lease& lease, shm::Turn turn) {
+    check_home();
     const bool done = member_.nack(lease, turn);
     lease_ended();
     return done;
@@ -395,6 +419,7 @@ bool QueueCore::give_back(shm::Lease& lease, shm::Turn turn) {
 
 // Its slot's word says that it is there, whatever is wrong with the ring; repair finds it.
 void QueueCore::drop(shm::Lease& lease) noexcept {
+    if (!home_.is_here()) return;
     try {
         (void)member_.nack(lease, shm::Turn::last);
     } catch (const shm::SegmentError& error) {
@@ -404,18 +429,21 @@ void QueueCore::drop(shm::Lease& lease) noexcept {
 }
 
 bool QueueCore::give_back_for(shm::Lease& lease, Duration delay) {
+    check_home();
     const bool done = member_.nack_until(lease, from_now(delay));
     lease_ended();
     return done;
 }
 
 bool QueueCore::reject(shm::Lease& lease) {
+    check_home();
     const bool done = member_.reject(lease);
     lease_ended();
     return done;
 }
 
 std::optional<DeadLetter> QueueCore::letter(const shm::Lease& lease) const {
+    check_home();
     const auto found = member_.letter(lease);
     if (!found) return std::nullopt;
     DeadLetter letter;
@@ -431,6 +459,7 @@ std::optional<DeadLetter> QueueCore::letter(const shm::Lease& lease) const {
 }
 
 bool QueueCore::extend(const shm::Lease& lease, Duration delay) {
+    check_home();
     return member_.extend(lease, from_now(delay));
 }
 

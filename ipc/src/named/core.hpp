@@ -1,6 +1,7 @@
 #pragma once
 // What all handles of one queue in this process share: the membership, who waits, and the greenlet
-// that listens to the doorbell for all of them.
+// that listens to the doorbell for all of them. A copy in a forked child is none of the members:
+// what it holds is the parent's, and the numbers of its doorbells may be anything's.
 
 #include <functional>
 #include <memory>
@@ -8,6 +9,7 @@
 #include <string>
 #include <vector>
 
+#include <green/detail/home.hpp>
 #include <green/detail/park.hpp>
 #include <green/fd.hpp>
 #include <green/greenlet.hpp>
@@ -29,7 +31,8 @@ class QueueCore : public std::enable_shared_from_this<QueueCore> {
     /// What became of a wish for room.
     enum class Room : std::uint8_t { found, none, drop };
     Room regrow(shm::Reservation& reservation, std::size_t bytes, Deadline deadline);
-    void dropped() noexcept { member_.note_dropped_newest(); }
+    void release(shm::Reservation& reservation);
+    void dropped();
     std::optional<RawLease> next(Deadline deadline);
     void stop() noexcept;
 
@@ -55,6 +58,8 @@ class QueueCore : public std::enable_shared_from_this<QueueCore> {
     class Getter;
     class Putter;
 
+    /// Throws WrongProcess in a forked child.
+    void check_home() const;
     void check_size(std::size_t bytes) const;
     void check_open() const;
     /// Room for a message, or memory for the place it has.
@@ -80,6 +85,7 @@ class QueueCore : public std::enable_shared_from_this<QueueCore> {
     /// as it can does not: it would be chosen for what others can take. lease_ended() tries again.
     [[nodiscard]] shm::Got lease_or_sleep(shm::Lease& into);
 
+    const detail::Home home_;
     std::string name_;
     std::string schema_;
     bool produce_;

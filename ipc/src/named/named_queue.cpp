@@ -50,7 +50,7 @@ void RawDraft::divert(std::size_t bytes) {
     reservation_ = {};
     reservation_.memory = std::as_writable_bytes(std::span{aside_.get(), blocks});
 }
-bool RawDraft::drop_aside() noexcept {
+bool RawDraft::drop_aside() {
     if (!aside_) return false;
     core_->dropped();
     reservation_ = {};
@@ -65,7 +65,7 @@ bool RawDraft::put_once(MessageId id, std::size_t size) {
     return core_->put_once(reservation_, id, size);
 }
 void RawDraft::release() {
-    if (!aside_) core_->member().release_extent(reservation_);
+    if (!aside_) core_->release(reservation_);
 }
 bool RawDraft::regrow(std::size_t bytes, Deadline deadline) {
     const auto room = aside_ ? QueueCore::Room::drop : core_->regrow(reservation_, bytes, deadline);
@@ -168,7 +168,7 @@ struct LocalQueue::State {
     shm::Settings settings;
     Fd file;
     std::uint32_t last_owner = 0;
-    pid_t process = ::getpid();
+    const detail::Home home;
     std::weak_ptr<Tender> tender;
     std::unique_ptr<shm::Member> letter_box;  // the keeper's own, for what died elsewhere
 };
@@ -186,9 +186,14 @@ LocalQueue::~LocalQueue() {
     if (state_) state_->keeper.set_mover({});
 }
 
+LocalQueue::State& LocalQueue::state() const {
+    if (state_->home.is_here()) return *state_;
+    throw WrongProcess("queue " + state_->name + " belongs to the process that was forked");
+}
+
 QueueGrant LocalQueue::grant() {
     // The last number is the keeper's own.
-    if (state_->last_owner + 1 >= state_->keeper.segment().config().members)
+    if (state().last_owner + 1 >= state_->keeper.segment().config().members)
         throw UsageError("queue " + state_->name + ": too many participants");
     const auto copy = [](int fd) { return Fd{static_cast<int>(sys::must(sys::dup(fd), "dup"))}; };
     QueueGrant grant;
@@ -199,7 +204,7 @@ QueueGrant LocalQueue::grant() {
     for (const int doorbell : state_->keeper.doorbells()) grant.doorbells.push_back(copy(doorbell));
     grant.owner = ++state_->last_owner;
     grant.on_first_use = [state = state_]() -> std::shared_ptr<void> {
-        if (::getpid() != state->process) return nullptr;
+        if (!state->home.is_here()) return nullptr;
         // It is for everybody, not only for, nor only as long as, the first.
         const Context::Scope nobodys{Context{}};
         auto tender = state->tender.lock();
@@ -209,8 +214,8 @@ QueueGrant LocalQueue::grant() {
     return grant;
 }
 void LocalQueue::set_dead_letter(LocalQueue& other, std::uint32_t max_deliveries) {
-    State& to = *other.state_;
-    if (&to == state_.get()) throw UsageError("a queue cannot be its own dead letter");
+    State& to = other.state();
+    if (&to == &state()) throw UsageError("a queue cannot be its own dead letter");
     if (!to.letter_box) {
         to.letter_box = std::make_unique<shm::Member>(
             shm::Segment::adopt(to.file.number(), to.path), to.keeper.segment().config().members,
@@ -226,16 +231,16 @@ void LocalQueue::set_dead_letter(LocalQueue& other, std::uint32_t max_deliveries
     state_->settings.max_deliveries = max_deliveries;
     state_->keeper.configure(state_->settings);
 }
-void LocalQueue::repair(std::uint32_t owner) { state_->keeper.repair(owner); }
-bool LocalQueue::empty() const { return state_->keeper.empty(); }
-void LocalQueue::close() { state_->keeper.close(); }
+void LocalQueue::repair(std::uint32_t owner) { state().keeper.repair(owner); }
+bool LocalQueue::empty() const { return state().keeper.empty(); }
+void LocalQueue::close() { state().keeper.close(); }
 bool LocalQueue::drain(Deadline deadline) {
-    const std::shared_ptr<State> state = state_;  // we wait
-    state->keeper.close();
-    return wait_until_empty(state->keeper, deadline);
+    close();
+    const std::shared_ptr<State> held = state_;  // we wait
+    return wait_until_empty(held->keeper, deadline);
 }
 void LocalQueue::watch(unsigned high, unsigned low, std::function<void(bool is_high)> watcher) {
-    state_->keeper.set_watcher(std::move(watcher));
+    state().keeper.set_watcher(std::move(watcher));
     state_->settings.high = high;
     state_->settings.low = low;
     state_->keeper.configure(state_->settings);

@@ -42,6 +42,7 @@ Member::Member(Segment segment, Owner owner, std::span<const int> doorbells,
 }
 
 Member::~Member() {
+    if (!home_.is_here()) return;
     crash_point(CrashPoint::leave_begun);
     extents_.retire();
     if (wait_slot_) waits_.release(owner_);

@@ -12,6 +12,7 @@
 #include <span>
 #include <vector>
 
+#include <green/detail/home.hpp>
 #include <green/ipc/detail/tokens.hpp>
 
 #include "extents.hpp"
@@ -38,7 +39,8 @@ class Member {
            std::uint64_t start_time = 0);
     Member(const Member&) = delete;
     Member& operator=(const Member&) = delete;
-    /// Leaves. What is still reserved or leased waits for Keeper::repair().
+    /// Leaves, unless it is the copy in a forked child. What is still reserved or leased waits for
+    /// Keeper::repair().
     ~Member();
 
     [[nodiscard]] Owner owner() const noexcept { return owner_; }
@@ -159,6 +161,7 @@ class Member {
                   std::uint64_t window, const Letter* letter);
     void write_letter(SlotRecord& record, const Letter& letter);
 
+    const green::detail::Home home_;
     Segment segment_;
     Owner owner_;
     WaitTable waits_;

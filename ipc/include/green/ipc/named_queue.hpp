@@ -90,7 +90,7 @@ class RawDraft {
     /// Becomes one that put() will drop: in a place of its own.
     void divert(std::size_t bytes);
     /// Whether it was such a one.
-    bool drop_aside() noexcept;
+    bool drop_aside();
 
     std::shared_ptr<QueueCore> core_;
     shm::Reservation reservation_;
@@ -147,7 +147,9 @@ class RawLease {
     shm::Lease lease_;
 };
 
-/// A queue of bytes. Copies share one attachment.
+/// A queue of bytes. Copies share one attachment, which is this process's: in a forked child they,
+/// and the drafts and leases that came from them, can only be destroyed, which touches nothing of
+/// the queue's. All else that takes part throws WrongProcess there.
 class RawQueue {
  public:
     /// Takes part. Throws SegmentError and UsageError for what does not fit together.
@@ -182,7 +184,8 @@ class RawQueue {
 
 /// A queue of one's own, without a supervisor: for programs that run alone and for tests. Its
 /// segment goes with it. While the process that made it takes part in it, a greenlet there does
-/// what time brings about.
+/// what time brings about. In a forked child it can only be destroyed: all else throws
+/// WrongProcess. A grant may be used there, once, as anywhere.
 class LocalQueue {
  public:
     struct Options {
@@ -224,6 +227,8 @@ class LocalQueue {
  private:
     struct State;
     class Tender;
+    [[nodiscard]] State& state() const;
+
     std::shared_ptr<State> state_;
 };
 
