@@ -1,7 +1,9 @@
 // A child that is killed at any step of its start. Another process, the subject, starts it and says
 // how it ended; we trace both, and kill the child when it is about to make its n-th system call.
 
+#include <cerrno>
 #include <csignal>
+#include <cstring>
 #include <poll.h>
 #include <sys/ptrace.h>
 #include <sys/wait.h>
@@ -79,9 +81,10 @@ class Tracer {
     explicit Tracer(pid_t subject) : subject_{subject} {
         constexpr long options = PTRACE_O_TRACESYSGOOD | PTRACE_O_TRACEFORK | PTRACE_O_TRACEVFORK |
                                  PTRACE_O_TRACECLONE | PTRACE_O_EXITKILL;
-        can_trace_ = ::ptrace(PTRACE_SEIZE, subject_, nullptr, options) == 0;
+        if (::ptrace(PTRACE_SEIZE, subject_, nullptr, options) != 0) error_ = errno;
     }
-    [[nodiscard]] bool can_trace() const noexcept { return can_trace_; }
+    /// Why it cannot be traced, or 0.
+    [[nodiscard]] int error() const noexcept { return error_; }
 
     /// Kills the child before its n-th system call. Returns what the subject found.
     int kill_at(int nth) {
@@ -108,8 +111,22 @@ class Tracer {
 
  private:
     pid_t subject_;
-    bool can_trace_;
+    int error_ = 0;
 };
+
+/// Where nobody may trace: at one of all the system calls, whichever that is.
+void kill_at_some_call(int way) {
+    tests::run_and_reap([way] {
+        Pipe ready;
+        Pipe given;
+        ipc::Process child =
+            way == 0
+                ? start_process(begins, std::move(ready.writer), std::move(given.reader))
+                : start_process(begin_and_sleep, std::move(ready.writer), std::move(given.reader));
+        (void)child.kill();
+        CHECK(child.join()->text() == "killed by SIGKILL");
+    });
+}
 
 }  // namespace
 
@@ -128,13 +145,18 @@ TEST_CASE("start_process: at whichever system call a child is killed, join() say
             ::alarm(30);
             ::_exit(start_and_see(way, warm, go));
         }
+        warm.writer.close();  // so that the end of the subject is one of the pipe, too
         pollfd one{warm.reader.number(), POLLIN, 0};
         REQUIRE(::poll(&one, 1, -1) == 1);
+        REQUIRE((one.revents & POLLIN) != 0);
         Tracer tracer{subject};
-        if (!tracer.can_trace()) {
+        if (tracer.error() != 0) {
             (void)::kill(subject, SIGKILL);
             (void)::waitpid(subject, nullptr, 0);
+            INFO(std::strerror(tracer.error()));
+            REQUIRE((tracer.error() == EPERM || tracer.error() == EACCES));
             WARN("no process may be traced here");
+            kill_at_some_call(way);
             return;
         }
         go.put();
