@@ -3,6 +3,7 @@
 #include <csignal>
 #include <cstring>
 #include <iterator>
+#include <limits>
 #include <map>
 #include <random>
 #include <sstream>
@@ -16,6 +17,7 @@
 #include <green/sys.hpp>
 
 #include "support/commands.hpp"
+#include "support/descriptor_limit.hpp"
 #include "support/faults.hpp"
 #include "support/run_green.hpp"
 #include "support/temp_dir.hpp"
@@ -250,6 +252,32 @@ TEST_CASE("process: a child begins with clean signals", "[core][os]") {
         for (const char* line : {"SigBlk:", "SigIgn:", "SigCgt:"}) {
             CHECK(status.find(std::string(line) + "\t0000000000000000\n") != std::string::npos);
         }
+    });
+}
+
+TEST_CASE("process: descriptors change places also where no number is left above them",
+          "[core][os]") {
+    run_and_reap([] {
+        const tests::DescriptorLimit limit{512};
+        Pipe out;
+        const int high = limit.get() - 1;
+        const Fd last{sys::fcntl(out.writer.number(), F_DUPFD_CLOEXEC, high).as_int()};
+        REQUIRE(last.number() == high);
+        const int low = out.reader.number();
+        Command command = shell("echo moved >/proc/self/fd/" + std::to_string(low));
+        command.descriptors = {{high, low}, {low, high}};
+        Process child = Process::start(command);
+        CHECK(child.join()->success());
+        CHECK(sys::fcntl(out.reader.number(), F_SETFL, O_NONBLOCK).ok());
+        char text[16];
+        CHECK(sys::read(out.reader.number(), text, sizeof text).value == 6);
+        // As far as numbers go, and with all of the lowest in the way.
+        command = {.argv = {"/bin/true"}, .descriptors = {{1, high - 1}, {high, high - 2}}};
+        for (int number = 3; number < 40; ++number) command.descriptors.push_back({high, number});
+        command.descriptors.push_back({low, high});
+        CHECK(Process::start(command).join()->success());
+        command.descriptors.push_back({low, std::numeric_limits<int>::max()});
+        CHECK_THROWS_AS(Process::start(command), SpawnError);
     });
 }
 

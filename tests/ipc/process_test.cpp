@@ -16,6 +16,7 @@
 
 #include "document.capnp.h"
 #include "support/commands.hpp"
+#include "support/descriptor_limit.hpp"
 #include "support/faults.hpp"
 #include "support/roles.hpp"
 
@@ -273,14 +274,11 @@ TEST_CASE("start_process: the child has no other descriptors than it was given",
 TEST_CASE("start_process: however many descriptors the parent has left open, no child has them",
           "[ipc][process]") {
     run_and_reap([] {
-        rlimit usual{};
-        REQUIRE(::getrlimit(RLIMIT_NOFILE, &usual) == 0);
-        rlimit more{usual};
-        more.rlim_cur = std::min<rlim_t>(4096, usual.rlim_max);
-        REQUIRE(::setrlimit(RLIMIT_NOFILE, &more) == 0);
+        const tests::DescriptorLimit limit{4096};
+        const int count = std::min(1000, limit.get() / 2);  // all there may be are not many
         std::vector<Fd> naked;  // not close-on-exec, and some far above the others
-        for (int i = 0; i < 1000; ++i) naked.emplace_back(::dup(STDERR_FILENO));
-        const auto far = static_cast<int>(more.rlim_cur) - 1;
+        for (int i = 0; i < count; ++i) naked.emplace_back(::dup(STDERR_FILENO));
+        const int far = limit.get() - 1;
         for (const int number : {far - 100, far - 1, far}) naked.emplace_back(::dup2(2, number));
         REQUIRE(std::all_of(naked.begin(), naked.end(), [](const Fd& fd) { return fd.is_open(); }));
         CHECK(start_process(counts_all).join()->code() == 4);
@@ -291,8 +289,6 @@ TEST_CASE("start_process: however many descriptors the parent has left open, no 
         // 0, 1, 2, and the one that reads the directory.
         CHECK(tests::output_of(tests::shell("for each in /proc/self/fd/*; do echo x; done")) ==
               "x\nx\nx\nx\n");
-        naked.clear();
-        REQUIRE(::setrlimit(RLIMIT_NOFILE, &usual) == 0);
     });
 }
 
@@ -460,6 +456,31 @@ TEST_CASE("start_process: a child can have as many descriptors as its parent", "
                   .join()
                   ->code() == 101);
         CHECK_FALSE(too_many.fired());
+    });
+}
+
+TEST_CASE("start_process: a child is given what has the highest number there may be",
+          "[ipc][process]") {
+    run_and_reap([] {
+        const tests::DescriptorLimit limit{512};
+        std::vector<Fd> counters = make_counters(3);
+        for (Fd& counter : counters) {
+            const int copy = ::fcntl(counter.number(), F_DUPFD_CLOEXEC, limit.get() - 3);
+            REQUIRE(copy >= limit.get() - 3);
+            counter = Fd{copy};
+        }
+        Command command{.argv = {tests::self()}};
+        SECTION("by its own number") {}
+        SECTION("while the command wants this for another") {
+            for (const Fd& counter : counters)
+                command.descriptors.push_back({STDERR_FILENO, counter.number()});
+        }
+        SECTION("while the command wants all the low ones, too") {
+            for (int number = 3; number < 100; ++number)
+                command.descriptors.push_back({STDERR_FILENO, number});
+            command.descriptors.push_back({counters[1].number(), limit.get() - 1});
+        }
+        CHECK(start_process(command, "counters", std::move(counters)).join()->code() == 103);
     });
 }
 

@@ -102,21 +102,32 @@ Descriptors arrange(const Command& command) {
     std::sort(all.list.begin(), all.list.end(),
               [](const auto& a, const auto& b) { return a.theirs < b.theirs; });
     const auto target = [&](int number) {
-        return std::find_if(all.list.begin(), all.list.end(),
-                            [&](const auto& it) { return it.theirs == number; });
+        const auto found =
+            std::lower_bound(all.list.begin(), all.list.end(), number,
+                             [](const auto& it, int wanted) { return it.theirs < wanted; });
+        return found != all.list.end() && found->theirs == number ? found : all.list.end();
     };
+    const auto is_target = [&](int number) { return target(number) != all.list.end(); };
     for (auto it = all.list.begin(); it != all.list.end(); ++it) {
         if (it->theirs < 0 || target(it->theirs) != it) {
             throw UsageError("descriptor " + std::to_string(it->theirs) +
                              " of a child, listed twice or negative");
         }
     }
-    // One that another would overwrite is moved out of the way, above everything.
+    // One that another would overwrite is moved out of the way, to the lowest number that is free
+    // here and none of the child's: there may be few above those.
+    int from = STDERR_FILENO + 1;
     for (auto& it : all.list) {
-        if (it.ours == it.theirs || target(it.ours) == all.list.end()) continue;
-        const sys::Outcome copy = sys::fcntl(it.ours, F_DUPFD_CLOEXEC, all.list.back().theirs + 1);
-        all.spares.emplace_back(static_cast<int>(must(copy, SpawnStage::descriptors, command)));
-        it.ours = all.spares.back().number();
+        if (it.ours == it.theirs || !is_target(it.ours)) continue;
+        Fd moved;
+        do {
+            while (is_target(from)) ++from;
+            const sys::Outcome copy = sys::fcntl(it.ours, F_DUPFD_CLOEXEC, from);
+            moved = Fd{static_cast<int>(must(copy, SpawnStage::descriptors, command))};
+            from = moved.number() + 1;
+        } while (is_target(moved.number()));
+        it.ours = moved.number();
+        all.spares.push_back(std::move(moved));
     }
     return all;
 }

@@ -64,16 +64,22 @@ void check_arguments(const AnyEntry& entry, const std::string& given) {
 // --- the parent's side ---
 
 /// Gives the child these of ours. It has each by our number, so that the start itself needs no more
-/// of them, unless something else is to be there. Returns by which.
+/// of them, unless something else is to be there: then by the lowest that nobody has a use for.
+/// Above the highest there may be none. Returns by which.
 std::vector<int> hand_down(Command& command, const std::vector<int>& ours) {
     std::set<int> taken{STDIN_FILENO, STDOUT_FILENO, STDERR_FILENO};
-    for (const auto& each : command.descriptors) taken.insert(each.theirs);
+    std::set<int> moving{ours.begin(), ours.end()};  // these the start would have to make way for
+    for (const auto& each : command.descriptors) {
+        taken.insert(each.theirs);
+        moving.insert(each.ours);
+    }
     std::vector<int> theirs;
     for (const int number : ours) theirs.push_back(taken.insert(number).second ? number : -1);
+    int next = STDERR_FILENO + 1;
     for (int& number : theirs) {
         if (number >= 0) continue;
-        number = *taken.rbegin() + 1;
-        taken.insert(number);
+        while (taken.contains(next) || moving.contains(next)) ++next;
+        number = next++;
     }
     for (std::size_t i = 0; i < ours.size(); ++i)
         command.descriptors.push_back({ours[i], theirs[i]});
