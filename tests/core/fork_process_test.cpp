@@ -10,7 +10,9 @@
 #include <set>
 #include <stdexcept>
 #include <sys/prctl.h>
+#include <sys/wait.h>
 #include <thread>
+#include <unistd.h>
 
 #include <catch2/catch.hpp>
 
@@ -326,13 +328,19 @@ TEST_CASE("fork_process: a list says which descriptors the child keeps", "[core]
 
 namespace {
 
-/// Opens so many that it gets each number below 64 that is free.
-std::vector<Fd> take_free_numbers() {
+/// Opens so many that it gets each number up to `last` that is free.
+std::vector<Fd> take_free_numbers(int last) {
     std::vector<Fd> all;
     do {
         all.emplace_back(static_cast<int>(sys::must(sys::dup(STDERR_FILENO), "dup")));
-    } while (all.back().number() < 64);
+    } while (all.back().number() < last);
     return all;
+}
+int highest_number() {
+    int highest = 0;
+    for (const auto& each : std::filesystem::directory_iterator{"/proc/self/fd"})
+        highest = std::max(highest, std::stoi(each.path().filename().string()));
+    return highest;
 }
 bool all_are_open(const std::vector<Fd>& all) {
     return std::all_of(all.begin(), all.end(), [](const Fd& each) {
@@ -357,11 +365,12 @@ TEST_CASE("fork_process: what the child opens has nothing to fear from the paren
         const ForkOptions nothing{.descriptors = std::vector<int>{}};
         Pipe waited;
         Pipe pipe;
+        const int last = highest_number();
         auto waits = spawn([&] { return waited.reader.wait_readable(); });
         yield();  // it is known to the parent's hub
         CHECK(end_of(
                   [&] {
-                      const std::vector<Fd> own = take_free_numbers();
+                      const std::vector<Fd> own = take_free_numbers(last);
                       if (!is_dead(waited.reader) || !is_dead(pipe.reader)) return 1;
                       waited.reader.close();
                       pipe.reader = Fd{};
@@ -383,6 +392,7 @@ TEST_CASE("fork_process: what is listed stays its owner's, through any number of
         Pipe always;
         Pipe once;
         const int reused = once.writer.number();  // closed in the child, and opened again there
+        const int last = highest_number();
         const auto works = [&] {
             always.put();
             if (!always.reader.wait_readable(1s)) return false;
@@ -390,7 +400,7 @@ TEST_CASE("fork_process: what is listed stays its owner's, through any number of
             return true;
         };
         const auto grandchild = [&](Fd& childs) {
-            const std::vector<Fd> own = take_free_numbers();
+            const std::vector<Fd> own = take_free_numbers(last);
             if (!is_dead(once.reader) || !is_dead(once.writer)) return 1;
             if (!works() || childs.number() != reused) return 2;
             const int number = always.writer.number();
@@ -403,7 +413,7 @@ TEST_CASE("fork_process: what is listed stays its owner's, through any number of
         const auto child = [&] {
             if (!works() || !once.reader.is_open() || !is_dead(once.writer)) return 4;
             once.reader.close();
-            std::vector<Fd> own = take_free_numbers();
+            std::vector<Fd> own = take_free_numbers(last);
             const auto again = std::find_if(own.begin(), own.end(), [reused](const Fd& each) {
                 return each.number() == reused;
             });
@@ -424,11 +434,12 @@ TEST_CASE("fork_process: the parent's children are not the child's", "[core][for
         const ForkOptions options = GENERATE(ForkOptions{}, ForkOptions{.descriptors = {{2}}});
         INFO(options.descriptors.has_value());
         Process sibling = Process::start({.argv = {"/bin/sleep", "1000"}, .new_session = true});
+        const int last = highest_number();
         CHECK(end_of(
                   [&] {
                       // Its pidfd would be one of these, and of a child of ours.
                       Process own = fork_process([] { return 3; });
-                      const std::vector<Fd> others = take_free_numbers();
+                      const std::vector<Fd> others = take_free_numbers(last);
                       if (sibling.signal_group(SIGKILL) || sibling.signal(SIGKILL)) return 1;
                       if (sibling.join()->kind != ExitStatus::Kind::lost) return 2;
                       if (!sibling.await_end() || !sibling.poll()) return 3;
@@ -438,6 +449,25 @@ TEST_CASE("fork_process: the parent's children are not the child's", "[core][for
                   options)
                   .text() == "exited with 0");
         CHECK_FALSE(sibling.poll());  // it lives
+        CHECK(sibling.signal(SIGKILL));
+        CHECK(sibling.join()->text() == "killed by SIGKILL");
+    });
+}
+
+TEST_CASE("process: in the child of a raw clone the parent's children are left alone",
+          "[core][fork]") {
+    run_and_reap([] {
+        Process sibling = fork_process([] { sleep(1h); });
+        const pid_t child = ::_Fork();  // no handler is called, so nothing knows of it
+        if (child == 0) {
+            const bool is_sent = sibling.signal_group(SIGKILL);
+            sibling = {};
+            ::_exit(is_sent ? 1 : 0);
+        }
+        int status = -1;
+        CHECK(::waitpid(child, &status, 0) == child);
+        CHECK(status == 0);
+        CHECK_FALSE(sibling.join(50ms));  // it lives
         CHECK(sibling.signal(SIGKILL));
         CHECK(sibling.join()->text() == "killed by SIGKILL");
     });

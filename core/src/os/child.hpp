@@ -8,6 +8,7 @@
 #include <optional>
 #include <string>
 #include <sys/types.h>
+#include <unistd.h>
 
 #include <green/detail/home.hpp>
 #include <green/detail/park.hpp>
@@ -66,10 +67,14 @@ class Child {
         Child* child_;
     };
 
+    /// Not in the child of a raw clone(2) either, which Home does not notice. The system refuses
+    /// such a one to wait, but not to send signals.
+    [[nodiscard]] bool is_ours() const noexcept;
     [[nodiscard]] siginfo_t wait(int options);
     void end_natively() noexcept;
 
     const Home home_;
+    const pid_t parent_ = ::getpid();
     pid_t pid_ = 0;
     Fd pidfd_;
     bool leads_group_;

@@ -46,6 +46,8 @@ Child::~Child() {
     if (doomed_ && !status_) end_natively();
 }
 
+bool Child::is_ours() const noexcept { return home_.is_here() && ::getpid() == parent_; }
+
 // An answer with si_pid 0 means: it runs.
 siginfo_t Child::wait(int options) {
     siginfo_t info{};
@@ -107,7 +109,7 @@ bool Child::signal(int signal) {
 
 bool Child::signal_group(int signal) {
     if (!leads_group_) throw UsageError("a child without new_session has no group of its own");
-    if (status_ || !home_.is_here()) return false;
+    if (status_ || !is_ours()) return false;
     const sys::Outcome sent = sys::kill(-pid_, signal);
     if (sent.error == ESRCH) return false;
     sys::must(sent, "signal " + std::to_string(signal) + " to group " + std::to_string(pid_));
@@ -115,7 +117,7 @@ bool Child::signal_group(int signal) {
 }
 
 void Child::doom() noexcept {
-    if (!home_.is_here()) return;
+    if (!is_ours()) return;
     doomed_ = true;
     if (!status_) (void)sys::pidfd_send_signal(pidfd_.number(), SIGKILL);
 }
