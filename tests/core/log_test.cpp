@@ -536,6 +536,32 @@ TEST_CASE("log: a forked child that does not keep the log's descriptor writes to
     CHECK(take(parents.reader).ends_with(" info parent\n"));
 }
 
+TEST_CASE("log: a forked child does not write into what has got the number of the log's descriptor",
+          "[core][os]") {
+    const Ends parents = make_pipe();
+    const Ends error = make_pipe();
+    const Ends others = make_pipe();
+    std::optional<Fd> lent{sys::dup(parents.writer.number()).as_int()};
+    const Redirected redirected{*lent};
+    const int number = lent->number();
+    lent.reset();
+    const Fd given{sys::fcntl(others.writer.number(), F_DUPFD_CLOEXEC, number).as_int()};
+    REQUIRE(given.number() == number);
+    log::info("parent");
+    run_green_for_real([&] {
+        Process child = fork_process(
+            [&] {
+                ::dup2(error.writer.number(), STDERR_FILENO);
+                log::info("child");
+            },
+            {.descriptors = {{error.writer.number(), number}}});
+        CHECK(child.join()->success());
+    });
+    CHECK(take(others.reader).empty());
+    CHECK(take(error.reader).ends_with(" info child\n"));
+    CHECK(take(parents.reader).ends_with(" info parent\n"));
+}
+
 TEST_CASE("log: whichever system call fails, a line is written or counted", "[core][os]") {
     const int error = GENERATE(EIO, EMFILE);
     const bool socket = GENERATE(false, true);

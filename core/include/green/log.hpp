@@ -81,7 +81,7 @@ void set_fields(std::initializer_list<Field> fields);
 
 /// Where lines go from now on; 2 when nothing is said. Lends us the descriptor: we write to a
 /// duplicate of it, without changing its flags. What waits for the old one is written to the new.
-/// In a forked child that does not keep it they go to 2.
+/// In a forked child that does not keep it, or for which its number was closed, they go to 2.
 void set_descriptor(int fd) noexcept;
 /// Bytes of lines that may wait. Default: 1 MiB.
 void set_capacity(std::size_t bytes) noexcept;

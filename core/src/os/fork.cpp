@@ -144,6 +144,7 @@ class ChildSide {
 
     [[nodiscard]] int close_others() noexcept {
         if (!options_->descriptors) return 0;
+        log::detail::check_parents_target();
         unsigned int from = 3;
         for (const KeptDescriptor& each : kept_) {
             const auto kept = static_cast<unsigned int>(each.number);

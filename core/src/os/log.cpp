@@ -213,6 +213,15 @@ void write_out(Log& log, std::unique_lock<std::mutex> lock) noexcept {
 }  // namespace
 
 void detail::forget_parents_lines() noexcept { the_log().forget(); }
+void detail::check_parents_target() noexcept {
+    Log& log = the_log();
+    struct stat ours {};
+    struct stat lent {};
+    if (!log.sink.is_open() || !sys::fstat(log.sink.number(), ours).ok()) return;
+    const bool is_same = sys::fstat(log.target, lent).ok() && lent.st_dev == ours.st_dev &&
+                         lent.st_ino == ours.st_ino;
+    if (!is_same) log.target = STDERR_FILENO;
+}
 void detail::forget_parents_sink() noexcept {
     Log& log = the_log();
     log.sink.lose();

@@ -49,6 +49,9 @@ class Sink {
 
 /// In a forked child, with the lock of the log held: what waits is the parent's to write.
 void forget_parents_lines() noexcept;
+/// In a forked child that is about to close all that it was not given: the number that was lent to
+/// the log may be another file's by now, which the child was given for something else.
+void check_parents_target() noexcept;
 /// In a forked child that has closed all that it was not given: the log opens its descriptor anew,
 /// or standard error, when it was not given that.
 void forget_parents_sink() noexcept;
