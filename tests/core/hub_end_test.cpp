@@ -8,6 +8,7 @@
 #include <catch2/catch.hpp>
 
 #include <green/detail/fd_wait.hpp>
+#include <green/detail/turn_end.hpp>
 #include <green/event.hpp>
 #include <green/greenlet.hpp>
 #include <green/hub.hpp>
@@ -259,6 +260,44 @@ TEST_CASE("hub: greenlets that others start while they die with it are unwound t
         green::yield();
     }
     CHECK(token.use_count() == 1);
+}
+
+TEST_CASE("hub: what is dropped with it may ask for the end of the turn", "[core][hub]") {
+    struct Turn final : gd::TurnEnd {
+        void turn_ends() noexcept override {
+            ++ends;
+            green::spawn([token = token] {});
+        }
+        std::shared_ptr<int> token = std::make_shared<int>(1);
+        int ends = 0;
+    };
+    struct AsksAtLast {
+        explicit AsksAtLast(Turn& its_turn) : turn{&its_turn} {}
+        AsksAtLast(const AsksAtLast&) = delete;
+        AsksAtLast& operator=(const AsksAtLast&) = delete;
+        ~AsksAtLast() { turn->ask(); }
+        Turn* turn;
+    };
+    Turn first;
+    Turn second;
+    {
+        gd::Hub hub{std::make_unique<tests::VirtualReactor>()};
+        green::HubRef{}.post([asks = std::make_shared<AsksAtLast>(first), &second] {});
+        SECTION("by itself") {}
+        SECTION("by one that it starts") {
+            green::HubRef{}.post([asks = std::shared_ptr<void>(nullptr, [&](void*) {
+                                      green::spawn(
+                                          [asks = std::make_shared<AsksAtLast>(second)] {});
+                                  })] {});
+            second.ends = -1;
+        }
+    }
+    CHECK(first.ends == 1);
+    CHECK(second.ends == 0);
+    CHECK_FALSE(first.asked());
+    CHECK_FALSE(second.asked());
+    CHECK(first.token.use_count() == 1);  // what it started has ended
+    CHECK(second.token.use_count() == 1);
 }
 
 TEST_CASE("hub: a handle of main may outlive it", "[core][hub]") {

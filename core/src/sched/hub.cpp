@@ -118,12 +118,15 @@ Hub::~Hub() {
     end_turn();
     const Deadline limit = last_time;
     std::size_t survivors = end_all(limit);
-    const std::uint64_t started = next_id_;
-    end_turn();  // for what they asked when they ended
-    drop_all();
-    if (next_id_ != started || main_->locals != nullptr || hub_->locals != nullptr) {
-        survivors = end_all(limit);  // started or made by what was dropped just now
+    // What ends, or is dropped, may ask for the end of the turn; what is done then, or dropped, may
+    // start others. Those that would go on so for ever are left behind.
+    std::uint64_t seen = 0;
+    for (int round = 0; round < 16 && (seen != next_id_ || !turn_ends_.empty()); ++round) {
+        seen = next_id_;
+        end_turn();
         drop_all();
+        if (seen != next_id_ || main_->locals != nullptr || hub_->locals != nullptr)
+            survivors = end_all(limit);
     }
     if (survivors > 0) {
         std::fprintf(
