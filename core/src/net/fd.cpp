@@ -41,8 +41,9 @@ int Fd::release() noexcept {
 }
 
 bool Fd::entered(bool make) {
+    if (!is_open()) return false;  // also one that a fork has closed: its hub may have known it
     if (hub_ != nullptr && hub_ == detail::Hub::current_or_null()) return true;
-    if (!make || !is_open()) return false;
+    if (!make) return false;
     detail::Hub& hub = detail::Hub::current();
     hub.fds().open(number_);
     hub_ = &hub;
