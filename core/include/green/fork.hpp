@@ -50,9 +50,9 @@ Process fork_process(ForkedMain& main, const ForkOptions& options);
 /// Starts a child that runs the function, as the main greenlet of a new hub, and then ends: with
 /// what the function returns, or 0 for void; with 1, and the error on stderr, for one that throws
 /// (GreenletExit is 0). Greenlets of the child that are left then end as at the end of any hub. It
-/// always leaves by _exit: its stdout and stderr are flushed, and no destructor of a static object
-/// runs. exit() does the same, but runs
-/// the destructors of thread_local objects of the calling thread first.
+/// always leaves by _exit: the log (within a second), its stdout and stderr are flushed, and no
+/// destructor of a static object runs. exit() does the same, but runs the destructors of
+/// thread_local objects of the calling thread first.
 ///
 /// The child has a copy of our memory, so the function finds all that it refers to. But nothing of
 /// ours goes on there: our greenlets count as ended, by GreenletExit, without having been unwound;
