@@ -175,6 +175,35 @@ TEST_CASE("queue waiting: for small messages memory wakes when the last of a chu
     CHECK(try_send(*producer, 9) == Shortage::none);
 }
 
+TEST_CASE(
+    "queue waiting: where the oldest is dropped, memory wakes when what is left of a chunk waits",
+    "[ipc][queue]") {
+    const Queue queue;
+    Settings settings;
+    settings.when_full = WhenFull::drop_oldest;
+    settings.has_dead_letter = true;
+    queue.keeper->configure(settings);
+    queue.keeper->set_mover([](const Letter&, std::int64_t) { return Kept::kept; });
+    const auto member = queue.join(1);
+    const auto putter = queue.join(2);
+    // The last two share the chunk beside that of the third.
+    const std::size_t sizes[] = {8 * 4096, 6 * 4096, 4096, 1500, 1500};
+    for (std::uint64_t id = 0; id < 5; ++id) send(*member, id, sizes[id]);
+    Lease leases[4];
+    for (Lease& lease : leases) lease = receive(*member);
+    REQUIRE(member->nack(leases[2]));
+    const int bell = putter->doorbell();
+    REQUIRE(try_send(*putter, 9, 2 * 4096) == Shortage::memory);
+    putter->arm(Interest::memory, 2 * 4096);
+    SECTION("acked") { CHECK(member->ack(leases[3])); }
+    SECTION("dead, and moved") {
+        CHECK(member->reject(leases[3]));
+        CHECK_FALSE(is_rung(bell));
+        (void)sweep_all(*queue.keeper, 1);
+    }
+    CHECK(is_rung(bell));
+}
+
 TEST_CASE("queue waiting: a repair wakes everybody, asleep or not", "[ipc][queue]") {
     const Queue queue;
     const auto one = queue.join(1);

@@ -43,7 +43,7 @@ void Slots::queue(std::uint32_t slot, SlotWord word, Turn turn) {
     crash_point(CrashPoint::put_queued);
     waits_.announce(Interest::items);
     // Where the oldest is dropped for what is new, a message that waits is room.
-    if (segment_.control().when_full.peek() == static_cast<std::uint64_t>(WhenFull::drop_oldest)) {
+    if (drops_oldest()) {
         waits_.announce(Interest::slots);
         waits_.announce(Interest::memory);
     }
@@ -59,11 +59,16 @@ std::uint64_t Slots::drop_extent(std::uint32_t slot) {
     return ref;
 }
 
-void Slots::release_extent(std::uint32_t slot) {
-    const std::uint64_t ref = drop_extent(slot);
-    if (waits_.has_sleepers(Interest::memory) && chunks_.is_empty(ref))
+// Where the oldest is dropped, a chunk is room as soon as nothing but what can be dropped is left in
+// it.
+void Slots::announce_memory(std::uint64_t ref) {
+    if (ref == 0 || !waits_.has_sleepers(Interest::memory)) return;
+    if (chunks_.is_empty(ref) ||
+        (drops_oldest() && chunks_.holds_only_ready(ExtentRef::of(ref).chunk)))
         waits_.wake(Interest::memory);
 }
+
+void Slots::release_extent(std::uint32_t slot) { announce_memory(drop_extent(slot)); }
 
 void Slots::abandon(std::uint32_t slot, SlotWord word) { finish(slot, word.abandoned()); }
 
@@ -105,8 +110,7 @@ void Slots::finish(std::uint32_t slot, SlotWord after) {
     crash_point(CrashPoint::ack_slot_freed);
     offer(slot, after);
     waits_.announce(Interest::slots);
-    if (waits_.has_sleepers(Interest::memory) && chunks_.is_empty(ref))
-        waits_.wake(Interest::memory);
+    announce_memory(ref);
 }
 
 void Slots::reset_rings() noexcept {

@@ -107,6 +107,12 @@ class Slots {
     bool taken(Ringed outcome) const;
     void finish(std::uint32_t slot, SlotWord after);
     [[nodiscard]] std::uint64_t drop_extent(std::uint32_t slot);
+    /// An extent was given back: wakes for it, if there is something to look at. 0 is none.
+    void announce_memory(std::uint64_t ref);
+    [[nodiscard]] bool drops_oldest() const noexcept {
+        return segment_.control().when_full.peek() ==
+               static_cast<std::uint64_t>(WhenFull::drop_oldest);
+    }
 
     const Segment& segment_;
     Chunks& chunks_;
