@@ -35,6 +35,9 @@ std::uint64_t die_with_a_message(const Queue& queue) {
     return static_cast<std::uint64_t>(child);
 }
 
+/// Whether something was dropped for a message that finds no memory.
+bool try_drop(Member& member, std::size_t bytes) { return member.make_room(bytes); }
+
 }  // namespace
 
 TEST_CASE("queue fate: what is given back for later comes at its time, before all others",
@@ -266,9 +269,9 @@ TEST_CASE(
     REQUIRE(member->nack(leases[2]));
     REQUIRE(member->nack(leases[0]));
     Reservation reservation;
-    CHECK_FALSE(member->make_room(2 * quarter));
+    CHECK_FALSE(try_drop(*member, 2 * quarter));
     CHECK(status(queue.segment()).dropped_oldest == 0);
-    CHECK(member->make_room(quarter));
+    CHECK(try_drop(*member, quarter));
     CHECK(member->try_reserve(quarter, reservation) == Shortage::none);
     CHECK(status(queue.segment()).dropped_oldest == 1);
     member->abandon(reservation);
@@ -276,7 +279,7 @@ TEST_CASE(
     REQUIRE(member->nack(leases[1]));
     unsigned dropped = 0;
     while (member->try_reserve(2 * quarter, reservation) == Shortage::memory) {
-        REQUIRE(member->make_room(2 * quarter));
+        REQUIRE(try_drop(*member, 2 * quarter));
         ++dropped;
     }
     CHECK(dropped <= 2);
@@ -298,14 +301,40 @@ TEST_CASE("queue fate: small ones beside what is in hand are dropped only if a c
     Lease leases[3];
     for (Lease& lease : leases) lease = receive(*member);
     // One chunk is left. The fourth message lies beside the third, which somebody has.
-    CHECK_FALSE(member->make_room(2 * 4096));
+    CHECK_FALSE(try_drop(*member, 2 * 4096));
     CHECK(status(queue.segment()).ready == 1);
     CHECK(member->ack(leases[2]));
-    CHECK(member->make_room(2 * 4096));
+    CHECK(try_drop(*member, 2 * 4096));
     Reservation reservation;
     CHECK(member->try_reserve(2 * 4096, reservation) == Shortage::none);
     member->abandon(reservation);
     for (const std::size_t held : {0, 1}) CHECK(member->ack(leases[held]));
+    CHECK(is_sound(queue.segment()));
+}
+
+TEST_CASE("queue fate: what a late reader may still read is not dropped for its memory",
+          "[ipc][queue]") {
+    const Queue queue;
+    Settings settings;
+    settings.when_full = WhenFull::drop_oldest;
+    queue.keeper->configure(settings);
+    const auto reader = queue.join(1);
+    const auto putter = queue.join(2);
+    for (std::uint64_t id = 1; id <= 2; ++id) send(*reader, id, 8 * 4096);
+    Lease lost = receive(*reader);
+    Lease held = receive(*putter);
+    REQUIRE(queue.keeper->take_back(lost.slot, lost.word));
+    CHECK_FALSE(try_drop(*putter, 4096));
+    CHECK(status(queue.segment()).ready == 1);
+    const int bell = putter->doorbell();
+    putter->arm(Interest::memory, 4096);
+    CHECK_FALSE(reader->ack(lost));
+    std::uint64_t rings = 0;
+    CHECK(::read(bell, &rings, sizeof rings) == sizeof rings);
+    CHECK(try_drop(*putter, 4096));
+    CHECK(status(queue.segment()).ready == 0);
+    CHECK(putter->ack(held));
+    CHECK(status(queue.segment()).free == 8);
     CHECK(is_sound(queue.segment()));
 }
 

@@ -3,6 +3,7 @@
 #include <bit>
 
 #include "crash_point.hpp"
+#include "pins.hpp"
 #include "slot.hpp"
 
 namespace green::ipc::shm {
@@ -76,8 +77,9 @@ bool Chunks::is_free_or_ready(std::uint64_t chunk, std::uint64_t at,
     const SlotRecord& slot = segment_.slot(entry.slot);
     const ExtentRef ref{static_cast<std::uint32_t>(chunk), static_cast<std::uint32_t>(at),
                         entry.epoch};
-    return SlotWord::of(slot.state.load()).state == SlotState::ready &&
-           slot.extent.load() == ref.pack();
+    const SlotWord word = SlotWord::of(slot.state.load());
+    if (word.state != SlotState::ready || slot.extent.load() != ref.pack()) return false;
+    return word.deliveries == 0 || !Pins::is_pinned(segment_, entry.slot);
 }
 
 bool Chunks::holds_only_ready(std::uint64_t index) const noexcept {

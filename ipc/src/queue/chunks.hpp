@@ -128,7 +128,7 @@ class Chunks {
     [[nodiscard]] bool is_marked_busy(std::uint64_t index) const noexcept;
     void mark_free(std::uint64_t index) noexcept;
     /// Whether nothing stands in the way of freeing the chunk but messages that are READY: nobody
-    /// builds one in it or has one in hand.
+    /// builds one in it, has one in hand or may still read one that was taken away from him.
     [[nodiscard]] bool holds_only_ready(std::uint64_t index) const noexcept;
     /// Whether all extents of a CURRENT or RETIRED chunk were given back.
     [[nodiscard]] bool is_drained(std::uint64_t index, ChunkWord word) const noexcept;

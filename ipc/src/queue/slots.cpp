@@ -87,6 +87,9 @@ void Slots::bury_if_haunted(std::uint32_t slot) {
     Word& state = segment_.slot(slot).state;
     const std::uint64_t seen = state.load();
     const SlotWord word = SlotWord::of(seen);
+    // Now its memory is free as soon as it is dropped.
+    if (word.state == SlotState::ready && drops_oldest())
+        return announce_memory(segment_.slot(slot).extent.load());
     if (word.state != SlotState::zombie || Pins::is_pinned(segment_, slot)) return;
     const SlotWord mine = word.buried_by(self_);
     if (!state.swap(seen, mine.pack())) return;  // another one buries it
