@@ -442,6 +442,7 @@ TEST_CASE("named queue: a full one does what it was made to do", "[ipc][queue]")
             auto other = queue.get();
             CHECK(name_of(other) == "4");
             CHECK_FALSE(queue.put([](Document::Builder) {}, 0, 5ms));  // nobody drops what is held
+            std::vector<std::string> left;
             SECTION("all of them done") { CHECK(held.ack()); }
             SECTION("one of them back, while somebody waits for room") {
                 ipc::Queue<Document> waiting{ipc::RawQueue{local.grant()}};
@@ -449,11 +450,87 @@ TEST_CASE("named queue: a full one does what it was made to do", "[ipc][queue]")
                 tests::settle();
                 CHECK(held.nack());
                 putting.get();
+                left = {"5"};
             }
             CHECK(other.ack());
-            for (const std::string& name : names(queue)) CHECK(name == "5");
+            CHECK(names(queue) == left);
             CHECK(local.empty());
         }
+    });
+}
+
+TEST_CASE("named queue: others have their turn while many are dropped for a large one",
+          "[ipc][queue]") {
+    run_green_for_real([] {
+        ipc::LocalQueue::Options options;
+        options.capacity = 8192;
+        options.payload_bytes = 256 << 10;
+        options.max_message = 128 << 10;
+        options.when_full = ipc::WhenFull::drop_oldest;
+        ipc::LocalQueue local{"texts", options};
+        ipc::RawQueue queue{local.grant()};
+        for (int i = 0; i < 4096; ++i) queue.prepare(64)->put(64);
+        unsigned turns = 0;
+        auto other = green::spawn([&] {
+            for (;; ++turns) green::yield();
+        });
+        green::yield();
+        SECTION("at once") {
+            turns = 0;
+            queue.prepare(100'000)->put(100'000);
+        }
+        SECTION("for one who waits") {
+            std::vector<ipc::RawLease> held;
+            for (int i = 0; i < 100; ++i) held.push_back(*queue.next());
+            ipc::RawQueue waiting{local.grant()};
+            auto putting = green::spawn([&] { waiting.prepare(100'000)->put(100'000); });
+            (void)putting;
+            green::yield();
+            held.clear();
+            turns = 0;
+            putting.get();
+        }
+        CHECK(turns > 0);
+        other.kill();
+    });
+}
+
+TEST_CASE(
+    "named queue: who waits for memory does not take the news that there is a place to be had",
+    "[ipc][queue]") {
+    run_green_for_real([] {
+        ipc::LocalQueue::Options options;
+        options.capacity = 2;
+        options.payload_bytes = 64 << 10;
+        options.max_message = 32 << 10;
+        options.when_full = ipc::WhenFull::drop_oldest;
+        ipc::LocalQueue local{"texts", options};
+        ipc::RawQueue queue{local.grant()};
+        // With the second in hand there is no room for a large one on either side of it.
+        for (const std::size_t size : {16u << 10, 24u << 10}) queue.prepare(size)->put(size);
+        CHECK(queue.next()->ack());
+        auto held = queue.next();
+        queue.prepare(64)->put(64);
+        auto small = queue.next();
+        ipc::RawQueue one{local.grant()};
+        ipc::RawQueue two{local.grant()};
+        bool is_first_large = false;
+        SECTION("the large one waits first") { is_first_large = true; }
+        SECTION("the small one waits first") {}
+        const auto put = [](ipc::RawQueue& into, std::size_t size) {
+            return green::spawn([&into, size] { into.prepare(size)->put(size); });
+        };
+        auto first = put(one, is_first_large ? 32u << 10 : 64u);
+        tests::settle();
+        auto second = put(two, is_first_large ? 64u : 32u << 10);
+        tests::settle();
+        CHECK(small->nack());
+        auto& light = is_first_large ? second : first;
+        auto& heavy = is_first_large ? first : second;
+        CHECK(light.join(2s));
+        CHECK_FALSE(heavy.ready());
+        CHECK(held->ack());
+        CHECK(heavy.join(2s));
     });
 }
 

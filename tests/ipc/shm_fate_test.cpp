@@ -36,7 +36,11 @@ std::uint64_t die_with_a_message(const Queue& queue) {
 }
 
 /// Whether something was dropped for a message that finds no memory.
-bool try_drop(Member& member, std::size_t bytes) { return member.make_room(bytes); }
+bool try_drop(Member& member, std::size_t bytes) {
+    std::size_t budget = 1;
+    const Dropped dropped = member.make_room(Shortage::memory, bytes, budget);
+    return dropped == Dropped::enough || dropped == Dropped::some;
+}
 
 }  // namespace
 
@@ -309,6 +313,53 @@ TEST_CASE("queue fate: small ones beside what is in hand are dropped only if a c
     CHECK(member->try_reserve(2 * 4096, reservation) == Shortage::none);
     member->abandon(reservation);
     for (const std::size_t held : {0, 1}) CHECK(member->ack(leases[held]));
+    CHECK(is_sound(queue.segment()));
+}
+
+TEST_CASE("queue fate: for a large message so many are dropped in a turn, and the rest later",
+          "[ipc][queue]") {
+    Config config = small_config();
+    config.capacity = 4096;
+    config.payload_bytes = 256 << 10;
+    config.max_message = 64 << 10;
+    const Queue queue{config};
+    Settings settings;
+    settings.when_full = WhenFull::drop_oldest;
+    queue.keeper->configure(settings);
+    const auto member = queue.join(6);
+    for (std::uint64_t id = 0; try_send(*member, id, 64) == Shortage::none;) ++id;
+    const std::uint64_t all = status(queue.segment()).ready;
+    REQUIRE(all > 4000);
+    SECTION("a producer's") {
+        std::size_t budget = 100;
+        CHECK(member->make_room(Shortage::memory, 16 << 10, budget) == Dropped::some);
+        CHECK(budget == 0);
+        CHECK(status(queue.segment()).ready >= all - 100);
+        budget = 4096;
+        CHECK(member->make_room(Shortage::memory, 16 << 10, budget) == Dropped::enough);
+        CHECK(status(queue.segment()).ready >= all - 400);
+        Reservation reservation;
+        REQUIRE(member->try_reserve(16 << 10, reservation) == Shortage::none);
+        member->abandon(reservation);
+    }
+    SECTION("a letter's") {
+        const std::vector<std::byte> message(config.max_message);
+        Letter letter;
+        letter.message = message;
+        letter.sequence = 1;
+        letter.source = "from";
+        std::size_t last = all;
+        unsigned calls = 1;
+        for (Keeping kept = Kept::goes_on; kept == Kept::goes_on; ++calls) {
+            kept = member->keep(letter, 1, 1);
+            const std::size_t left = status(queue.segment()).ready;
+            CHECK(last - left <= Member::drops_in_a_turn);
+            CHECK(kept.cost >= last - left - 1);
+            last = left;
+        }
+        CHECK(calls > 2);
+        CHECK(status(queue.segment()).dropped_oldest > Member::drops_in_a_turn);
+    }
     CHECK(is_sound(queue.segment()));
 }
 

@@ -11,6 +11,7 @@
 namespace green::ipc {
 namespace {
 
+using shm::Dropped;
 using shm::Got;
 using shm::Interest;
 using shm::Shortage;
@@ -91,7 +92,9 @@ class QueueCore::Putter final : public detail::WaitNode {
           bytes_{bytes},
           has_place_{static_cast<bool>(reservation)} {}
 
-    [[nodiscard]] Shortage attempt() { return core_->attempt(*reservation_, bytes_); }
+    [[nodiscard]] std::optional<Shortage> attempt() {
+        return core_->attempt(*reservation_, bytes_);
+    }
     bool arm() override {
         if (core_->member_.is_closed()) return true;
         core_->putters_.push_back(*this);
@@ -122,15 +125,21 @@ class QueueCore::Putter final : public detail::WaitNode {
     }
 
     std::exception_ptr error;
+    bool goes_on = false;  // it has not slept: it makes room, and is tried again in a later turn
 
  private:
     std::optional<Interest> attempt_or_sleep() {
         for (;;) {
-            const Shortage missing = attempt();
+            const auto missing = attempt();
+            goes_on = !missing;
+            if (goes_on) {
+                core_->ring_ourselves();
+                return Interest::memory;
+            }
             if (missing == Shortage::none) return std::nullopt;
-            const Interest interest = interest_for(missing);
+            const Interest interest = interest_for(*missing);
             core_->member_.arm(interest, bytes_);
-            const Shortage still = attempt();
+            const auto still = attempt();
             if (still == missing) return interest;
             const bool chosen = core_->member_.disarm(interest);
             if (still == Shortage::none) return std::nullopt;
@@ -199,7 +208,14 @@ void QueueCore::hear() {
         // Serving must not end this process's hearing because of one bad message or a full table.
         serve_getters();
         serve_putters();
+        if (Putter* putter = putters_.first_open(); putter != nullptr && putter->goes_on) yield();
     } while (bell_.is_open() || !getters_.empty() || !putters_.empty());
+}
+
+// Without a bell it looks all the time.
+void QueueCore::ring_ourselves() noexcept {
+    const std::uint64_t one = 1;
+    if (bell_.is_open()) (void)sys::write(bell_.number(), &one, sizeof one);
 }
 
 void QueueCore::await_bell() {
@@ -233,17 +249,19 @@ void QueueCore::serve_putters() {
     bool slots_owed = member_.disarm(Interest::slots);
     bool memory_owed = member_.disarm(Interest::memory);
     std::optional<Interest> missing;
+    bool goes_on = false;
     if (member_.is_closed()) putters_.fire_all();
     while (Putter* putter = putters_.first_open()) {
         missing = putter->obtain_or_sleep();
+        goes_on = putter->goes_on;
         if (missing) break;
         putter->fire();
         slots_owed = memory_owed = false;
     }
     // News that we were chosen for and cannot use is somebody else's; what we still lack was taken
-    // by somebody.
+    // by somebody. Who goes on may yet give up.
     if (slots_owed && missing != Interest::slots) member_.pass_on(Interest::slots);
-    if (memory_owed && missing != Interest::memory) member_.pass_on(Interest::memory);
+    if (memory_owed && (goes_on || missing != Interest::memory)) member_.pass_on(Interest::memory);
 }
 
 void QueueCore::lost_getter() noexcept {
@@ -302,7 +320,11 @@ std::optional<RawDraft> QueueCore::prepare(std::size_t bytes, Deadline deadline)
 QueueCore::Room QueueCore::find_room(shm::Reservation& reservation, std::size_t bytes,
                                      Deadline deadline) {
     // Who waits already goes first.
-    if (putters_.empty() && attempt(reservation, bytes) == Shortage::none) return Room::found;
+    if (putters_.empty()) {
+        auto missing = attempt(reservation, bytes);
+        for (; !missing; missing = attempt(reservation, bytes)) yield();
+        if (missing == Shortage::none) return Room::found;
+    }
     switch (member_.when_full()) {
         case shm::WhenFull::reject:
             member_.note_turned_away();
@@ -322,11 +344,22 @@ QueueCore::Room QueueCore::find_room(shm::Reservation& reservation, std::size_t 
     return Room::found;
 }
 
-Shortage QueueCore::attempt(shm::Reservation& reservation, std::size_t bytes) {
+std::optional<Shortage> QueueCore::attempt(shm::Reservation& reservation, std::size_t bytes) {
+    std::size_t budget = shm::Member::drops_in_a_turn;
     for (;;) {
         const Shortage missing = reservation ? member_.try_extent(reservation, bytes)
                                              : member_.try_reserve(bytes, reservation);
-        if (missing == Shortage::none || !member_.make_room(bytes)) return missing;
+        if (missing == Shortage::none) return missing;
+        switch (member_.make_room(missing, bytes, budget)) {
+            case Dropped::enough:
+                continue;
+            case Dropped::some:
+                return std::nullopt;
+            case Dropped::none:
+                return missing;
+            case Dropped::in_vain:  // a place could be had: news of one is for others
+                return Shortage::memory;
+        }
     }
 }
 

@@ -65,8 +65,12 @@ class QueueCore : public std::enable_shared_from_this<QueueCore> {
     /// Room for a message, or memory for the place it has.
     [[nodiscard]] Room find_room(shm::Reservation& reservation, std::size_t bytes,
                                  Deadline deadline);
-    /// The same at once, or what is missing. Drops the oldest for it where that is the rule.
-    [[nodiscard]] shm::Shortage attempt(shm::Reservation& reservation, std::size_t bytes);
+    /// The same at once, or what is missing. Drops the oldest for it where that is the rule;
+    /// nothing: as many as one turn may, and it has to go on in a later one.
+    [[nodiscard]] std::optional<shm::Shortage> attempt(shm::Reservation& reservation,
+                                                       std::size_t bytes);
+    /// Sees to it that the listener serves those who wait once more, in a later turn.
+    void ring_ourselves() noexcept;
     void listen();
     void hear();
     void await_bell();

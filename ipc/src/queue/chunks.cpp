@@ -51,8 +51,13 @@ bool Chunks::is_empty(std::uint64_t packed) const noexcept {
     const ChunkWord word = ChunkWord::of(segment_.chunk(ref.chunk).state.load());
     // Another epoch means that it was emptied, and that somebody has it already: he may not need
     // all of it.
-    return word.epoch != ref.epoch || word.state == ChunkState::free ||
-           (word.state != ChunkState::part && is_drained(ref.chunk, word));
+    return word.epoch != ref.epoch || is_vacant(ref.chunk);
+}
+
+bool Chunks::is_vacant(std::uint64_t index) const noexcept {
+    const ChunkWord word = ChunkWord::of(segment_.chunk(index).state.load());
+    return word.state == ChunkState::free ||
+           (word.state != ChunkState::part && is_drained(index, word));
 }
 
 bool Chunks::is_drained(std::uint64_t index, ChunkWord word) const noexcept {

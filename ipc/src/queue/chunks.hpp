@@ -130,6 +130,8 @@ class Chunks {
     /// Whether nothing stands in the way of freeing the chunk but messages that are READY: nobody
     /// builds one in it, has one in hand or may still read one that was taken away from him.
     [[nodiscard]] bool holds_only_ready(std::uint64_t index) const noexcept;
+    /// Whether nothing in the chunk is in use, so that it is free or can be freed.
+    [[nodiscard]] bool is_vacant(std::uint64_t index) const noexcept;
     /// Whether all extents of a CURRENT or RETIRED chunk were given back.
     [[nodiscard]] bool is_drained(std::uint64_t index, ChunkWord word) const noexcept;
 

@@ -39,6 +39,18 @@ bool Extents::could_take(std::uint64_t bytes) const noexcept {
            has_run(need.chunks, [this](auto chunk) { return chunks_.holds_only_ready(chunk); });
 }
 
+std::uint64_t Extents::vacant_around(std::uint64_t ref, std::uint64_t bytes) const noexcept {
+    const std::uint64_t most = need_of(bytes).chunks;
+    const std::uint64_t here = ExtentRef::of(ref).chunk;
+    if (ref == 0 || here >= segment_.geometry().chunk_count || !chunks_.is_vacant(here)) return 0;
+    std::uint64_t found = 1;
+    for (std::uint64_t i = here; found < most && i > 0 && chunks_.is_vacant(i - 1); --i) ++found;
+    for (std::uint64_t i = here + 1;
+         found < most && i < segment_.geometry().chunk_count && chunks_.is_vacant(i); ++i)
+        ++found;
+    return found;
+}
+
 std::optional<std::span<std::byte>> Extents::take(std::uint32_t slot, std::uint64_t bytes) {
     const Geometry& geometry = segment_.geometry();
     const auto [units, count, is_small] = need_of(bytes);

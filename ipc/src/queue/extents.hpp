@@ -35,6 +35,14 @@ class Extents {
     /// others go on.
     [[nodiscard]] bool could_take(std::uint64_t bytes) const noexcept;
 
+    /// How many chunks side by side have nothing in use in them, that of a reference among them;
+    /// not more than so many bytes need. For after an extent was given back.
+    [[nodiscard]] std::uint64_t vacant_around(std::uint64_t ref,
+                                              std::uint64_t bytes) const noexcept;
+    [[nodiscard]] std::uint64_t chunks_for(std::uint64_t bytes) const noexcept {
+        return need_of(bytes).chunks;
+    }
+
     /// Whether take() held chunks for a moment and gave them back: others may have missed them and
     /// gone to sleep.
     [[nodiscard]] bool has_disturbed() noexcept { return std::exchange(has_disturbed_, false); }

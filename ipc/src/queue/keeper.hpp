@@ -45,6 +45,8 @@ class Keeper {
     /// the machine than the last time the segment's clock goes on where it stood still. Throws
     /// SegmentError when the segment contradicts itself.
     void recover(const Moment& moment = Moment::present());
+    /// What recover() throws, without any change.
+    void check() const;
 
     /// After the proven death, or the orderly end, of `owner`: what it was building is gone, what
     /// it had leased comes back first, its pins and its wait slot are free, and everybody is woken.
@@ -73,7 +75,7 @@ class Keeper {
 
     /// Who takes in what is dead: called in sweeps, with views that are lent. Without one the dead
     /// stay where they are.
-    using Mover = std::function<Kept(const Letter& letter, std::int64_t now)>;
+    using Mover = std::function<Keeping(const Letter& letter, std::int64_t now)>;
     void set_mover(Mover mover) { mover_ = std::move(mover); }
 
     /// Changes what may change. It counts for what begins from now on; before recover(), for what
@@ -151,7 +153,6 @@ class Keeper {
     void refill_rings();
 
     // recover.cpp
-    void check() const;
     void set_clock(const Moment& moment);
     void reset_members();
     void reset_slots();

@@ -9,24 +9,37 @@
 #include "member.hpp"
 
 namespace green::ipc::shm {
+namespace {
+
+Keeping without_room(Dropped dropped, std::size_t cost) noexcept {
+    return {dropped == Dropped::some ? Kept::goes_on : Kept::no_room, cost};
+}
+
+}  // namespace
 
 // The id is the place of its death, so a letter that is moved a second time, because the keeper was
 // killed before he had buried it, is a duplicate; however long ago that was.
-Kept Member::keep(const Letter& letter, std::uint64_t identity, std::int64_t now) {
+Keeping Member::keep(const Letter& letter, std::uint64_t identity, std::int64_t now) {
     const std::string_view source = letter.source.substr(0, longest_source);
     const std::size_t size = letter.message.size();
     const std::size_t whole = Letter::size_with(size, source.size());
     if (size > max_message() || whole > config().largest_message()) return Kept::too_large;
+    std::size_t budget = drops_in_a_turn;
+    Dropped dropped = Dropped::enough;
     Reservation reservation;
     while (!slots_.reserve(reservation.slot, reservation.word)) {
-        if (!make_room(whole)) return Kept::no_room;
+        dropped = make_room(Shortage::slots, whole, budget);
+        if (dropped != Dropped::enough) return without_room(dropped, drops_in_a_turn - budget);
     }
     crash_point(CrashPoint::reserve_claimed);
     auto memory = extents_.take(reservation.slot, whole);
-    while (!memory && make_room(whole)) memory = extents_.take(reservation.slot, whole);
+    while (!memory && dropped == Dropped::enough) {
+        dropped = make_room(Shortage::memory, whole, budget);
+        memory = extents_.take(reservation.slot, whole);
+    }
     if (!memory) {
         abandon(reservation);
-        return Kept::no_room;
+        return without_room(dropped, drops_in_a_turn - budget);
     }
     reservation.memory = *memory;
     std::copy(letter.message.begin(), letter.message.end(), memory->begin());
@@ -38,7 +51,7 @@ Kept Member::keep(const Letter& letter, std::uint64_t identity, std::int64_t now
     Letter kept = letter;
     kept.source = source;
     (void)enter(reservation, size, {identity, letter.sequence}, now, for_ever, &kept);
-    return Kept::kept;
+    return {Kept::kept, drops_in_a_turn - budget};
 }
 
 void Member::write_letter(SlotRecord& record, const Letter& letter) {

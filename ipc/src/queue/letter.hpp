@@ -42,7 +42,18 @@ struct Letter {
     }
 };
 
-/// What became of a letter at the place where it was to be kept. `no_room`: not now.
-enum class Kept : std::uint8_t { kept, no_room, too_large };
+/// What became of a letter at the place where it was to be kept. `no_room`: not now. `goes_on`:
+/// room is being made for it; try again soon.
+enum class Kept : std::uint8_t { kept, no_room, too_large, goes_on };
+
+/// The same with what it cost: how many messages were dropped for it, about.
+struct Keeping {
+    // NOLINTNEXTLINE(google-explicit-constructor): most cost nothing worth telling
+    Keeping(Kept what, std::size_t drops = 0) noexcept : kept{what}, cost{drops} {}
+    // NOLINTNEXTLINE(google-explicit-constructor)
+    operator Kept() const noexcept { return kept; }
+    Kept kept;
+    std::size_t cost;
+};
 
 }  // namespace green::ipc::shm

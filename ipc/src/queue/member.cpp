@@ -198,7 +198,7 @@ void Member::abandon(Reservation& reservation) {
     slots_.abandon(gone.slot, SlotWord::of(gone.word));
 }
 
-bool Member::drop_oldest() {
+std::optional<std::uint64_t> Member::drop_next() {
     std::uint32_t dropped = 0;
     SlotWord after;
     const bool is_done = slots_.next([&](std::uint64_t index, std::uint64_t tag) {
@@ -211,11 +211,30 @@ bool Member::drop_oldest() {
         dropped = slot;
         return state.swap(seen, after.pack()) ? Claim::taken : Claim::retry;
     });
-    if (!is_done) return false;
+    if (!is_done) return std::nullopt;
     crash_point(CrashPoint::drop_committed);
     record_.dropped_oldest.count();
+    const std::uint64_t ref = segment_.slot(dropped).extent.load();
     slots_.bury(dropped, after);
-    return true;
+    return ref;
+}
+
+// All chunks are looked at once, not once for each that is dropped: from then on only where one has
+// come free, and beside it.
+Dropped Member::make_room(Shortage missing, std::size_t bytes, std::size_t& budget) {
+    constexpr std::uint64_t looks = 64;  // cost as much as a drop
+    if (when_full() != WhenFull::drop_oldest) return Dropped::none;
+    if (!extents_.could_take(bytes)) return Dropped::in_vain;
+    const std::uint64_t need = extents_.chunks_for(bytes);
+    for (bool has_dropped = false; budget > 0; has_dropped = true) {
+        const auto ref = drop_next();
+        // Others may have made room beside ours.
+        if (!ref) return has_dropped ? Dropped::enough : Dropped::none;
+        const std::uint64_t vacant = extents_.vacant_around(*ref, bytes);
+        budget -= std::min<std::size_t>(budget, 1 + vacant / looks);
+        if (missing == Shortage::slots || vacant >= need) return Dropped::enough;
+    }
+    return Dropped::some;
 }
 
 int Member::doorbell() {

@@ -27,6 +27,14 @@ namespace green::ipc::shm {
 /// What there was too little of.
 enum class Shortage : std::uint8_t { none, slots, memory };
 
+/// What came of dropping for a message that finds no room.
+enum class Dropped : std::uint8_t {
+    enough,   // try again
+    some,     // as many as one call may: go on in a later turn
+    none,     // not the rule, or there is nothing to drop
+    in_vain,  // all that could be dropped would not be enough, so nothing was
+};
+
 enum class Got : std::uint8_t { message, nothing, too_many_leases };
 
 class Member {
@@ -81,18 +89,19 @@ class Member {
                                    std::int64_t now = 0);
     /// Makes room by dropping the message that would be delivered next. False: none is waiting;
     /// what consumers have in hand is not dropped.
-    [[nodiscard]] bool drop_oldest();
-    /// The same where that is the rule for a full queue and can help: if so many bytes would not
-    /// find room when all that wait were dropped, none is.
-    [[nodiscard]] bool make_room(std::size_t bytes) {
-        return when_full() == WhenFull::drop_oldest && extents_.could_take(bytes) && drop_oldest();
-    }
+    [[nodiscard]] bool drop_oldest() { return drop_next().has_value(); }
+    /// The same where that is the rule for a full queue and can help, for what is missing of a
+    /// place and so many bytes: the one after the other until there may be room. What that costs,
+    /// about one for each, is taken from `budget`.
+    [[nodiscard]] Dropped make_room(Shortage missing, std::size_t bytes, std::size_t& budget);
+    /// What make_room() may cost in one turn of a hub, so that others have theirs: about 0.5 ms.
+    static constexpr std::size_t drops_in_a_turn = 1024;
     /// For the figures: a put that was refused, or dropped, because the queue was full.
     void note_turned_away() noexcept { record_.turned_away.count(); }
     void note_dropped_newest() noexcept { record_.dropped_newest.count(); }
     /// Takes in a message that died in the segment of that identity, at most once. For the keeper's
     /// own member.
-    [[nodiscard]] Kept keep(const Letter& letter, std::uint64_t identity, std::int64_t now);
+    [[nodiscard]] Keeping keep(const Letter& letter, std::uint64_t identity, std::int64_t now);
     /// Gives slot and extent back.
     void abandon(Reservation& reservation);
 
@@ -148,6 +157,8 @@ class Member {
     [[nodiscard]] bool is_watched() const noexcept;
     void watch(std::uint64_t used_percent);
     void bury_expired(std::uint32_t slot, SlotWord after);
+    /// Drops the next one. Where its memory was, or nothing: none is waiting.
+    [[nodiscard]] std::optional<std::uint64_t> drop_next();
     /// What was written into the slot of a message and is needed after it was published.
     struct Noted {
         std::uint64_t sequence = 0;

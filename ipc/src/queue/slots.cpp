@@ -59,8 +59,8 @@ std::uint64_t Slots::drop_extent(std::uint32_t slot) {
     return ref;
 }
 
-// Where the oldest is dropped, a chunk is room as soon as nothing but what can be dropped is left in
-// it.
+// Where the oldest is dropped, a chunk is room as soon as nothing but what can be dropped is left
+// in it.
 void Slots::announce_memory(std::uint64_t ref) {
     if (ref == 0 || !waits_.has_sleepers(Interest::memory)) return;
     if (chunks_.is_empty(ref) ||

@@ -27,11 +27,15 @@ constexpr std::size_t copied_per_look = 1024;
 // To find that there is no room for a letter all chunks of the other queue are looked at.
 constexpr std::size_t looks_for_room = 1024;
 
+// And so many looks a drop that makes room for it.
+constexpr std::size_t looks_per_drop = 4;
+
 // How long what was not noted may go unseen.
 constexpr std::uint64_t patience = 60'000'000'000;
 
 /// Room comes with time; what is too large waits for another configuration.
 constexpr std::uint64_t retry_after(Kept kept) noexcept {
+    if (kept == Kept::goes_on) return 1;
     return kept == Kept::no_room ? 1'000'000'000 : 60'000'000'000;
 }
 
@@ -231,8 +235,10 @@ void Keeper::move_dead(std::uint32_t slot, std::uint64_t seen, std::uint64_t now
     }
     // Smaller ones may find room where this one did not.
     const bool is_vain = letter.message.size() >= pass_->no_room_from;
-    const Kept kept = is_vain ? Kept::no_room : mover_(letter, segment_.to_machine(now));
-    if (kept == Kept::no_room && !is_vain) {
+    const Keeping kept =
+        is_vain ? Keeping{Kept::no_room} : mover_(letter, segment_.to_machine(now));
+    budget -= std::min(budget, kept.cost * looks_per_drop);
+    if (!is_vain && (kept == Kept::no_room || kept == Kept::goes_on)) {
         pass_->no_room_from = letter.message.size();
         budget -= std::min(budget, looks_for_room);
     }
