@@ -91,11 +91,14 @@ std::unique_ptr<shm::Keeper> make(const std::string& path, const QueueConfig& qu
     }
 }
 
+std::uint64_t messages_of(const shm::Status& status) {
+    return status.ready + status.leased + status.delayed + status.dead;
+}
+
 /// How many messages are in a segment that nobody uses; nothing if it cannot be told.
 std::optional<std::uint64_t> messages_in(const std::string& path) {
     try {
-        const auto status = shm::status(shm::Segment::open_to_look(path));
-        return status.ready + status.leased + status.delayed + status.dead;
+        return messages_of(shm::status(shm::Segment::open_to_look(path)));
     } catch (const std::exception&) {
         return std::nullopt;
     }
@@ -131,10 +134,29 @@ void set_aside(const std::string& path, const QueueConfig& queue, std::uint32_t 
                      path + " and run that version until the queue is empty"}});
 }
 
+/// Messages of one schema are not handed to consumers of another one.
+void check_schema(const shm::Keeper& keeper, const QueueConfig& queue) {
+    if (keeper.segment().config().schema_id == schema_id(queue.schema)) return;
+    const auto& path = keeper.segment().path();
+    const auto count = messages_of(keeper.status());
+    if (count == 0) return;
+    throw Refusal(
+        Code::files,
+        queue.schema_at + ": queues." + queue.name + ".schema: \"" + queue.schema +
+            "\" is not the schema of the " + std::to_string(count) +
+            " messages that are in the queue, in " + path,
+        "start with the schema that it had until the queue is empty, or give the new one another "
+        "name; if its messages do not matter, remove it: rm " +
+            path);
+}
+
 /// The segment of an earlier run, mended; nothing if there is none.
 std::unique_ptr<shm::Keeper> take_over(const std::string& path, const QueueConfig& queue) {
     try {
         auto keeper = std::make_unique<shm::Keeper>(shm::Segment::open(path));
+        // First what may refuse it: a start that is refused changes nothing.
+        keeper->check();
+        check_schema(*keeper, queue);
         // What its last holders had in hand comes back by the rules of today.
         keeper->configure(settings_of(queue, !queue.dead_letter.empty()));
         keeper->recover();
@@ -148,21 +170,6 @@ std::unique_ptr<shm::Keeper> take_over(const std::string& path, const QueueConfi
     } catch (const shm::SegmentError& error) {
         refuse(queue, error.what(), "if its messages do not matter, remove it: rm " + path);
     }
-}
-
-/// Messages of one schema are not handed to consumers of another one.
-[[noreturn]] void refuse_schema(const shm::Keeper& keeper, const QueueConfig& queue) {
-    const auto& path = keeper.segment().path();
-    const auto status = keeper.status();
-    throw Refusal(
-        Code::files,
-        queue.schema_at + ": queues." + queue.name + ".schema: \"" + queue.schema +
-            "\" is not the schema of the " +
-            std::to_string(status.ready + status.leased + status.delayed + status.dead) +
-            " messages that are in the queue, in " + path,
-        "start with the schema that it had until the queue is empty, or give the new one another "
-        "name; if its messages do not matter, remove it: rm " +
-            path);
 }
 
 /// What is different from the configuration, and cannot be changed while messages are in it.
@@ -212,8 +219,6 @@ std::shared_ptr<OpenQueue> OpenQueue::open(const std::string& directory,
         if (state->keeper->empty() && state->keeper->status().dead == 0) {
             state->keeper.reset();
             (void)sys::unlink(state->path.c_str());
-        } else if (state->keeper->segment().config().schema_id != schema_id(config.schema)) {
-            refuse_schema(*state->keeper, config);
         } else {
             keep_as_it_is(*state->keeper, config);
         }

@@ -5,6 +5,7 @@
 #include <filesystem>
 #include <fstream>
 #include <functional>
+#include <iterator>
 
 #include <catch2/catch.hpp>
 
@@ -65,8 +66,18 @@ struct Leftover {
         REQUIRE(file.good());
     }
 
+    [[nodiscard]] std::string bytes() const {
+        std::ifstream file(path(), std::ios::binary);
+        return {std::istreambuf_iterator<char>(file), {}};
+    }
+
     Running running;
 };
+
+void take_one(shm::Member& member) {
+    shm::Lease lease;
+    REQUIRE(member.try_get(lease) == shm::Got::message);
+}
 
 }  // namespace
 
@@ -110,16 +121,31 @@ TEST_CASE("shell: messages of one schema are not handed out as those of another"
           "[supervisor][shell]") {
     tests::run_green_for_real([] {
         Leftover left("[queues.q]\ncapacity = 16\nschema = \"Job\"\n" + worker);
-        left.make(2, 0xfeed);
+        left.make(2, 0xfeed, take_one);
+        const auto before = left.bytes();
         left.running.start();
         CHECK(left.running.end().code == 73);
+        CHECK(left.bytes() == before);
         const auto log = left.running.log();
         INFO(log);
         CHECK(log.find(left.running.file() + ":") != std::string::npos);
         CHECK(log.find(": queues.q.schema: \"Job\" is not the schema of the 2 messages") !=
               std::string::npos);
         CHECK(log.find("until the queue is empty") != std::string::npos);
-        CHECK(shm::status(shm::Segment::open(left.path())).ready == 2);
+        CHECK(shm::status(shm::Segment::open(left.path())).leased == 1);
+    });
+}
+
+TEST_CASE("shell: a damaged segment is refused and left as it is", "[supervisor][shell]") {
+    tests::run_green_for_real([] {
+        Leftover left("[queues.q]\ncapacity = 16\nlease = \"7s\"\n" + worker);
+        left.make(2, 0, take_one);
+        shm::Segment::open(left.path()).slot(15).state.store(~std::uint64_t{0});
+        const auto before = left.bytes();
+        left.running.start();
+        CHECK(left.running.end().code == 73);
+        CHECK(left.bytes() == before);
+        CHECK(left.running.log().find("slot 15 is in an impossible state") != std::string::npos);
     });
 }
 
@@ -130,10 +156,7 @@ TEST_CASE("shell: what the last holders had in hand comes back by the rules of t
             "[queues.letters]\nconsumers = []\n[queues.q]\ndead_letter = \"letters\"\n"
             "max_deliveries = 1\nconsumers = []\n" +
             worker);
-        left.make(2, 0, [](shm::Member& member) {
-            shm::Lease lease;
-            REQUIRE(member.try_get(lease) == shm::Got::message);
-        });
+        left.make(2, 0, take_one);
         left.running.start();
         left.running.await_settled();
         Running::until([&] { return left.running.status().queues.at(0).ready == 1; });
