@@ -71,6 +71,7 @@ std::shared_ptr<const Edition> Editor::make(const Edition* before, Config config
     for (const auto& socket : config.sockets)
         if (const auto* old = same(socket); old != nullptr && old->backlog != socket.backlog)
             edition->sockets[socket.name]->set_backlog(socket.backlog);
+    for (const auto& [name, queue] : edition->queues) queue->confirm();
     edition->generation = generation;
     edition->config = std::move(config);
     return edition;

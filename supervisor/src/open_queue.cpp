@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <cerrno>
 #include <cstring>
+#include <filesystem>
 #include <limits>
 #include <optional>
 #include <system_error>
@@ -74,23 +75,6 @@ shm::Settings settings_of(const QueueConfig& queue, bool has_dead_letter) {
     throw Refusal(Code::files, "queues." + queue.name + ": " + what, std::move(hint));
 }
 
-std::unique_ptr<shm::Keeper> make(const std::string& path, const QueueConfig& queue) {
-    const auto config = figures_of(queue);
-    if (const auto problem = config.problem(); !problem.empty())
-        refuse(queue, problem, "change the figures in [queues." + queue.name + "]");
-    try {
-        auto keeper = std::make_unique<shm::Keeper>(shm::Segment::create(path, config));
-        keeper->recover();
-        return keeper;
-    } catch (const std::system_error& error) {
-        refuse(queue, error.what(),
-               error.code().value() == ENOSPC
-                   ? "the queue needs its whole size at once: lower max_bytes (" +
-                         size_text(queue.max_bytes) + "), or choose a run_dir with more space"
-                   : "");
-    }
-}
-
 std::uint64_t messages_of(const shm::Status& status) {
     return status.ready + status.leased + status.delayed + status.dead;
 }
@@ -104,9 +88,62 @@ std::optional<std::uint64_t> messages_in(const std::string& path) {
     }
 }
 
+/// A segment that was renamed to make room for ours. It gets its name back unless it is said that
+/// ours is used: else the version that has made it would find nothing, and begin without a word.
+class Aside {
+ public:
+    Aside() = default;
+    Aside(const Aside&) = delete;
+    Aside& operator=(const Aside&) = delete;
+    ~Aside() { put_back(); }
+
+    void set(const std::string& queue, const std::string& path, const std::string& aside) {
+        queue_ = queue;
+        path_ = path;
+        aside_ = aside;
+    }
+    void keep() noexcept { aside_.clear(); }
+    void put_back() noexcept {
+        if (aside_.empty()) return;
+        if (sys::rename(aside_.c_str(), path_.c_str()).ok())
+            green::log::info("queue.put_back", {{"queue", queue_}, {"path", path_}});
+        aside_.clear();
+    }
+
+ private:
+    std::string queue_, path_, aside_;
+};
+
+/// Those that were put aside in this start or an earlier one.
+std::vector<std::string> asides_of(const std::string& path) {
+    namespace fs = std::filesystem;
+    std::vector<std::string> found;
+    std::error_code error;
+    for (fs::directory_iterator it{fs::path{path}.parent_path(), error}, end; !error && it != end;
+         it.increment(error))
+        if (it->path().native().starts_with(path + ".v")) found.push_back(it->path().native());
+    std::sort(found.begin(), found.end());
+    return found;
+}
+
+std::string how_to_get_at(const std::string& path) {
+    return "to get at its messages, stop, rename it to " + path +
+           " and run the version that has made it until the queue is empty";
+}
+
+/// Once at each start: what is in them waits for somebody, and takes up room.
+void tell_of_asides(const std::string& path, const QueueConfig& queue) {
+    for (const auto& aside : asides_of(path))
+        green::log::warning("queue.aside", {{"queue", queue.name},
+                                            {"path", aside},
+                                            {"why", "another version of greensup has made it; " +
+                                                        how_to_get_at(path) + ", or remove it"}});
+}
+
 /// Takes the segment of another version out of the way of ours, with what is in it. Nobody shall
 /// have to get up at night because of an upgrade, and nothing shall be gone in the morning.
-void set_aside(const std::string& path, const QueueConfig& queue, std::uint32_t version) {
+void set_aside(const std::string& path, const QueueConfig& queue, std::uint32_t version,
+               Aside& into) {
     const auto count = messages_in(path);
     if (count == 0u) {
         (void)sys::unlink(path.c_str());
@@ -125,13 +162,33 @@ void set_aside(const std::string& path, const QueueConfig& queue, std::uint32_t 
                "cannot rename " + path + ", which is of version " + std::to_string(version) + ": " +
                    std::strerror(moved.error),
                "rename it by hand, to a name that does not end in .queue");
-    green::log::error(
-        "queue.set_aside",
-        {{"queue", queue.name},
-         {"messages", count ? std::to_string(*count) : "not known"},
-         {"path", aside},
-         {"why", "another version of greensup has made it; to get at them, stop, rename it to " +
-                     path + " and run that version until the queue is empty"}});
+    into.set(queue.name, path, aside);
+    green::log::error("queue.set_aside",
+                      {{"queue", queue.name},
+                       {"messages", count ? std::to_string(*count) : "not known"},
+                       {"path", aside},
+                       {"why", "another version of greensup has made it; " + how_to_get_at(path)}});
+}
+
+std::string space_hint(const std::string& path, const QueueConfig& queue) {
+    auto hint = "the queue needs its whole size at once: lower max_bytes (" +
+                size_text(queue.max_bytes) + "), or choose a run_dir with more space";
+    for (const auto& aside : asides_of(path))
+        hint += "; " + aside + " keeps its own: " + how_to_get_at(path);
+    return hint;
+}
+
+std::unique_ptr<shm::Keeper> make(const std::string& path, const QueueConfig& queue) {
+    const auto config = figures_of(queue);
+    if (const auto problem = config.problem(); !problem.empty())
+        refuse(queue, problem, "change the figures in [queues." + queue.name + "]");
+    try {
+        auto keeper = std::make_unique<shm::Keeper>(shm::Segment::create(path, config));
+        keeper->recover();
+        return keeper;
+    } catch (const std::system_error& error) {
+        refuse(queue, error.what(), error.code().value() == ENOSPC ? space_hint(path, queue) : "");
+    }
 }
 
 /// Messages of one schema are not handed to consumers of another one.
@@ -151,7 +208,8 @@ void check_schema(const shm::Keeper& keeper, const QueueConfig& queue) {
 }
 
 /// The segment of an earlier run, mended; nothing if there is none.
-std::unique_ptr<shm::Keeper> take_over(const std::string& path, const QueueConfig& queue) {
+std::unique_ptr<shm::Keeper> take_over(const std::string& path, const QueueConfig& queue,
+                                       Aside& aside) {
     try {
         auto keeper = std::make_unique<shm::Keeper>(shm::Segment::open(path));
         // First what may refuse it: a start that is refused changes nothing.
@@ -162,7 +220,7 @@ std::unique_ptr<shm::Keeper> take_over(const std::string& path, const QueueConfi
         keeper->recover();
         return keeper;
     } catch (const shm::VersionError& error) {
-        set_aside(path, queue, error.version());
+        set_aside(path, queue, error.version(), aside);
         return nullptr;
     } catch (const std::system_error& error) {
         if (error.code().value() == ENOENT) return nullptr;
@@ -202,6 +260,7 @@ class SleepingPlace {
 struct OpenQueue::State {
     QueueConfig config;
     std::string path;
+    Aside aside;
     std::unique_ptr<shm::Keeper> keeper;
     green::Fd segment;
     std::unique_ptr<shm::Member> letter_box;  // the keeper's own, for what died elsewhere
@@ -214,7 +273,8 @@ std::shared_ptr<OpenQueue> OpenQueue::open(const std::string& directory,
     auto state = std::make_shared<State>();
     state->config = config;
     state->path = directory + "/" + config.name + ".queue";
-    state->keeper = take_over(state->path, config);
+    tell_of_asides(state->path, config);
+    state->keeper = take_over(state->path, config, state->aside);
     if (state->keeper && state->keeper->segment().config() != figures_of(config)) {
         if (state->keeper->empty() && state->keeper->status().dead == 0) {
             state->keeper.reset();
@@ -252,13 +312,18 @@ OpenQueue::~OpenQueue() {
     tender_->kill_soon();
     state_->keeper->set_mover({});
     const auto left = figures();
-    if (empty() && state_->keeper->status().dead == 0)
+    if (empty() && state_->keeper->status().dead == 0) {
         (void)sys::unlink(state_->path.c_str());
-    else
+        state_->aside.put_back();  // now: our greenlet may have the state for a while
+    } else {
+        state_->aside.keep();
         green::log::info(
             "queue.left",
             {{"queue", state_->config.name}, {"messages", left.left()}, {"path", state_->path}});
+    }
 }
+
+void OpenQueue::confirm() noexcept { state_->aside.keep(); }
 
 const QueueConfig& OpenQueue::config() const noexcept { return state_->config; }
 const std::string& OpenQueue::path() const noexcept { return state_->path; }

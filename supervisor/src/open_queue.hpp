@@ -60,6 +60,10 @@ class OpenQueue {
     /// To be handed to a participant: the segment, then the doorbells. Lent.
     [[nodiscard]] std::vector<int> descriptors() const;
 
+    /// It is used from now on. Before that its end gives back its name to the segment of another
+    /// version that open() has put aside.
+    void confirm() noexcept;
+
     /// Makes what can be changed while it is in use as the configuration says. What dies in it is
     /// moved to `dead_letter`, which it keeps open; nothing without one.
     void apply(const QueueConfig& config, std::shared_ptr<OpenQueue> dead_letter);

@@ -114,6 +114,38 @@ TEST_CASE("shell: a segment of another version is put aside with its messages, a
         CHECK(left.running.log().find(told) != std::string::npos);
         if (aside.empty()) return;
         CHECK(std::filesystem::file_size(aside) > 1 << 20);
+        left.running.process().signal(SIGTERM);
+        CHECK(left.running.end().success());
+        CHECK(left.running.log().find("queue.put_back") == std::string::npos);
+        left.running.start();
+        left.running.await_settled();
+        CHECK(std::filesystem::exists(aside));
+        CHECK(left.running.log().find("queue.aside queue=q path=" + aside) != std::string::npos);
+    });
+}
+
+TEST_CASE("shell: a segment that was put aside gets its name back when the start is refused",
+          "[supervisor][shell]") {
+    tests::run_green_for_real([] {
+        Leftover left("[queues.q]\n[queues.r]\n" + worker);
+        left.make(3);
+        left.change_version(shm::segment_version - 1);
+        const auto before = left.bytes();
+        SECTION("by another queue") {
+            std::ofstream(left.directory() + "/r.queue") << "no segment";
+        }
+        SECTION("by this one") {
+            // Nothing can be made here.
+            std::filesystem::create_directory(left.path() + ".new");
+        }
+        left.running.start();
+        CHECK(left.running.end().code == 73);
+        INFO(left.running.log());
+        CHECK(left.running.log().find("queue.set_aside queue=q") != std::string::npos);
+        CHECK(left.running.log().find("queue.put_back queue=q") != std::string::npos);
+        CHECK(left.bytes() == before);
+        for (const auto& file : std::filesystem::directory_iterator{left.directory()})
+            CHECK(file.path().native().find(".queue.v") == std::string::npos);
     });
 }
 
