@@ -264,7 +264,13 @@ struct OpenQueue::State {
     std::unique_ptr<shm::Keeper> keeper;
     green::Fd segment;
     std::unique_ptr<shm::Member> letter_box;  // the keeper's own, for what died elsewhere
-    bool are_letters_full = false;
+    // What was said of dead letters, and what a pass over the dead has seen so far.
+    struct Letters {
+        bool are_full = false;
+        bool are_too_large = false;
+    };
+    Letters said;
+    Letters seen;
     green::Duration cost_of_look{};  // at all slots
 };
 
@@ -336,8 +342,9 @@ std::vector<int> OpenQueue::descriptors() const {
 }
 
 void OpenQueue::apply(const QueueConfig& config, std::shared_ptr<OpenQueue> dead_letter) {
+    if (config.dead_letter != state_->config.dead_letter) state_->said = {};
     state_->config = config;
-    state_->are_letters_full = false;
+    state_->seen = {};
     if (dead_letter) {
         dead_letter->open_letter_box();
         state_->keeper->set_mover(
@@ -345,8 +352,11 @@ void OpenQueue::apply(const QueueConfig& config, std::shared_ptr<OpenQueue> dead
                 letter.source = from.config.name;
                 const auto kept =
                     to->state_->letter_box->keep(letter, from.keeper->segment().identity(), now);
-                note_room(from, *to->state_, kept);
+                note_refused(from, *to->state_, kept);
                 return kept;
+            },
+            [to = dead_letter, &from = *state_](bool all) {
+                return note_looked(from, *to->state_, all);
             });
     } else {
         state_->keeper->set_mover({});
@@ -354,21 +364,39 @@ void OpenQueue::apply(const QueueConfig& config, std::shared_ptr<OpenQueue> dead
     state_->keeper->configure(settings_of(config, dead_letter != nullptr));
 }
 
-// Once when the dead find no room, and once when it has been made down to the low mark: not for
-// each that finds the place of one that was taken out.
-void OpenQueue::note_room(State& from, const State& to, shm::Kept kept) {
-    if (kept == shm::Kept::no_room && !from.are_letters_full) {
-        from.are_letters_full = true;
-        green::log::warning("queue.letters_full",
-                            {{"queue", from.config.name},
-                             {"dead_letter", to.config.name},
-                             {"why", "the dead stay where they died until there is room"}});
+// Once when the dead find no room, not each time that they are tried.
+void OpenQueue::note_refused(State& from, const State& to, shm::Kept kept) {
+    const auto tell = [&](bool& is_said, const char* event, const char* why) {
+        if (!std::exchange(is_said, true))
+            green::log::warning(
+                event,
+                {{"queue", from.config.name}, {"dead_letter", to.config.name}, {"why", why}});
+    };
+    if (kept == shm::Kept::goes_on) from.seen.are_full = true;
+    if (kept == shm::Kept::no_room) {
+        from.seen.are_full = true;
+        tell(from.said.are_full, "queue.letters_full",
+             "the dead stay where they died until there is room");
+    } else if (kept == shm::Kept::too_large) {
+        from.seen.are_too_large = true;
+        tell(from.said.are_too_large, "queue.letters_too_large",
+             "the dead stay where they died; raise max_message and max_bytes there");
     }
+}
+
+// There is room again once all were tried, none was refused and it has been made down to the low
+// mark: not as soon as one finds the place of another that was taken out.
+bool OpenQueue::note_looked(State& from, const State& to, bool all) {
+    const auto seen = std::exchange(from.seen, {});
+    if (!all) return false;
+    from.said.are_too_large = seen.are_too_large;
     const auto low = static_cast<std::uint64_t>(to.config.low_percent);
-    if (kept != shm::Kept::kept || !from.are_letters_full || to.keeper->level() > low) return;
-    from.are_letters_full = false;
+    if (!from.said.are_full) return false;
+    if (seen.are_full || to.keeper->level() > low) return true;
+    from.said.are_full = false;
     green::log::info("queue.letters_room",
                      {{"queue", from.config.name}, {"dead_letter", to.config.name}});
+    return false;
 }
 
 void OpenQueue::open_letter_box() {
@@ -393,7 +421,8 @@ QueueFigures OpenQueue::figures() const {
         figures.oldest = std::max(green::now() - green::TimePoint{put}, green::Duration::zero());
     }
     figures.is_high = status.is_high;
-    figures.are_letters_full = state_->are_letters_full && status.dead > 0;
+    const auto& said = state_->said;
+    figures.are_letters_full = (said.are_full || said.are_too_large) && status.dead > 0;
     figures.accepted = status.put;
     figures.acked = status.acked;
     figures.redelivered = status.redelivered;

@@ -90,7 +90,8 @@ class OpenQueue {
     struct State;
     explicit OpenQueue(std::shared_ptr<State> state);
     void open_letter_box();
-    static void note_room(State& from, const State& to, green::ipc::shm::Kept kept);
+    static void note_refused(State& from, const State& to, green::ipc::shm::Kept kept);
+    static bool note_looked(State& from, const State& to, bool all);
 
     std::shared_ptr<State> state_;  // the greenlet that tends the queue shares it, until it ends
     std::optional<green::AnyGreenlet> tender_;

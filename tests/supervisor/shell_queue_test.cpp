@@ -1,9 +1,12 @@
 // What the supervisor does for its queues besides mending them: time, dead letters, settings.
 
 #include <algorithm>
+#include <span>
 
 #include <catch2/catch.hpp>
 
+#include "open_queue.hpp"
+#include "queue/member.hpp"
 #include "shell_support.hpp"
 #include "support/roles.hpp"
 #include "support/run_green.hpp"
@@ -85,25 +88,74 @@ TEST_CASE("shell: a lease of the configured length ends although its holder live
     });
 }
 
-TEST_CASE("shell: dead letters that find no room stay where they died, and it is said once",
-          "[supervisor][shell]") {
+TEST_CASE(
+    "shell: dead letters that find no room stay where they died until there is, and it is said "
+    "once",
+    "[supervisor][shell]") {
     tests::run_green_for_real([] {
-        Running running(
-            "[queues.letters]\ncapacity = 1\nproducers = []\nconsumers = []\n"
-            "[queues.q]\ndead_letter = \"letters\"\n" +
-            parts + source + role("hub_worker", {"reject=3"}));
+        const std::string letters = "[queues.letters]\ncapacity = 1\nproducers = []\nconsumers = ";
+        const std::string rest = "[queues.q]\ndead_letter = \"letters\"\n" + parts + source +
+                                 role("hub_worker", {"reject=3"});
+        Running running(letters + "[]\n" + rest);
         running.await_settled();
         Running::until([&] { return queue(running.status(), "q").letters_full; });
-        green::sleep(1500ms);  // it is tried again each second
-        const auto status = running.status();
+        auto status = running.status();
         CHECK(queue(status, "letters").ready == 1);
         CHECK(queue(status, "q").moved == 1);
         CHECK(queue(status, "q").dead == 2);
-        CHECK(queue(status, "q").letters_full);
         CHECK(queue(status, "q").ready == 2);
+        // Each of them finds the place of the one before it, and no room now and then.
+        running.write(letters + "[\"eater\"]\n" + rest + "[workers.eater]\nkind = \"hub\"\n" +
+                      role("hub_worker", {"eat=1"}));
+        CHECK(running.ask({"1", "reload"}).ok);
+        running.await_log("queue.letters_room queue=q dead_letter=letters");
+        status = running.status();
+        CHECK(queue(status, "q").moved == 3);
+        CHECK(queue(status, "q").dead == 0);
+        CHECK_FALSE(queue(status, "q").letters_full);
         const auto log = running.log();
         const auto first = log.find("queue.letters_full queue=q dead_letter=letters");
         REQUIRE(first != std::string::npos);
         CHECK(log.find("queue.letters_full", first + 1) == std::string::npos);
+    });
+}
+
+TEST_CASE("shell: a dead letter that is too large for its place is shown", "[supervisor][shell]") {
+    tests::run_green_for_real([] {
+        namespace shm = green::ipc::shm;
+        const tests::TempDir directory;
+        QueueConfig config;
+        config.name = "letters";
+        config.max_message = 1000;
+        const auto letters = OpenQueue::open(directory / ".", config);
+        config.name = "q";
+        config.max_message = 2000;
+        config.dead_letter = "letters";
+        const auto q = OpenQueue::open(directory / ".", config);
+        q->apply(config, letters);
+        const auto numbers = q->descriptors();
+        shm::Member member{shm::Segment::open(q->path()), 1, std::span{numbers}.subspan(1)};
+        const auto kill_one = [&](std::size_t size) {
+            shm::Reservation reservation;
+            REQUIRE(member.try_reserve(size, reservation) == shm::Shortage::none);
+            member.put(reservation, size);
+            shm::Lease lease;
+            REQUIRE(member.try_get(lease) == shm::Got::message);
+            REQUIRE(member.reject(lease));
+        };
+        kill_one(1000);
+        Running::until([&] { return q->figures().moved == 1; });
+        CHECK_FALSE(q->figures().are_letters_full);
+        kill_one(1001);
+        Running::until([&] { return q->figures().are_letters_full; });
+        CHECK(q->figures().dead == 1);
+        config.name = "letters";
+        config.dead_letter.clear();
+        letters->apply(config, nullptr);
+        config.name = "q";
+        config.dead_letter = "letters";
+        q->apply(config, letters);  // looks at once
+        Running::until([&] { return q->figures().moved == 2; });
+        CHECK_FALSE(q->figures().are_letters_full);
     });
 }

@@ -76,7 +76,12 @@ class Keeper {
     /// Who takes in what is dead: called in sweeps, with views that are lent. Without one the dead
     /// stay where they are.
     using Mover = std::function<Keeping(const Letter& letter, std::int64_t now)>;
-    void set_mover(Mover mover) { mover_ = std::move(mover); }
+    /// `looked`: called at the end of each pass; `all`: all that are dead were tried in it. Returns
+    /// whether to look at all again in a second.
+    void set_mover(Mover mover, std::function<bool(bool all)> looked = {}) {
+        mover_ = std::move(mover);
+        looked_ = std::move(looked);
+    }
 
     /// Changes what may change. It counts for what begins from now on; before recover(), for what
     /// that brings back.
@@ -163,6 +168,7 @@ class Keeper {
     std::optional<Pass> pass_;
     std::uint64_t slots_seen_ = 0;  // when the last pass over all slots began
     Mover mover_;
+    std::function<bool(bool all)> looked_;
     Watcher watcher_;
     std::uint64_t low_ = 0;
     Segment segment_;

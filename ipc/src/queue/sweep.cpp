@@ -83,6 +83,8 @@ Sweep Keeper::go_on(std::uint64_t now, std::size_t budget) {
     if (pass_->has_heads && !sweep_heads(now, budget)) return {false, 0};
     pass_->has_heads = false;
     if (pass_->has_slots && !sweep_slots(now, budget)) return {false, 0};
+    if (looked_ && looked_(pass_->has_slots))
+        note(pass_->slot_due, now + retry_after(Kept::no_room));
     watch_level(now);
     if (control.is_closed.peek() != 0 && empty()) waits_.wake_all();
     crash_point(CrashPoint::sweep_pass);
