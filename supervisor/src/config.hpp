@@ -63,6 +63,7 @@ struct QueueConfig {
     double low_percent = 50.0;
     std::vector<std::string> producers = {"*"};
     std::vector<std::string> consumers = {"*"};
+    std::string ignored;  // keys that were written and mean nothing here
 };
 
 /// How the ends of a pipe are joined, slot by slot.

@@ -162,7 +162,7 @@ class Checker {
                                      to_text(limit) + ")");
     }
 
-    void check_queue(const QueueConfig& queue) {
+    void check_queue(QueueConfig& queue) {
         const auto path = "queues." + queue.name;
         auto known = names_of(config_.workers);
         known.emplace_back("*");
@@ -178,24 +178,17 @@ class Checker {
                           "low (" + percent_text(queue.low_percent) + ") is not below high (" +
                               percent_text(queue.high_percent) + ")",
                           "low is where a queue that was high counts as usual again");
-        check_delivery(queue, path);
+        note_ignored(queue, path);
         check_dead_letter(queue, path + ".dead_letter");
     }
 
     /// Where a message ends when it is handed out, nothing that becomes of it later has a meaning.
-    void check_delivery(const QueueConfig& queue, const std::string& path) {
+    /// No mistake: the file does what it says.
+    void note_ignored(QueueConfig& queue, const std::string& path) {
         if (queue.delivery != Delivery::at_most_once) return;
-        const auto check_one = [&](bool is_set, const std::string& key, const std::string& why) {
-            if (is_set)
-                contradiction({path + "." + key},
-                              "means nothing with delivery = \"at-most-once\": " + why,
-                              "take it out, or write delivery = \"at-least-once\"");
-        };
-        const std::string ends = "a message ends when it is handed out";
-        check_one(queue.lease != Duration::zero(), "lease", ends);
-        check_one(queue.max_deliveries != 0, "max_deliveries", ends);
-        check_one(!queue.dead_letter.empty() && queue.ttl == Duration::zero(), "dead_letter",
-                  ends + ", and without a ttl none dies before");
+        for (const auto* key : {"lease", "max_deliveries"})
+            if (reader_.written(path + "." + key))
+                queue.ignored += (queue.ignored.empty() ? "" : ", ") + std::string{key};
     }
 
     void check_dead_letter(const QueueConfig& queue, const std::string& key) {
@@ -221,9 +214,11 @@ class Checker {
         }
     }
 
-    /// Behind a dead letter stands where it comes from, which needs room too.
+    /// Behind a dead letter stands where it comes from, which needs room too. A default that is too
+    /// large by that is nobody's mistake.
     void check_letter(const QueueConfig& queue, const QueueConfig& target, const std::string& key) {
         namespace shm = green::ipc::shm;
+        if (!reader_.written(path_of(queue) + ".max_message")) return;
         shm::Config figures;
         figures.payload_bytes = target.max_bytes;
         const auto whole = shm::Letter::size_with(queue.max_message, queue.name.size());

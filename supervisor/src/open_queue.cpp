@@ -342,6 +342,12 @@ std::vector<int> OpenQueue::descriptors() const {
 }
 
 void OpenQueue::apply(const QueueConfig& config, std::shared_ptr<OpenQueue> dead_letter) {
+    if (!config.ignored.empty())
+        green::log::warning(
+            "queue.ignored",
+            {{"queue", config.name},
+             {"keys", config.ignored},
+             {"why", "with delivery = \"at-most-once\" a message ends when it is handed out"}});
     if (config.dead_letter != state_->config.dead_letter) state_->said = {};
     state_->config = config;
     state_->seen = {};

@@ -207,20 +207,10 @@ TEST_CASE("config: the other sections are checked too", "[supervisor][config]") 
          "3:15 E008 queues.a.dead_letter: a queue cannot be its own dead letter"},
         {"version = 1\n[queues.a]\ndead_letter = 'b'\n[queues.b]\nmax_message = '64KiB'",
          "3:15 E014 queues.a.dead_letter: max_message (1MiB) is larger than that of \"b\" (64KiB)"},
-        {"version = 1\n[queues.a]\nmax_bytes = '64KiB'\ndead_letter = 'b'\n[queues.b]\n"
+        {"version = 1\n[queues.a]\nmax_message = '64KiB'\ndead_letter = 'b'\n[queues.b]\n"
          "max_bytes = '64KiB'",
          "4:15 E014 queues.a.dead_letter: a message of max_message (64KiB) does not fit into "
          "max_bytes of \"b\" (64KiB) with its 17 bytes of origin"},
-        {"version = 1\n[queues.a]\ndelivery = 'at-most-once'\nlease = '1s'",
-         "4:9 E014 queues.a.lease: means nothing with delivery = \"at-most-once\": a message ends "
-         "when it is handed out"},
-        {"version = 1\n[queues.a]\ndelivery = 'at-most-once'\nmax_deliveries = 3",
-         "4:18 E014 queues.a.max_deliveries: means nothing with delivery = \"at-most-once\": a "
-         "message ends when it is handed out"},
-        {"version = 1\n[queues.a]\ndelivery = 'at-most-once'\ndead_letter = 'b'\n[queues.b]",
-         "4:15 E014 queues.a.dead_letter: means nothing with delivery = \"at-most-once\": a "
-         "message "
-         "ends when it is handed out, and without a ttl none dies before"},
         {"version = 1\n[queues.a]\nhigh = '40%'",
          "3:8 E014 queues.a.high: low (50%) is not below high (40%)"},
         {"version = 1\n[queues.a]\ncapacity = 0",
@@ -291,6 +281,27 @@ after = ["b"]
 )");
     CHECK(mistakes(result) ==
           Lines{"7:9 E008 workers.b.after: cycle: b (line 7) -> c (line 10) -> b"});
+}
+
+TEST_CASE("config: what means nothing for a queue is noted, and no mistake",
+          "[supervisor][config]") {
+    const auto text = [](const std::string& keys) {
+        return "version = 1\n[queues.a]\n" + keys + "\n[queues.b]\n[workers.w]\ncommand = 'w'\n";
+    };
+    const auto ignored = [&](const std::string& keys) {
+        const auto result = read(text(keys));
+        REQUIRE(result);
+        return result->queue("a")->ignored;
+    };
+    CHECK(ignored("lease = '1s'\nmax_deliveries = 3").empty());
+    const std::string once = "delivery = 'at-most-once'\n";
+    CHECK(ignored(once + "dead_letter = 'b'").empty());
+    CHECK(ignored(once + "lease = '1s'") == "lease");
+    CHECK(ignored(once + "lease = 'off'\nmax_deliveries = 3") == "lease, max_deliveries");
+    // A default that is as large as the other's memory.
+    CHECK(
+        read("version = 1\n[queues.a]\nmax_bytes = '64KiB'\ndead_letter = 'b'\n[queues.b]\n"
+             "max_bytes = '64KiB'\n[workers.w]\ncommand = 'w'\n"));
 }
 
 TEST_CASE("config: a default is never blamed on the user", "[supervisor][config]") {
