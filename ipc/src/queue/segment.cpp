@@ -80,11 +80,13 @@ Header read_header(int fd, const std::string& path, std::uint32_t first_version)
     if (got != sizeof header) throw SegmentError(path, "short read of the header");
     if (header.magic != segment_magic)
         throw SegmentError(path, "not a queue segment: another magic number");
+    // What is of our size and damaged is not of another version, whatever stands there.
+    const bool is_our_size = header.header_bytes == sizeof(Header);
+    if (is_our_size && header.checksum != checksum_of(header))
+        throw SegmentError(path, "damaged header: its checksum");
     if (header.version < first_version || header.version > segment_version)
         throw VersionError(path, header.version);
-    if (header.header_bytes != sizeof(Header)) throw SegmentError(path, "damaged header: its size");
-    if (header.checksum != checksum_of(header))
-        throw SegmentError(path, "damaged header: its checksum");
+    if (!is_our_size) throw SegmentError(path, "damaged header: its size");
     if (const std::string problem = header.config.problem(); !problem.empty()) {
         throw SegmentError(path, "damaged header: " + problem);
     }
