@@ -1,3 +1,5 @@
+#include <limits>
+
 #include "shm_support.hpp"
 
 using namespace shm_test;
@@ -92,6 +94,29 @@ Entered put_once_at(Member& member, std::uint64_t id, std::int64_t now) {
 }
 
 }  // namespace
+
+TEST_CASE("queue recovery: what was given back for ever is due never, on whichever clock",
+          "[ipc][queue]") {
+    constexpr std::int64_t never = std::numeric_limits<std::int64_t>::max();
+    const Moment before{{1, 2}, 900 * second};
+    const Moment after{{3, 4}, GENERATE(20 * second, 5000 * second)};
+    Queue queue;
+    const auto give_back = [&] {
+        const auto member = queue.join(1);
+        send(*member, 1);
+        Lease lease = receive(*member);
+        REQUIRE(member->nack_until(lease, never));
+    };
+    for (Word& half : queue.segment().control().boot) half.store(0);
+    queue.keeper->recover(before);
+    give_back();
+    (void)sweep_all(*queue.keeper, 1000 * second);
+    queue.keeper = std::make_unique<Keeper>(Segment::open(queue.directory.file()));
+    queue.keeper->recover(after);
+    give_back();
+    CHECK(sweep_all(*queue.keeper, after.now).due > after.now + 1'000'000'000 * second);
+    CHECK(status(queue.segment()).delayed == 2);
+}
 
 TEST_CASE("queue recovery: time stands still while the machine is down, and goes on with its clock",
           "[ipc][queue]") {

@@ -1,8 +1,10 @@
 #pragma once
 // The mapped file of one queue: made, opened, checked, and looked into by index.
 
+#include <algorithm>
 #include <cstddef>
 #include <cstdint>
+#include <limits>
 #include <optional>
 #include <span>
 #include <stdexcept>
@@ -114,8 +116,12 @@ class Segment {
     [[nodiscard]] std::uint64_t from_machine(std::int64_t time) const noexcept {
         return static_cast<std::uint64_t>(time) + control().shift.peek();
     }
+    /// A time that lies too far ahead is the last one there is.
     [[nodiscard]] std::int64_t to_machine(std::uint64_t time) const noexcept {
-        return static_cast<std::int64_t>(time - control().shift.peek());
+        constexpr std::int64_t last = std::numeric_limits<std::int64_t>::max();
+        const auto here = static_cast<std::int64_t>(std::min<std::uint64_t>(time, last));
+        const auto shift = static_cast<std::int64_t>(control().shift.peek());
+        return shift < 0 && here > last + shift ? last : here - shift;
     }
 
     [[noreturn]] void damaged(const std::string& what) const { throw SegmentError(path_, what); }
