@@ -82,7 +82,12 @@ std::uint64_t messages_of(const shm::Status& status) {
 /// How many messages are in a segment that nobody uses; nothing if it cannot be told.
 std::optional<std::uint64_t> messages_in(const std::string& path) {
     try {
-        return messages_of(shm::status(shm::Segment::open_to_look(path)));
+        const auto segment = shm::Segment::open_to_look(path);
+        for (std::uint32_t index = 0; index < segment.config().capacity; ++index)
+            if (!shm::is_legal(shm::SlotWord::of(segment.slot(index).state.load()),
+                               segment.config().members))
+                return std::nullopt;
+        return messages_of(shm::status(segment));
     } catch (const std::exception&) {
         return std::nullopt;
     }

@@ -101,6 +101,11 @@ TEST_CASE("shell: a segment of another version is put aside with its messages, a
             aside = left.path() + ".v1";
             told = "queue.set_aside queue=q messages=\"not known\" path=" + aside;
         }
+        SECTION("one that is damaged") {
+            left.make(0);
+            shm::Segment::open(left.path()).slot(3).state.store(~std::uint64_t{0});
+            told = "queue.set_aside queue=q messages=\"not known\" path=" + aside;
+        }
         SECTION("an empty one") {
             left.make(0);
             aside.clear();
