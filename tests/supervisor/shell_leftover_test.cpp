@@ -215,11 +215,10 @@ TEST_CASE("shell: an end does not wait for what was given back for long after it
         });
         left.running.start();
         left.running.await_settled();
-        const auto begun = green::now();
         left.running.process().signal(SIGTERM);
         CHECK(left.running.end().success());
-        CHECK(green::now() - begun < 10s);
         INFO(left.running.log());
+        CHECK(left.running.log().find("shutdown.waits") == std::string::npos);
         CHECK(left.running.log().find("shutdown.keeps queue=q messages=1") != std::string::npos);
         CHECK(shm::status(shm::Segment::open(left.path())).delayed == 1);
     });
