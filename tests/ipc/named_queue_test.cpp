@@ -469,24 +469,26 @@ TEST_CASE("named queue: others have their turn while many are dropped for a larg
         options.when_full = ipc::WhenFull::drop_oldest;
         ipc::LocalQueue local{"texts", options};
         ipc::RawQueue queue{local.grant()};
-        for (int i = 0; i < 4096; ++i) queue.prepare(64)->put(64);
+        // What is prepared first lies behind the small ones, from the end of the memory on.
+        constexpr std::size_t chunk = 4096;
+        auto last = queue.prepare(31 * chunk);
+        auto between = queue.prepare(2 * chunk);
+        for (std::size_t i = 0; i < 31 * chunk / 64; ++i) queue.prepare(64)->put(64);
+        last->put(64);
         unsigned turns = 0;
         auto other = green::spawn([&] {
             for (;; ++turns) green::yield();
         });
-        green::yield();
         SECTION("at once") {
+            green::yield();
             turns = 0;
-            queue.prepare(100'000)->put(100'000);
+            queue.prepare(28 * chunk)->put(64);
         }
         SECTION("for one who waits") {
-            std::vector<ipc::RawLease> held;
-            for (int i = 0; i < 100; ++i) held.push_back(*queue.next());
-            ipc::RawQueue waiting{local.grant()};
-            auto putting = green::spawn([&] { waiting.prepare(100'000)->put(100'000); });
-            (void)putting;
-            green::yield();
-            held.clear();
+            auto putting = green::spawn([&] { queue.prepare(32 * chunk)->put(64); });
+            for (int i = 0; i < 3; ++i) green::yield();
+            CHECK_FALSE(putting.ready());
+            between.reset();
             turns = 0;
             putting.get();
         }

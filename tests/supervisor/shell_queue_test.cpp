@@ -126,6 +126,8 @@ TEST_CASE("shell: a dead letter that is too large for its place is shown", "[sup
         const tests::TempDir directory;
         QueueConfig config;
         config.name = "letters";
+        config.capacity = 16;
+        config.max_bytes = 1 << 20;
         config.max_message = 1000;
         const auto letters = OpenQueue::open(directory / ".", config);
         config.name = "q";
