@@ -244,7 +244,6 @@ TEST_CASE("queue member: misuse is refused and changes nothing", "[ipc][queue]")
     CHECK_THROWS_AS(member->put(copy, 10), green::UsageError);
     CHECK_THROWS_AS(member->abandon(copy), green::UsageError);
     CHECK_THROWS_AS(member->release_extent(copy), green::UsageError);
-    CHECK_THROWS_AS(member->arm(Interest::items), green::UsageError);
     Lease lease;
     CHECK_THROWS_AS(member->ack(lease), green::UsageError);
     REQUIRE(member->try_get(lease) == Got::message);
