@@ -34,6 +34,10 @@ void look(control::ToWorker::Reader message) {
             look(view(message.getQueue().getPath()));
             look(view(message.getQueue().getSchema()));
             break;
+        case control::ToWorker::PIPE:
+            look(view(message.getPipe().getName()));
+            (void)message.getPipe().getLargest();
+            break;
         case control::ToWorker::DRAIN:
             (void)message.getDrain().getMilliseconds();
             break;
