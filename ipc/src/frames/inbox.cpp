@@ -68,11 +68,12 @@ std::optional<Frame> Inbox::take_plain() {
 
 /// Into arrived_, where they stay until the frame is complete.
 void Inbox::fetch_descriptors(int socket, std::size_t count) {
-    while (arrived_.size() < count) {
+    // Once: all of a frame are beside one byte, which was sent before its header. Who looked on
+    // would look for as long as a peer sends bytes that bring none.
+    if (arrived_.size() < count) {
         std::byte token{};
         const sys::Outcome got = receive_with(socket, {&token, 1}, arrived_);
-        if (got.would_block() || (got.ok() && got.value == 0)) break;  // they were sent before it
-        (void)sys::must(got, "taking the descriptors of a frame");
+        if (!got.would_block()) (void)sys::must(got, "taking the descriptors of a frame");
     }
     if (arrived_.size() != count)
         throw ProtocolError("a frame without the descriptors that it announced, or with others");
