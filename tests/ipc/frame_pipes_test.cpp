@@ -223,6 +223,36 @@ TEST_CASE("frame pipes: who has no room sends nothing, unless its descriptors we
     });
 }
 
+TEST_CASE("frame pipes: who closes the end of one that waits sends whole frames", "[ipc][frame]") {
+    if (!has_pipes()) return;
+    // Its descriptors go ahead, although the pipe is full: then all of it goes.
+    const bool with_descriptor = GENERATE(false, true);
+    run_green_for_real([&] {
+        const tests::Errors errors;
+        auto [left, right] = ipc::frame_pair(at_once);
+        const std::string text = pattern(1000, 1);
+        const std::string large = pattern(2'000'000, 5);
+        int before = fill(left, text);
+        int tiny = fill(left, "");
+        auto putter = green::spawn([&, &end = left] {
+            end.put(bytes_of(large), with_descriptor ? std::span{numbers} : std::span<const int>{});
+        });
+        green::idle();
+        CHECK_FALSE(putter.ready());
+        left.shutdown();
+        CHECK_THROWS_AS(putter.get(), green::Closed);
+        for (; before > 0; --before) CHECK(text_of(right.get(10s)) == text);
+        for (; tiny > 0; --tiny) CHECK(right.get(10s).size == 0);
+        if (with_descriptor) {
+            const ipc::Frame frame = right.get(10s);
+            CHECK(text_of(frame) == large);
+            CHECK(frame.descriptors.size() == 1);
+        }
+        CHECK_FALSE(right.next(10s));
+        CHECK(right.at_end());
+    });
+}
+
 TEST_CASE("frame pipes: the end of sending holds for every copy, and comes last", "[ipc][frame]") {
     const bool much = GENERATE(false, true);
     run_green_for_real([&] {

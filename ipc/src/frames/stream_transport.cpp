@@ -126,8 +126,10 @@ class StreamTransport final : public FrameTransport, private detail::TurnEnd {
                     Deadline deadline);
     /// The header of a payload that follows over the socket. Returns false once the deadline has
     /// passed; `begun` tells then whether it still goes, as when it throws.
-    bool send_header(const FrameHeader& header, std::span<const int> descriptors, bool& begun,
-                     Deadline deadline);
+    bool send_header(const FrameHeader& header, std::span<const std::byte> payload,
+                     std::span<const int> descriptors, bool& begun, Deadline deadline);
+    /// For who closes the end while a header waits: no header goes alone.
+    void settle_header() noexcept;
     /// Reads once. Returns false when the deadline came first; throws at an end inside a frame.
     bool fill(Deadline deadline);
 
@@ -135,8 +137,9 @@ class StreamTransport final : public FrameTransport, private detail::TurnEnd {
     bool coalesces_;
     bool is_being_finished_ = false;  // somebody waits for the turn to do it
     bool finisher_has_turn_ = false;
-    bool ends_sending_ = false;  // when the outbox is empty
-    int broken_ = 0;             // the error that ended sending where nobody could be told
+    bool ends_sending_ = false;           // when the outbox is empty
+    int broken_ = 0;                      // the error that ended sending where nobody could be told
+    std::span<const std::byte> follows_;  // the payload, while somebody waits to send its header
     Outbox outbox_;
     Inbox inbox_;
 };
@@ -264,9 +267,15 @@ bool StreamTransport::put(std::span<const std::byte> payload, std::span<const in
         [&] { return push(0, deadline) && send_large(payload, descriptors, deadline); });
 }
 
-bool StreamTransport::send_header(const FrameHeader& header, std::span<const int> descriptors,
-                                  bool& begun, Deadline deadline) {
+bool StreamTransport::send_header(const FrameHeader& header, std::span<const std::byte> payload,
+                                  std::span<const int> descriptors, bool& begun,
+                                  Deadline deadline) {
     outbox_.add_header(header, descriptors);
+    struct Following {
+        std::span<const std::byte>& payload;
+        ~Following() { payload = {}; }
+    } const following{follows_};
+    follows_ = payload;
     try {
         if (push(0, deadline)) return true;
     } catch (...) {
@@ -275,6 +284,16 @@ bool StreamTransport::send_header(const FrameHeader& header, std::span<const int
     }
     begun = !outbox_.take_back_last();
     return false;
+}
+
+// Its sender is told Closed when he wakes, and sends nothing more.
+void StreamTransport::settle_header() noexcept {
+    if (follows_.empty() || broken_ != 0 || outbox_.take_back_last()) return;
+    try {
+        outbox_.add_rest({}, follows_);
+    } catch (const std::bad_alloc&) {
+        outbox_.drop();  // better no frame than the begin of one
+    }
 }
 
 bool StreamTransport::send_large(std::span<const std::byte> payload,
@@ -303,7 +322,7 @@ bool StreamTransport::send_large(std::span<const std::byte> payload,
         return sent;
     };
     const auto leave = [&] {
-        if (!begun || !is_open()) return;
+        if (!begun || !is_open() || broken_ != 0) return;
         try {
             outbox_.add_rest(rest[0], rest[1]);
         } catch (const std::bad_alloc&) {
@@ -316,7 +335,7 @@ bool StreamTransport::send_large(std::span<const std::byte> payload,
     try {
         if (link_.has_pipes) {
             rest[0] = {};
-            if (!send_header(header, descriptors, begun, deadline)) {
+            if (!send_header(header, payload, descriptors, begun, deadline)) {
                 leave();
                 return begun;
             }
@@ -403,7 +422,10 @@ void StreamTransport::say_end() noexcept {
 void StreamTransport::disconnect() noexcept {
     unlink();
     inbox_.descriptors().clear();
-    if (is_at_home()) push_some();  // what a forked copy holds is its parent's to send
+    if (is_at_home()) {  // what a forked copy holds is its parent's to send
+        settle_header();
+        push_some();
+    }
     if (outbox_.empty() || !is_at_home()) {
         link_.close();
         return;
