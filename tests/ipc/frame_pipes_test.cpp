@@ -99,6 +99,17 @@ struct ByHand {
     std::vector<green::Fd> ends;  // socket, in, out
 };
 
+/// The same end once more, as a forked child has it.
+ipc::Parcel copy_of(const ipc::Parcel& parcel) {
+    ipc::Parcel copy;
+    copy.bytes = parcel.bytes;
+    for (const green::Fd& fd : parcel.descriptors) {
+        copy.descriptors.emplace_back(::fcntl(fd.number(), F_DUPFD_CLOEXEC, 0));
+        REQUIRE(copy.descriptors.back().is_open());
+    }
+    return copy;
+}
+
 /// Puts until nothing goes any more; returns how many.
 int fill(ipc::FrameStream& end, const std::string& text) {
     int count = 0;
@@ -280,6 +291,50 @@ TEST_CASE("frame pipes: the end of sending holds for every copy, and comes last"
         CHECK(text_of(left.get(10s)) == "back");
         ::kill(child, SIGKILL);
         REQUIRE(::waitpid(child, nullptr, 0) == child);
+    });
+}
+
+TEST_CASE("frame pipes: who has another copy of an end that was closed is told so",
+          "[ipc][frame]") {
+    if (!has_pipes()) return;
+    run_green_for_real([] {
+        auto [left, right] = ipc::frame_pair(at_once);
+        ipc::Parcel parcel = std::move(left).pack();
+        ipc::Parcel same = copy_of(parcel);
+        left = ipc::FrameStream::unpack(std::move(parcel));
+        ipc::FrameStream other = ipc::FrameStream::unpack(std::move(same));
+        left.put(bytes_of("last"));
+        left.close_write();
+        CHECK(text_of(right.get(10s)) == "last");
+        CHECK_FALSE(right.next(10s));
+        CHECK(right.at_end());
+        CHECK_THROWS_WITH(other.put(bytes_of("more")), Catch::Contains("Broken pipe"));
+        right.put(bytes_of("back"));
+        CHECK(text_of(left.get(10s)) == "back");
+    });
+}
+
+TEST_CASE("frame pipes: who waits for room is told that nobody reads, whoever has copies",
+          "[ipc][frame]") {
+    if (!has_pipes()) return;
+    run_green_for_real([] {
+        const tests::Errors errors;
+        auto [left, right] = ipc::frame_pair(at_once);
+        ipc::Parcel parcel = std::move(right).pack();
+        const ipc::Parcel copies = copy_of(parcel);
+        right = ipc::FrameStream::unpack(std::move(parcel));
+        fill(left, pattern(1000, 1));
+        fill(right, pattern(1000, 1));
+        auto putter = green::spawn([&end = left] {
+            while (end.put(bytes_of(pattern(1000, 1)), {}, 10s)) {
+            }
+        });
+        auto keeps_it_open = green::spawn([&end = right] { end.put(bytes_of(pattern(1000, 1))); });
+        green::idle();
+        CHECK_FALSE(putter.ready());
+        CHECK_THROWS_AS(right.close(), green::ConcurrentUse);  // it reads no more from here on
+        CHECK_THROWS_WITH(putter.get(), Catch::Contains("Broken pipe"));
+        keeps_it_open.kill();
     });
 }
 

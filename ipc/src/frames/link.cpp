@@ -32,6 +32,15 @@ void Link::end_output() noexcept {
 
 void Link::refuse_input() noexcept {
     refuse_more(socket.number());
+    // As there, room for who waits: he is told when he tries to fill it. Not more than a pipe holds
+    // by itself, as somebody may go on writing.
+    if (in.is_open()) {
+        char dropped[4096];
+        for (int i = 0; i < 16; ++i) {
+            const sys::Outcome got = sys::read(in.number(), dropped, sizeof dropped);
+            if (!got.ok() || got.value == 0) break;
+        }
+    }
     in.close();
 }
 

@@ -1,6 +1,7 @@
 #include "frames/outbox.hpp"
 
 #include <algorithm>
+#include <cerrno>
 #include <cstring>
 #include <utility>
 
@@ -122,6 +123,11 @@ sys::Outcome Outbox::send_some(Link& link) noexcept {
                                   ? sys::send(link.socket.number(), from, step.bytes)
                                   : sys::write_quietly(link.out.number(), from, step.bytes);
     if (sent.ok()) went(sent.as_size());
+    if (sent.would_block() && !step.over_socket) {
+        // A full pipe does not tell that its reader has left, where somebody has a copy of his end.
+        const sys::Outcome asked = sys::send(link.socket.number(), nullptr, 0);
+        if (asked.error == EPIPE) return asked;
+    }
     return sent;
 }
 

@@ -137,7 +137,7 @@ class StreamTransport final : public FrameTransport, private detail::TurnEnd {
     bool coalesces_;
     bool is_being_finished_ = false;  // somebody waits for the turn to do it
     bool finisher_has_turn_ = false;
-    bool ends_sending_ = false;           // when the outbox is empty
+    bool ends_sending_ = false;  // when the outbox is empty
     int broken_ = 0;                      // the error that ended sending where nobody could be told
     std::span<const std::byte> follows_;  // the payload, while somebody waits to send its header
     Outbox outbox_;
@@ -388,7 +388,13 @@ std::optional<Frame> StreamTransport::receive(Deadline deadline) {
         if (at_end()) return std::nullopt;
         if (std::optional<Inbox::Arrived> arrived = inbox_.take(link_)) {
             if (arrived->kind == FrameKind::message) return std::move(arrived->frame);
-            arrived->kind == FrameKind::end ? came_to_end() : hear_hello(arrived->frame.bytes());
+            if (arrived->kind == FrameKind::end) {
+                came_to_end();
+                // So that who writes into another copy of the peer's end is told.
+                if (link_.has_pipes) link_.in.close();
+                continue;
+            }
+            hear_hello(arrived->frame.bytes());
             continue;
         }
         check_receives();
