@@ -409,6 +409,14 @@ TEST_CASE("frame pipes: a peer that keeps no step is an error", "[ipc][frame]") 
             peer.header(0xffff'ffff);
             fails(peer, "the limit is");
         }
+        {
+            ByHand peer;  // who only says hello would keep the reader in next(), whatever its limit
+            for (int i = 0; i < 2; ++i) {
+                peer.header(8, 0, ipc::FrameKind::hello);
+                peer.to_pipe("of bytes");
+            }
+            fails(peer, "a second hello");
+        }
     });
     CHECK(tests::open_descriptors() == before);
 }

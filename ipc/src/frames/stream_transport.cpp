@@ -138,6 +138,7 @@ class StreamTransport final : public FrameTransport, private detail::TurnEnd {
     bool is_being_finished_ = false;  // somebody waits for the turn to do it
     bool finisher_has_turn_ = false;
     bool ends_sending_ = false;  // when the outbox is empty
+    bool heard_hello_ = false;
     int broken_ = 0;                      // the error that ended sending where nobody could be told
     std::span<const std::byte> follows_;  // the payload, while somebody waits to send its header
     Outbox outbox_;
@@ -226,7 +227,8 @@ bool StreamTransport::send(FrameKind kind, std::size_t bytes, std::span<const in
     outbox_.add(
         {static_cast<std::uint32_t>(bytes), static_cast<std::uint16_t>(descriptors.size()), kind},
         descriptors);
-    if (coalesces_) {
+    // A hello is nobody's: whoever is killed while it waits, it goes, and goes once.
+    if (coalesces_ || kind == FrameKind::hello) {
         if (alone) push_some();
         check_broken();
         ask();
@@ -394,6 +396,8 @@ std::optional<Frame> StreamTransport::receive(Deadline deadline) {
                 if (link_.has_pipes) link_.in.close();
                 continue;
             }
+            // One by one they would keep us here, whatever the deadline.
+            if (std::exchange(heard_hello_, true)) throw ProtocolError("a second hello");
             hear_hello(arrived->frame.bytes());
             continue;
         }
