@@ -185,6 +185,7 @@ void OpenPipe::look() {
             goes_on = true;
         }
         may_read = false;
+        (void)flow_.pass_on();
         for (const auto& [number, reader] : readers_) {
             const auto before = counted_.passed;
             serve(*reader);
@@ -345,7 +346,8 @@ bool OpenPipe::is_over(int slot) const {
 bool OpenPipe::is_dry(int slot) {
     for (const auto& [number, writer] : writers_)
         if (flow_.feeds(writer->slot, slot)) return false;
-    return flow_.outlet(slot).unsent() == 0;
+    // What waits for a reader that is away is still to come to one that is there.
+    return !flow_.pass_on() && flow_.outlet(slot).unsent() == 0;
 }
 
 }  // namespace greensup

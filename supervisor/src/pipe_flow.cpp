@@ -15,10 +15,19 @@ void Outlet::unread(Cut cut, std::size_t count) {
     const auto read = last_end(cut, text(), sent_ - std::min(count, sent_));
     begin_ += read;
     sent_ -= read;
-    // Moved only when it pays: each byte is moved once for each that was read.
+    trim();
+}
+
+/// Moved only when it pays: each byte is moved once for each that was read.
+void Outlet::trim() {
     if (begin_ < bytes_.size() - begin_) return;
     bytes_.erase(0, begin_);
     begin_ = 0;
+}
+
+void Outlet::passed_on(std::size_t count) {
+    begin_ += count;
+    trim();
 }
 
 void Outlet::rewind(Cut cut, std::size_t count) {
@@ -64,14 +73,23 @@ bool PipeFlow::has_room(int writer) const {
         case PipeShape::broadcast:
             break;
     }
+    // As next_in_turn() chooses: who is away gets nothing while somebody is there.
     bool any = false;
     bool all = true;
+    bool is_present = false;
+    bool room_there = false;
+    bool room_away = false;
     for (int slot = 0; slot < readers_; ++slot) {
         if (!takes(slot)) continue;
-        any = any || has_room_at(slot);
-        all = all && has_room_at(slot);
+        const bool room = has_room_at(slot);
+        const bool is_there = present_.contains(slot);
+        any = true;
+        all = all && room;
+        is_present = is_present || is_there;
+        (is_there ? room_there : room_away) |= room;
     }
-    return any && (shape_ == PipeShape::spread || all);
+    if (shape_ == PipeShape::broadcast) return any && all;
+    return is_present ? room_there : room_away;
 }
 
 void PipeFlow::put(int writer, std::string_view messages) {
@@ -116,8 +134,31 @@ int PipeFlow::next_in_turn() {
 void PipeFlow::reader_left(int slot, std::size_t unread) {
     outlets_[slot].rewind(cut_, unread);
     present_.erase(slot);
-    if (shape_ == PipeShape::spread && !present_.empty()) share_out(outlets_[slot].take_all());
+    (void)pass_on();
     drop_the_gone(shape_ == PipeShape::broadcast);
+}
+
+bool PipeFlow::has_room_now() const {
+    return std::any_of(present_.begin(), present_.end(),
+                       [&](int slot) { return takes(slot) && has_room_at(slot); });
+}
+
+bool PipeFlow::pass_on() {
+    if (shape_ != PipeShape::spread) return false;
+    bool waits = false;
+    for (auto& [slot, outlet] : outlets_) {
+        if (present_.contains(slot)) continue;
+        while (outlet.size() > 0 && has_room_now()) {
+            const auto text = outlet.to_send();
+            const auto first = first_message(cut_, text);
+            const auto size = std::min<std::uint64_t>(first.size, text.size());
+            if (first.is != FirstMessage::Is::known || size == 0) break;
+            outlets_[next_in_turn()].add(text.substr(0, size));
+            outlet.passed_on(size);
+        }
+        waits = waits || outlet.size() > 0;
+    }
+    return waits;
 }
 
 void PipeFlow::set_done(std::set<int> slots) {

@@ -40,11 +40,14 @@ class Outlet {
     void unread(Cut cut, std::size_t count);
     /// The reader is gone, and has left so many unread: the next one begins with them.
     void rewind(Cut cut, std::size_t count);
+    /// The first so many bytes, of which nobody was sent any, went to somebody else.
+    void passed_on(std::size_t count);
     /// Takes all that is there, for somebody else.
     [[nodiscard]] std::string take_all();
 
  private:
     [[nodiscard]] std::string_view text() const { return std::string_view{bytes_}.substr(begin_); }
+    void trim();
 
     std::string bytes_;
     std::size_t begin_ = 0;  // of what is kept: where a message begins
@@ -81,9 +84,14 @@ class PipeFlow {
     /// Slots whose readers have come to their end, and have no successors: where others do the same
     /// work, or hear the same, nothing waits for them.
     void set_done(std::set<int> slots);
+    /// Where others do the same work, what waits for somebody who is away goes to those who are
+    /// there, as far as they have room. Returns whether some of it still waits.
+    bool pass_on();
 
  private:
     [[nodiscard]] bool has_room_at(int slot) const;
+    /// Somebody who is there has room.
+    [[nodiscard]] bool has_room_now() const;
     [[nodiscard]] bool takes(int slot) const { return slot < readers_ && !done_.contains(slot); }
     void share_out(std::string_view messages);
     [[nodiscard]] int next_in_turn();

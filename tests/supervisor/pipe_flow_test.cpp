@@ -163,3 +163,50 @@ TEST_CASE("pipe: spread gives each line to one, in turn", "[supervisor][pipe]") 
         CHECK(spread.outlet(0).size() == 8);
     }
 }
+
+TEST_CASE("pipe: where lines are spread, a reader that is away makes no room",
+          "[supervisor][pipe]") {
+    auto spread = flow(PipeShape::spread, 2);
+    spread.reader_left(1, 0);
+    spread.put(0, std::string(PipeFlow::portion - 1, 'x') + "\n");
+    REQUIRE(spread.outlet(0).unsent() == PipeFlow::portion);
+    CHECK_FALSE(spread.has_room(0));
+    spread.reader_left(0, 0);
+    CHECK(spread.has_room(0));
+    spread.reader_came(1);
+    CHECK(spread.has_room(0));
+}
+
+TEST_CASE("pipe: what a dead reader leaves goes to the others only as they have room",
+          "[supervisor][pipe]") {
+    const std::string line = std::string(1023, 'x') + "\n";
+    auto spread = flow(PipeShape::spread, 2);
+    // All of it was sent to him, and he has read nothing.
+    const std::size_t lines = 4 * PipeFlow::portion / line.size();
+    for (std::size_t i = 0; i < lines; ++i) spread.outlet(1).add(line);
+    spread.outlet(1).sent(spread.outlet(1).size());
+    spread.reader_left(1, spread.outlet(1).size());
+    CHECK(spread.outlet(0).unsent() == PipeFlow::portion);
+    CHECK(spread.outlet(1).size() == 3 * PipeFlow::portion);
+    CHECK(spread.pass_on());
+
+    SECTION("room brings more of it") {
+        for (int i = 0; i < 4; ++i) {
+            CHECK(spread.outlet(0).unsent() == PipeFlow::portion);
+            spread.outlet(0).sent(PipeFlow::portion);
+            spread.outlet(0).unread(Cut::lines, 0);
+            CHECK(spread.pass_on() == i < 2);
+        }
+        CHECK(spread.waiting() == 0);
+    }
+    SECTION("his successor gets what is left") {
+        spread.reader_came(1);
+        spread.outlet(0).sent(PipeFlow::portion);
+        CHECK_FALSE(spread.pass_on());
+        CHECK(spread.outlet(1).size() == 3 * PipeFlow::portion);
+    }
+    SECTION("without one the others get it all") {
+        spread.set_done({1});
+        CHECK(spread.outlet(0).unsent() == 4 * PipeFlow::portion);
+    }
+}
