@@ -1,5 +1,6 @@
 #include "open_pipe.hpp"
 
+#include <algorithm>
 #include <cstring>
 #include <fcntl.h>
 #include <sys/ioctl.h>
@@ -38,6 +39,7 @@ struct OpenPipe::Writer {
     bool was_stopped = false;  // there was no room for what it may have written
     bool is_at_end = false;
     bool is_gone = false;
+    std::size_t left_behind = 0;  // by one that is gone, unread
     bool left_in_peace = false;
     bool is_finished = false;  // its last words were taken
     bool was_held = false;
@@ -118,6 +120,8 @@ int OpenPipe::add_reader(int slot, green::Fd& theirs) {
 void OpenPipe::remove(int end, bool in_peace) {
     if (const auto writer = writers_.find(end); writer != writers_.end()) {
         writer->second->is_gone = true;
+        // Others may have its end too, and write for ever.
+        writer->second->left_behind = unread_in(writer->second->ours);
         writer->second->left_in_peace = in_peace;
     }
     if (const auto reader = readers_.find(end); reader != readers_.end()) {
@@ -155,7 +159,8 @@ PipeFigures OpenPipe::figures() {
     for (const auto& [number, reader] : readers_) note_read(*reader);
     figures.waiting = flow_.waiting();
     for (const auto& [number, writer] : writers_) {
-        figures.waiting += writer->whole.size() + writer->cutter.held() + unread_in(writer->ours);
+        figures.waiting += writer->whole.size() + writer->cutter.held() +
+                           (writer->is_gone ? writer->left_behind : unread_in(writer->ours));
         figures.torn += writer->cutter.torn();
         figures.refused += writer->cutter.refused();
     }
@@ -232,10 +237,13 @@ bool OpenPipe::hand_over(Writer& writer) {
 /// Returns false when there is nothing to read, now or for ever.
 bool OpenPipe::read(Writer& writer) {
     if (writer.is_at_end) return false;
-    const auto got = sys::read(writer.ours.number(), portion_.data(), portion_.size());
+    const auto most =
+        writer.is_gone ? std::min(portion_.size(), writer.left_behind) : portion_.size();
+    const auto got = sys::read(writer.ours.number(), portion_.data(), most);
     if (got.would_block()) return false;
     writer.is_at_end = !got.ok() || got.value == 0;
     if (writer.is_at_end) return false;
+    if (writer.is_gone) writer.left_behind -= got.as_size();
     last_read_ = writer.number;
     writer.cutter.take({portion_.data(), got.as_size()}, writer.whole);
     if (!writer.cutter.is_broken()) return true;

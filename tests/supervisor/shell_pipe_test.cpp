@@ -356,6 +356,20 @@ TEST_CASE("shell: rolling both ends of a pipe loses no line and mixes none",
     });
 }
 
+TEST_CASE("shell: of a writer that is gone nothing more is read, whoever else has its end",
+          "[supervisor][shell][pipe]") {
+    tests::run_green_for_real([] {
+        const tests::TempDir dir;
+        const auto up = dir / "up";
+        Running running(pipe("framing = \"lines\"\n") +
+                        pool("a", until_done,
+                             "command = [\"sh\", \"-c\", \"setsid sh -c 'echo > " + up +
+                                 "; exec yes' & while ! test -e " + up + "; do :; done\"]\n") +
+                        pool("b", until_done, "command = [\"sh\", \"-c\", \"cat > /dev/null\"]\n"));
+        CHECK(running.await(is_through).pipes.at(0).waiting == 0);
+    });
+}
+
 TEST_CASE("shell: a pair joins slot to slot", "[supervisor][shell][pipe]") {
     tests::run_green_for_real([] {
         const tests::TempDir dir;
