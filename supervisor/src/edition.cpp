@@ -38,8 +38,7 @@ std::shared_ptr<OpenQueue> Editor::open(const QueueConfig& queue) {
 }
 
 std::shared_ptr<OpenPipe> Editor::open(const PipeConfig& pipe, int readers) {
-    // What lies in it would be cut at other places.
-    if (auto open = pipes_[pipe.name].lock(); open && open->cut() == cut_of(pipe)) return open;
+    if (auto open = pipes_[pipe.name].lock(); open && goes_on_as(open->config(), pipe)) return open;
     auto opened = std::make_shared<OpenPipe>(pipe, readers);
     pipes_[pipe.name] = opened;
     return opened;

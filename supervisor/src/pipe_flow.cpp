@@ -44,12 +44,10 @@ std::string Outlet::take_all() {
 // --- all of them ---
 
 void PipeFlow::configure(PipeShape shape, Cut cut, int readers) {
-    // Of what went to everybody each has a copy.
-    const bool are_copies = shape_ == PipeShape::broadcast;
     shape_ = shape;
     cut_ = cut;
     readers_ = readers;
-    drop_the_gone(are_copies);
+    drop_the_gone();
 }
 
 std::uint64_t PipeFlow::waiting() const {
@@ -135,7 +133,7 @@ void PipeFlow::reader_left(int slot, std::size_t unread) {
     outlets_[slot].rewind(cut_, unread);
     present_.erase(slot);
     (void)pass_on();
-    drop_the_gone(shape_ == PipeShape::broadcast);
+    drop_the_gone();
 }
 
 bool PipeFlow::has_room_now() const {
@@ -163,12 +161,11 @@ bool PipeFlow::pass_on() {
 
 void PipeFlow::set_done(std::set<int> slots) {
     done_ = std::move(slots);
-    if (shape_ == PipeShape::spread || shape_ == PipeShape::broadcast)
-        drop_the_gone(shape_ == PipeShape::broadcast);
+    if (shape_ == PipeShape::spread || shape_ == PipeShape::broadcast) drop_the_gone();
 }
 
 /// What waits for a slot that is no more goes to the others, unless they have had it too.
-void PipeFlow::drop_the_gone(bool are_copies) {
+void PipeFlow::drop_the_gone() {
     if (shape_ == PipeShape::pair) return;
     const auto takes_part = [&](int slot) {
         return shape_ == PipeShape::merge ? slot == 0 : takes(slot);
@@ -185,7 +182,8 @@ void PipeFlow::drop_the_gone(bool are_copies) {
         rest += it->second.take_all();
         it = outlets_.erase(it);
     }
-    if (!are_copies && !rest.empty()) put(0, rest);
+    // Of what went to everybody each has a copy.
+    if (shape_ != PipeShape::broadcast && !rest.empty()) put(0, rest);
 }
 
 }  // namespace greensup

@@ -58,7 +58,7 @@ class PipeFlow {
  public:
     static constexpr std::size_t portion = 64 << 10;
 
-    /// `readers`: how many slots they have.
+    /// `readers`: how many slots they have. What is there goes on its way, if goes_on_as().
     void configure(PipeShape shape, Cut cut, int readers);
 
     [[nodiscard]] Cut cut() const noexcept { return cut_; }
@@ -95,7 +95,7 @@ class PipeFlow {
     [[nodiscard]] bool takes(int slot) const { return slot < readers_ && !done_.contains(slot); }
     void share_out(std::string_view messages);
     [[nodiscard]] int next_in_turn();
-    void drop_the_gone(bool are_copies);
+    void drop_the_gone();
 
     PipeShape shape_ = PipeShape::pair;
     Cut cut_ = Cut::bytes;

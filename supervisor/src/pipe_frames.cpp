@@ -64,6 +64,11 @@ Cut cut_of(const PipeConfig& pipe) {
     return Cut::bytes;
 }
 
+bool goes_on_as(const PipeConfig& before, const PipeConfig& after) {
+    return cut_of(before) == cut_of(after) &&
+           (before.shape == PipeShape::broadcast) == (after.shape == PipeShape::broadcast);
+}
+
 FirstMessage first_message(Cut cut, std::string_view text) {
     switch (cut) {
         case Cut::capnp:

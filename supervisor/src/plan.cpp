@@ -132,7 +132,7 @@ class Planner {
             concern(pipe, why);
             if (old->from != pipe.from) concern(pipe_end(old->from).worker, why);
             if (old->to != pipe.to) concern(pipe_end(old->to).worker, why);
-            if (cut_of(*old) == cut_of(pipe)) continue;
+            if (goes_on_as(*old, pipe)) continue;
             add(What::open_pipe, pipe.name, {}, {pipe.from + " -> " + pipe.to});
             last_.push_back({What::close_pipe, pipe.name, {}, {"opened anew"}});
         }

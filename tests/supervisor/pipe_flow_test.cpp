@@ -108,13 +108,6 @@ TEST_CASE("pipe: broadcast gives all to everybody, at the pace of the slowest",
         CHECK(waits_for(all, 1).empty());
         CHECK(waits_for(all, 2) == "b\n");
     }
-    SECTION("it stays one message when it becomes another pipe") {
-        for (int slot : {0, 1, 2}) all.reader_left(slot, 0);
-        const auto one = all.outlet(0).size();
-        all.configure(PipeShape::merge, Cut::lines, 1);
-        CHECK(all.outlet(0).size() == one);
-        CHECK(all.waiting() == one);
-    }
     SECTION("who is no more neither") {
         all.configure(PipeShape::broadcast, Cut::lines, 1);
         all.reader_left(1, 0);
