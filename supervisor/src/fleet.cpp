@@ -183,8 +183,10 @@ void Fleet::tell_pipes(const Edition& edition) const {
                 else
                     active.insert(member->instance.slot);
             }
-            sides.writers_over = active.empty();
             for (const auto slot : active) sides.writer_slots_over.erase(slot);
+            // A roll is to come to those that are over too.
+            if (pool->is_rolling) sides.writer_slots_over.clear();
+            sides.writers_over = active.empty() && !pool->is_rolling;
         }
         if (const auto pool = find(pipe_end(pipe->config().to).worker)) {
             for (const auto& member : pool->members)

@@ -370,6 +370,29 @@ TEST_CASE("shell: of a writer that is gone nothing more is read, whoever else ha
     });
 }
 
+TEST_CASE("shell: writers that are done, and are to be rolled, are not the end of a pipe",
+          "[supervisor][shell][pipe]") {
+    tests::run_green_for_real([] {
+        const tests::TempDir dir;
+        // The reader is rolled first.
+        Running running(pipe("framing = \"lines\"\n") +
+                        pool("b", until_done, role("mortal_reader", {dir / "r"})) +
+                        pool("a", until_done, role("mortal_writer", {dir / "w", "a", "1", "100"})));
+        running.await(is_through);
+        running.process().signal(SIGHUP);
+        running.await([&](const Status& status) {
+            return is_through(status) && text_of(dir / "w").size() == 2 &&
+                   lines_of(dir / "r.lives").size() == 1;
+        });
+        auto expected = lives("a", 1, 100);
+        expected.emplace_back("end");
+        for (const auto& line : lives("a", 2, 100))
+            if (line.substr(0, 4) != "a 1 ") expected.push_back(line);
+        expected.emplace_back("end");
+        CHECK(lines_of(dir / "r") == expected);
+    });
+}
+
 TEST_CASE("shell: a pair joins slot to slot", "[supervisor][shell][pipe]") {
     tests::run_green_for_real([] {
         const tests::TempDir dir;
