@@ -139,12 +139,20 @@ void OpenPipe::remove(int end, bool in_peace) {
 void OpenPipe::end_input(int end, bool has_successor) {
     const auto found = readers_.find(end);
     if (found == readers_.end()) return;
-    // Where several do the same work, or hear the same, one may leave while the others go on.
-    const bool others_go_on = !writers_.empty() && (flow_.shape() == PipeShape::spread ||
-                                                    flow_.shape() == PipeShape::broadcast);
-    found->second->ending =
-        has_successor || others_go_on ? Reader::Ending::soon : Reader::Ending::dry;
+    auto& reader = *found->second;
+    reader.ending =
+        has_successor || others_go_on(reader) ? Reader::Ending::soon : Reader::Ending::dry;
     look();
+}
+
+/// Where several do the same work, or hear the same, one may leave while the others go on.
+bool OpenPipe::others_go_on(const Reader& reader) const {
+    if (flow_.shape() != PipeShape::spread && flow_.shape() != PipeShape::broadcast) return false;
+    return !writers_.empty() &&
+           std::any_of(readers_.begin(), readers_.end(), [&](const auto& entry) {
+               const auto& other = *entry.second;
+               return other.slot != reader.slot && other.ending == Reader::Ending::none;
+           });
 }
 
 void OpenPipe::tell(PipeSides sides) {
@@ -259,15 +267,24 @@ bool OpenPipe::read(Writer& writer) {
 
 void OpenPipe::serve(Reader& reader) {
     if (!reader.ours.is_open()) return;
-    if (!is_first(reader)) return watch(reader, false);
-    if (!reader.hello && hello_) reader.hello = hello_;
+    if (!is_first(reader)) {
+        // Nothing was sent to it, and what is there it leaves to others.
+        if (reader.ending == Reader::Ending::soon) let_go(reader);
+        return watch(reader, false);
+    }
+    // Who was told of a type keeps the next one waiting.
+    if (!reader.hello && hello_ && flow_.outlet(reader.slot).unsent() > 0) reader.hello = hello_;
     while (write(reader)) {
     }
     if (!reader.ours.is_open() || flow_.outlet(reader.slot).due(cut()) > 0) return;
     const bool is_through =
         reader.ending == Reader::Ending::soon ||
         ((reader.ending == Reader::Ending::dry || is_over(reader.slot)) && is_dry(reader.slot));
-    if (!is_through) return;
+    if (is_through) let_go(reader);
+}
+
+/// Its input ends.
+void OpenPipe::let_go(Reader& reader) {
     watch(reader, false);
     reader.ours.close();
 }
@@ -289,8 +306,7 @@ bool OpenPipe::write(Reader& reader) {
         return false;
     }
     if (!sent.ok()) {  // it has closed its end; what was meant for it waits for the next one
-        watch(reader, false);
-        reader.ours.close();
+        let_go(reader);
         return false;
     }
     counted_.passed += sent.as_size();

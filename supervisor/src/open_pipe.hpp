@@ -84,12 +84,14 @@ class OpenPipe {
     bool read(Writer& writer);
     void serve(Reader& reader);
     bool write(Reader& reader);
+    void let_go(Reader& reader);
     void note_read(Reader& reader);
     void watch(Writer& writer, bool on);
     void watch(Reader& reader, bool on);
     [[nodiscard]] bool may_carry(const std::string& hello);
     [[nodiscard]] bool is_first(const Writer& writer) const;
     [[nodiscard]] bool is_first(const Reader& reader) const;
+    [[nodiscard]] bool others_go_on(const Reader& reader) const;
     [[nodiscard]] bool is_over(int slot) const;
     /// Nobody feeds that slot, and its readers were sent everything.
     [[nodiscard]] bool is_dry(int slot);

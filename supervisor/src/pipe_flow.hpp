@@ -65,7 +65,8 @@ class PipeFlow {
     [[nodiscard]] PipeShape shape() const noexcept { return shape_; }
     /// Whether what this writer sends goes to this reader, or may.
     [[nodiscard]] bool feeds(int writer, int reader) const {
-        return shape_ != PipeShape::pair || writer == reader;
+        if (shape_ == PipeShape::pair) return writer == reader;
+        return shape_ != PipeShape::merge || reader == 0;
     }
 
     [[nodiscard]] Outlet& outlet(int slot) { return outlets_[slot]; }

@@ -83,6 +83,8 @@ TEST_CASE("pipe: merge brings all to one", "[supervisor][pipe]") {
     merge.put(2, "c\n");
     merge.put(0, "a\n");
     CHECK(waits_for(merge, 0) == "c\na\n");
+    CHECK(merge.feeds(2, 0));
+    CHECK_FALSE(merge.feeds(2, 1));
     merge.put(1, std::string(PipeFlow::portion, 'x'));
     for (int slot = 0; slot < 3; ++slot) CHECK_FALSE(merge.has_room(slot));
 }
