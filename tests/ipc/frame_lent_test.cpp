@@ -23,6 +23,7 @@
 #include "frame_texts.hpp"
 #include "frames/descriptors.hpp"
 #include "frames/lent_file.hpp"
+#include "frames/memory_file.hpp"
 #include "ring/ring_writer.hpp"
 #include "support/faults.hpp"
 #include "support/run_green.hpp"
@@ -335,4 +336,25 @@ TEST_CASE("frame lent: a file that is none, or not there, is refused", "[ipc][fr
         }
         refused();
     });
+}
+
+TEST_CASE("frame lent: memory of huge pages is refused, whoever sends it", "[ipc][frame]") {
+    constexpr std::size_t bytes = 2 << 20;
+    const auto make = [](unsigned flags, int seals) {
+        green::Fd file{::memfd_create("pages", MFD_CLOEXEC | MFD_ALLOW_SEALING | flags)};
+        if (!file.is_open() || ::ftruncate(file.number(), bytes) != 0) {
+            WARN("left out: this system makes no file of huge pages");
+            return green::Fd{};
+        }
+        REQUIRE(::fcntl(file.number(), F_ADD_SEALS, seals) == 0);
+        return file;
+    };
+    constexpr int cannot_be_cut = F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_SEAL;
+    const green::Fd lent = make(MFD_HUGETLB, cannot_be_cut);
+    const green::Fd sealed = make(MFD_HUGETLB, cannot_be_cut | F_SEAL_WRITE);
+    if (!lent.is_open() || !sealed.is_open()) return;
+    CHECK_THROWS_WITH(ipc::LentFile::adopt(lent, bytes), Catch::Contains("huge pages"));
+    CHECK_THROWS_WITH(ipc::map_sealed(sealed, bytes), Catch::Contains("huge pages"));
+    CHECK(ipc::map_sealed(make(0, cannot_be_cut | F_SEAL_WRITE), bytes).size() ==
+          bytes / sizeof(capnp::word));
 }

@@ -3,11 +3,12 @@
 #include <bit>
 #include <cerrno>
 #include <string>
-#include <unistd.h>
 #include <utility>
 
 #include <green/errors.hpp>
 #include <green/sys.hpp>
+
+#include "frames/memory_file.hpp"
 
 namespace green::ipc {
 namespace {
@@ -46,10 +47,9 @@ green::detail::CountedPtr<LentFile> LentFile::adopt(const Fd& fd, std::size_t mo
     if (found.error == EINVAL || found.error == EBADF ||
         (sys::must(found, "looking at a large frame's seals") & (seals | F_SEAL_WRITE)) != seals)
         throw ProtocolError("a large frame whose memory its sender could still cut off");
+    refuse_huge_pages(fd);
     struct stat status {};
     (void)sys::must(sys::fstat(fd.number(), status), "fstat of a large frame's memory");
-    if (status.st_blksize > ::getpagesize())
-        throw ProtocolError("a large frame in memory of huge pages");
     const auto bytes = static_cast<std::size_t>(status.st_size);
     if (bytes <= header_bytes || bytes - header_bytes > most) {
         throw ProtocolError("a large frame in memory of " + std::to_string(bytes) +

@@ -8,7 +8,7 @@
 
 namespace green::ipc {
 
-/// A socket; or, between two ends of ours, a pipe for each direction, which costs a third of it for
+/// A socket; or, between two ends of ours, a pipe for each direction, which costs half of it for
 /// small frames. The socket carries then what a pipe cannot, or slower: descriptors, ahead of their
 /// frame, and large payloads, behind their header.
 struct Link {
@@ -17,8 +17,6 @@ struct Link {
     Fd out;
     bool has_pipes = false;
 
-    [[nodiscard]] Fd& frames_in() noexcept { return has_pipes ? in : socket; }
-    [[nodiscard]] Fd& frames_out() noexcept { return has_pipes ? out : socket; }
     void close() noexcept {
         socket.close();
         in.close();

@@ -1,8 +1,9 @@
 #include "frames/memory_file.hpp"
 
 #include <cerrno>
+#include <linux/magic.h>
 #include <string>
-#include <unistd.h>
+#include <sys/vfs.h>
 #include <utility>
 
 #include <green/errors.hpp>
@@ -52,15 +53,23 @@ Fd MemoryFile::seal() && {
     return std::move(fd_);
 }
 
+// Not by the size of its blocks: that of ordinary memory is huge too where the system prefers it.
+void refuse_huge_pages(const Fd& file) {
+    struct statfs status {};
+    if (::fstatfs(file.number(), &status) != 0)
+        sys::fail(errno, "fstatfs of a large frame's memory");
+    if (status.f_type == HUGETLBFS_MAGIC)
+        throw ProtocolError("a large frame in memory of huge pages");
+}
+
 kj::Array<capnp::word> map_sealed(const Fd& file, std::size_t bytes) {
     const sys::Outcome found = sys::fcntl(file.number(), F_GET_SEALS);
     if (found.error == EINVAL || found.error == EBADF ||
         (sys::must(found, "looking at a frame's seals") & seals) != seals)
         throw ProtocolError("a large frame whose sender could still change it");
+    refuse_huge_pages(file);
     struct stat status {};
     (void)sys::must(sys::fstat(file.number(), status), "fstat of a frame");
-    if (status.st_blksize > ::getpagesize())
-        throw ProtocolError("a large frame in memory of huge pages");
     if (static_cast<std::size_t>(status.st_size) < bytes) {
         throw ProtocolError("a large frame of " + std::to_string(status.st_size) + " bytes, " +
                             std::to_string(bytes) + " were announced");

@@ -32,6 +32,9 @@ class MemoryFile {
     std::byte* memory_;
     green::detail::Home home_;
 };
+/// Throws ProtocolError for one of hugetlbfs: it can be unmapped only in whole pages of its own, of
+/// a size that its maker has chosen. Throws std::system_error.
+void refuse_huge_pages(const Fd& file);
 /// Its first bytes, in whole words, readable until the array goes. Borrows the descriptor. Throws
 /// std::system_error, and ProtocolError when its maker could still change it, or when it is
 /// shorter.
