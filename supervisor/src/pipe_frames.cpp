@@ -124,7 +124,10 @@ void FrameCutter::take(std::string_view bytes, std::string& into) {
         into += bytes;
         return;
     }
+    // A part of a line has no end in it, and is not looked through again for each piece.
+    const bool is_part = cut_ == Cut::lines && bytes.find('\n') == std::string_view::npos;
     part_ += bytes;
+    if (is_part && part_.size() <= largest_) return;
     for (;;) {
         part_.erase(0, move_whole(into));
         const auto first = first_message(cut_, part_);

@@ -1,6 +1,8 @@
 // Where streams are cut, and what becomes of parts.
 #include "pipe_frames.hpp"
 
+#include <chrono>
+
 #include <catch2/catch.hpp>
 
 #include <green/ipc/frame_stream.hpp>
@@ -158,4 +160,18 @@ TEST_CASE("pipe: frames that say what comes are kept apart, and descriptors are 
     CHECK(cutter.hello() == hello);
     CHECK(whole == frame("a") + frame("b"));
     CHECK(cutter.refused() == 1);
+}
+
+TEST_CASE("pipe: a long line that comes byte by byte is not looked through for each of them",
+          "[supervisor][pipe]") {
+    constexpr std::size_t size = 1 << 20;
+    FrameCutter cutter{Cut::lines, size + 1};
+    std::string whole;
+    const auto begin = std::chrono::steady_clock::now();
+    for (std::size_t i = 0; i < size; ++i) cutter.take("x", whole);
+    CHECK(std::chrono::steady_clock::now() - begin < std::chrono::seconds{3});
+    CHECK(cutter.held() == size);
+    cutter.take("\n", whole);
+    CHECK(whole.size() == size + 1);
+    CHECK(cutter.held() == 0);
 }
