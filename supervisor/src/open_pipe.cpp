@@ -5,10 +5,10 @@
 #include <fcntl.h>
 #include <sys/ioctl.h>
 #include <sys/socket.h>
+#include <system_error>
 
 #include <green/log.hpp>
 #include <green/sys.hpp>
-#include <green/world_watchers.hpp>
 
 #include "frames/frame_header.hpp"
 #include "units.hpp"
@@ -162,13 +162,27 @@ void OpenPipe::tell(PipeSides sides) {
     look();
 }
 
+std::uint64_t OpenPipe::left_in(const Writer& writer) {
+    return writer.whole.size() + writer.cutter.held() +
+           (writer.is_gone ? writer.left_behind : unread_in(writer.ours));
+}
+
+std::uint64_t OpenPipe::waiting_for(const std::set<int>& slots) {
+    for (const auto& [number, reader] : readers_) note_read(*reader);
+    auto all = flow_.waiting_for(slots);
+    for (const auto& [number, writer] : writers_)
+        if (std::any_of(slots.begin(), slots.end(),
+                        [&](int slot) { return flow_.feeds(writer->slot, slot); }))
+            all += left_in(*writer);
+    return all;
+}
+
 PipeFigures OpenPipe::figures() {
     auto figures = counted_;
     for (const auto& [number, reader] : readers_) note_read(*reader);
     figures.waiting = flow_.waiting();
     for (const auto& [number, writer] : writers_) {
-        figures.waiting += writer->whole.size() + writer->cutter.held() +
-                           (writer->is_gone ? writer->left_behind : unread_in(writer->ours));
+        figures.waiting += left_in(*writer);
         figures.torn += writer->cutter.torn();
         figures.refused += writer->cutter.refused();
     }
@@ -326,8 +340,7 @@ void OpenPipe::note_read(Reader& reader) {
 void OpenPipe::watch(Writer& writer, bool on) {
     if (!on) return writer.watcher.reset();
     if (writer.watcher) return;
-    writer.watcher = std::make_unique<IoWatcher>(writer.ours.number(), IoEvents::read);
-    writer.watcher->start([this, &writer] {
+    start(writer.watcher, writer.ours.number(), IoEvents::read, [this, &writer] {
         (void)read(writer);
         look();
     });
@@ -336,8 +349,21 @@ void OpenPipe::watch(Writer& writer, bool on) {
 void OpenPipe::watch(Reader& reader, bool on) {
     if (!on) return reader.watcher.reset();
     if (reader.watcher) return;
-    reader.watcher = std::make_unique<IoWatcher>(reader.ours.number(), IoEvents::write);
-    reader.watcher->start([this] { look(); });
+    start(reader.watcher, reader.ours.number(), IoEvents::write, [this] { look(); });
+}
+
+/// The kernel watches only so much for one user. The other ends go on meanwhile.
+void OpenPipe::start(std::unique_ptr<IoWatcher>& watcher, int fd, IoEvents events,
+                     std::function<void()> callback) {
+    try {
+        watcher = std::make_unique<IoWatcher>(fd, events);
+        watcher->start(std::move(callback));
+    } catch (const std::system_error& error) {
+        watcher.reset();
+        if (later_.active()) return;
+        green::log::warning("pipe.unwatched", {{"pipe", config_.name}, {"error", error.what()}});
+        later_.start([this] { look(); });
+    }
 }
 
 // --- who is meant ---

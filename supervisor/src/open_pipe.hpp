@@ -11,7 +11,9 @@
 //      reads slowly makes his writers wait, and nobody else.
 #pragma once
 
+#include <chrono>
 #include <cstdint>
+#include <functional>
 #include <map>
 #include <memory>
 #include <optional>
@@ -21,6 +23,8 @@
 #include <vector>
 
 #include <green/fd.hpp>
+#include <green/loop_watchers.hpp>
+#include <green/world_watchers.hpp>
 
 #include "pipe_flow.hpp"
 
@@ -70,6 +74,8 @@ class OpenPipe {
     void tell(PipeSides sides);
 
     [[nodiscard]] PipeFigures figures();
+    /// Of what waits, the bytes that may still come to the readers of these slots.
+    [[nodiscard]] std::uint64_t waiting_for(const std::set<int>& slots);
 
  private:
     struct Writer;
@@ -81,10 +87,13 @@ class OpenPipe {
     /// Returns whether the writer is through.
     bool serve(Writer& writer, bool may_read);
     bool hand_over(Writer& writer);
+    [[nodiscard]] static std::uint64_t left_in(const Writer& writer);
     bool read(Writer& writer);
     void serve(Reader& reader);
     bool write(Reader& reader);
     void let_go(Reader& reader);
+    void start(std::unique_ptr<green::IoWatcher>& watcher, int fd, green::IoEvents events,
+               std::function<void()> callback);
     void note_read(Reader& reader);
     void watch(Writer& writer, bool on);
     void watch(Reader& reader, bool on);
@@ -105,6 +114,7 @@ class OpenPipe {
     int last_read_ = 0;                 // the end of the writer that was read last
     std::optional<std::string> hello_;  // what readers are told first, once a writer has spoken
     PipeFigures counted_;
+    green::TimerWatcher later_{std::chrono::seconds{1}};  // when an end could not be watched
     std::vector<char> portion_ = std::vector<char>(PipeFlow::portion);
 };
 

@@ -56,6 +56,14 @@ std::uint64_t PipeFlow::waiting() const {
     return all;
 }
 
+std::uint64_t PipeFlow::waiting_for(const std::set<int>& slots) const {
+    if (shape_ == PipeShape::spread) return slots.empty() ? 0 : waiting();
+    std::uint64_t all = 0;
+    for (const auto& [slot, outlet] : outlets_)
+        if (slots.contains(slot)) all += outlet.size();
+    return all;
+}
+
 bool PipeFlow::has_room_at(int slot) const {
     const auto found = outlets_.find(slot);
     return found == outlets_.end() || found->second.unsent() < portion;

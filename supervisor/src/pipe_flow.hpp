@@ -72,6 +72,8 @@ class PipeFlow {
     [[nodiscard]] Outlet& outlet(int slot) { return outlets_[slot]; }
     /// Bytes that nobody has read.
     [[nodiscard]] std::uint64_t waiting() const;
+    /// The part of them that the readers of these slots may get.
+    [[nodiscard]] std::uint64_t waiting_for(const std::set<int>& slots) const;
 
     /// Whether the writer of that slot may send more.
     [[nodiscard]] bool has_room(int writer) const;

@@ -1,6 +1,7 @@
 #include "stopper.hpp"
 
 #include <algorithm>
+#include <set>
 
 #include <green/deadline.hpp>
 #include <green/log.hpp>
@@ -80,8 +81,14 @@ ShutdownView Stopper::view() {
                               {"messages", left.later},
                               {"why", "they were given back for after shutdown_timeout"}});
     }
-    for (const auto& [name, pipe] : edition_->pipes)
-        view.queues.push_back({name, pipe->figures().waiting, true});
+    for (const auto& [name, pipe] : edition_->pipes) {
+        // What lies there for somebody who is over nobody will read.
+        std::set<int> slots;
+        if (const auto pool = fleet_.find(pipe_end(pipe->config().to).worker))
+            for (const auto& member : pool->members)
+                if (!is_over(member->instance.state)) slots.insert(member->instance.slot);
+        view.queues.push_back({name, pipe->waiting_for(slots), true});
+    }
     return view;
 }
 

@@ -3,6 +3,7 @@
 #include <cerrno>
 #include <span>
 #include <string>
+#include <unistd.h>
 
 #include <catch2/catch.hpp>
 
@@ -58,6 +59,25 @@ std::string frame(green::ipc::FrameKind kind, const std::string& payload) {
     green::ipc::FrameHeader{static_cast<std::uint32_t>(payload.size()), 0, kind}.write(header);
     return std::string(reinterpret_cast<const char*>(header.data()), header.size()) + payload;
 }
+
+/// Somebody who writes more whenever it is read, but for an end that comes too late.
+class Refill final : public green::sys::Injector {
+ public:
+    explicit Refill(const green::Fd& into)
+        : into_{into.number()}, outer_{green::sys::set_injector(this)} {}
+    Refill(const Refill&) = delete;
+    Refill& operator=(const Refill&) = delete;
+    ~Refill() override { (void)green::sys::set_injector(outer_); }
+    int before(green::sys::Call call, int) noexcept override {
+        if (call == green::sys::Call::read && left_ > 0 && ::write(into_, "b\n", 2) == 2) --left_;
+        return 0;
+    }
+
+ private:
+    int into_;
+    int left_ = 1000;
+    Injector* outer_;
+};
 
 }  // namespace
 
@@ -117,5 +137,58 @@ TEST_CASE("pipe: a reader to whom nothing was sent does not keep another type wa
         (void)pipe.add_writer(0, writers[1]);
         write(writers[1], other);
         CHECK(read(readers[1]) == other);
+    });
+}
+
+TEST_CASE("pipe: of a writer that is gone nothing more is read, whoever else has its end",
+          "[supervisor][pipe]") {
+    tests::run_green_for_real([] {
+        OpenPipe pipe{lines(PipeShape::pair), 1};
+        green::Fd writer;
+        green::Fd reader;
+        const int from = pipe.add_writer(0, writer);
+        (void)pipe.add_reader(0, reader);
+        REQUIRE(::write(writer.number(), "a\n", 2) == 2);
+        {
+            const Refill refill{writer};
+            pipe.remove(from, false);
+        }
+        CHECK(read(reader) == "a\n");
+        pipe.tell({true, {}, {}});
+        CHECK(read(reader) == "<end>");
+    });
+}
+
+TEST_CASE("pipe: what waits is counted for those who will read", "[supervisor][pipe]") {
+    const auto shape = GENERATE(PipeShape::pair, PipeShape::spread, PipeShape::broadcast);
+    tests::run_green_for_real([shape] {
+        OpenPipe pipe{lines(shape), 2};
+        std::array<green::Fd, 2> writers;
+        for (int slot : {0, 1}) (void)pipe.add_writer(slot, writers[static_cast<size_t>(slot)]);
+        write(writers[1], "b\ntorn");
+        const bool is_pair = shape == PipeShape::pair;
+        const bool is_spread = shape == PipeShape::spread;
+        CHECK(pipe.waiting_for({}) == 0);
+        CHECK(pipe.waiting_for({0}) == (is_pair ? 0 : 6));
+        CHECK(pipe.waiting_for({1}) == 6);
+        CHECK(pipe.waiting_for({0, 1}) == (is_pair || is_spread ? 6 : 8));
+    });
+}
+
+TEST_CASE("pipe: an end that cannot be watched now is watched later", "[supervisor][pipe]") {
+    tests::run_green_for_real([] {
+        OpenPipe pipe{lines(PipeShape::pair), 1};
+        green::Fd writer;
+        green::Fd reader;
+        (void)pipe.add_reader(0, reader);
+        {
+            const tests::FailNth no_memory{0, ENOMEM, green::sys::Call::epoll_ctl, true};
+            (void)pipe.add_writer(0, writer);
+            REQUIRE(::write(writer.number(), "a\n", 2) == 2);
+            turn();
+            REQUIRE(no_memory.fired());
+        }
+        for (int i = 0; i < 1000 && pipe.figures().passed == 0; ++i) turn();
+        CHECK(read(reader) == "a\n");
     });
 }

@@ -356,20 +356,6 @@ TEST_CASE("shell: rolling both ends of a pipe loses no line and mixes none",
     });
 }
 
-TEST_CASE("shell: of a writer that is gone nothing more is read, whoever else has its end",
-          "[supervisor][shell][pipe]") {
-    tests::run_green_for_real([] {
-        const tests::TempDir dir;
-        const auto up = dir / "up";
-        Running running(pipe("framing = \"lines\"\n") +
-                        pool("a", until_done,
-                             "command = [\"sh\", \"-c\", \"setsid sh -c 'echo > " + up +
-                                 "; exec yes' & while ! test -e " + up + "; do :; done\"]\n") +
-                        pool("b", until_done, "command = [\"sh\", \"-c\", \"cat > /dev/null\"]\n"));
-        CHECK(running.await(is_through).pipes.at(0).waiting == 0);
-    });
-}
-
 TEST_CASE("shell: writers that are done, and are to be rolled, are not the end of a pipe",
           "[supervisor][shell][pipe]") {
     tests::run_green_for_real([] {
@@ -390,6 +376,29 @@ TEST_CASE("shell: writers that are done, and are to be rolled, are not the end o
             if (line.substr(0, 4) != "a 1 ") expected.push_back(line);
         expected.emplace_back("end");
         CHECK(lines_of(dir / "r") == expected);
+    });
+}
+
+TEST_CASE("shell: a shutdown does not wait for what nobody will read",
+          "[supervisor][shell][pipe]") {
+    tests::run_green_for_real([] {
+        const auto sh = [](const std::string& text) {
+            return "count = 2\ncommand = [\"sh\", \"-c\", \"" + text + "\"]\n";
+        };
+        Running running(
+            pipe("framing = \"lines\"\n") + pool("a", until_done, sh("echo x; exec sleep 1000")) +
+                pool("b", until_done, sh("test " + slots + " = 1 && exit 0; exec cat > /dev/null")),
+            "shutdown_timeout = \"20s\"\n");
+        running.await([](const Status& status) {
+            const auto& readers = find(status, "b")->instances;
+            return status.pipes.at(0).waiting == 2 && status.pipes.at(0).passed >= 2 &&
+                   std::any_of(readers.begin(), readers.end(),
+                               [](const auto& one) { return one.state == State::done; });
+        });
+        running.process().signal(SIGTERM);
+        CHECK(running.end().success());
+        CHECK(running.log().find("pipe p (") == std::string::npos);
+        CHECK(running.log().find("bytes_left_in_pipes=2") != std::string::npos);
     });
 }
 
