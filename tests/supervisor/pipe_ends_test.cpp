@@ -1,4 +1,5 @@
 // Who comes to the ends of a pipe, who leaves them, and what they hear then.
+#include <algorithm>
 #include <array>
 #include <cerrno>
 #include <span>
@@ -190,5 +191,34 @@ TEST_CASE("pipe: an end that cannot be watched now is watched later", "[supervis
         }
         for (int i = 0; i < 1000 && pipe.figures().passed == 0; ++i) turn();
         CHECK(read(reader) == "a\n");
+    });
+}
+
+TEST_CASE("pipe: writers that never stop do not keep back what a dead reader has left",
+          "[supervisor][pipe]") {
+    tests::run_green_for_real([] {
+        OpenPipe pipe{lines(PipeShape::spread), 2};
+        green::Fd writer;
+        std::array<green::Fd, 2> readers;
+        (void)pipe.add_writer(0, writer);
+        (void)pipe.add_reader(0, readers[0]);
+        const int dead = pipe.add_reader(1, readers[1]);
+        const std::string old = std::string(63, 'o') + "\n";
+        const std::string fresh = std::string(63, 'n') + "\n";
+        const auto fill = [&](const std::string& line) {
+            std::size_t count = 0;
+            while (green::sys::write(writer.number(), line.data(), line.size()).ok()) ++count;
+            turn();
+            return count;
+        };
+        std::size_t left = 0;
+        while (const auto count = fill(old)) left += count;
+        pipe.remove(dead, false);
+        for (int i = 0; i < 200 && left > 0; ++i) {
+            const auto text = read(readers[0]);
+            left -= static_cast<std::size_t>(std::count(text.begin(), text.end(), 'o')) / 63;
+            (void)fill(fresh);
+        }
+        CHECK(left == 0);
     });
 }
