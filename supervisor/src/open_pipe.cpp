@@ -171,8 +171,9 @@ std::uint64_t OpenPipe::waiting_for(const std::set<int>& slots) {
     for (const auto& [number, reader] : readers_) note_read(*reader);
     auto all = flow_.waiting_for(slots);
     for (const auto& [number, writer] : writers_)
-        if (std::any_of(slots.begin(), slots.end(),
-                        [&](int slot) { return flow_.feeds(writer->slot, slot); }))
+        if (std::any_of(slots.begin(), slots.end(), [&, &writer = writer](int slot) {
+                return flow_.feeds(writer->slot, slot);
+            }))
             all += left_in(*writer);
     return all;
 }
