@@ -74,6 +74,7 @@ std::vector<int> hand_down(Command& command, const std::vector<int>& ours) {
         moving.insert(each.ours);
     }
     std::vector<int> theirs;
+    theirs.reserve(ours.size());
     for (const int number : ours) theirs.push_back(taken.insert(number).second ? number : -1);
     int next = STDERR_FILENO + 1;
     for (int& number : theirs) {
