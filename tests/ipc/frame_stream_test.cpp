@@ -13,29 +13,20 @@
 #include <green/ipc/message.hpp>
 #include <green/socket.hpp>
 
+#include "frame_pairs.hpp"
 #include "frame_texts.hpp"
 #include "support/faults.hpp"
 #include "support/run_green.hpp"
 
 using namespace std::chrono_literals;
 using tests::bytes_of;
+using tests::MakePair;
+using tests::over_a_socket;
+using tests::over_pipes;
 using tests::pattern;
 using tests::run_green_for_real;
 using tests::text_of;
 namespace ipc = green::ipc;
-
-namespace {
-
-using Pair = std::pair<ipc::FrameStream, ipc::FrameStream>;
-using MakePair = Pair (*)();
-
-Pair over_pipes() { return ipc::frame_pair(); }
-Pair over_a_socket() {
-    auto [a, b] = green::Stream::pair();
-    return {ipc::FrameStream{std::move(a.fd())}, ipc::FrameStream{std::move(b.fd())}};
-}
-
-}  // namespace
 
 TEST_CASE("frames: one of ten megabytes suspends only its writer", "[ipc][frame]") {
     const MakePair make = GENERATE(&over_pipes, &over_a_socket);

@@ -15,12 +15,17 @@
 #include <green/socket.hpp>
 
 #include "document.capnp.h"
+#include "frame_pairs.hpp"
 #include "frame_texts.hpp"
 #include "support/faults.hpp"
 #include "support/run_green.hpp"
 
 using namespace std::chrono_literals;
 using tests::bytes_of;
+using tests::MakePair;
+using tests::over_a_socket;
+using tests::over_pipes;
+using tests::Pair;
 using tests::pattern;
 using tests::run_green_for_real;
 using tests::text_of;
@@ -28,14 +33,6 @@ namespace ipc = green::ipc;
 
 namespace {
 
-using Pair = std::pair<ipc::FrameStream, ipc::FrameStream>;
-using MakePair = Pair (*)();
-
-Pair over_pipes() { return ipc::frame_pair(); }
-Pair over_a_socket() {
-    auto [a, b] = green::Stream::pair();
-    return {ipc::FrameStream{std::move(a.fd())}, ipc::FrameStream{std::move(b.fd())}};
-}
 Pair flushed() { return ipc::frame_pair({.coalesce = false}); }
 Pair in_memory() { return ipc::ring_pair(); }
 Pair in_little_memory() { return ipc::ring_pair({.capacity = 4096}); }
