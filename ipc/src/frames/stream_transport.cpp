@@ -3,6 +3,9 @@
 // put() leaves its frame in the outbox. What is there goes at the end of the hub's turn, all of it
 // by one call, or when it has become much; but the first frame of a turn goes at once, so that one
 // that comes alone is not held up. A large frame is sent from where its owner has it.
+//
+// Longer than most files: each way for a frame to leave (at once, at the turn's end, from its
+// owner's memory) can be cut off at each point, and the others go on with what it has begun.
 
 #include <algorithm>
 #include <array>

@@ -1,3 +1,6 @@
+// Longer than most files: all getters and putters of a process share its one place among the
+// sleepers, so that each of them, as it comes, is served or goes, decides what the process sleeps
+// for.
 #include "named/core.hpp"
 
 #include <exception>
