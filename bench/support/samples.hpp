@@ -2,6 +2,7 @@
 /// Transport has
 ///
 ///     template <class Build> void send(Build&& build);      // build(Sample::Builder)
+///                                                           // or with a green::ipc::Attachments
 ///     template <class Look> void receive(Look&& look);      // look(Sample::Reader)
 #pragma once
 
@@ -41,9 +42,11 @@ double samples_per_second(const Options& options) {
     constexpr std::uint32_t kind = 7;
     constexpr kj::StringPtr name = "worker-1"_kj;
     constexpr std::uint64_t checked_wholly = 100;
+    constexpr std::size_t own_segment = 4096;  // bytes that are worth a segment of their own
     std::vector<kj::byte> payload(options.payload);
     for (std::size_t i = 0; i < payload.size(); ++i) payload[i] = static_cast<kj::byte>(i * 7 + 1);
     const auto bytes = kj::arrayPtr(std::as_const(payload).data(), payload.size());
+    const auto data = std::as_bytes(std::span{payload});
     const auto sum = sum_of_words(bytes);
     const auto is_whole = [&](capnp::Data::Reader found, std::uint64_t number) {
         if (found.size() != bytes.size() || found.front() != bytes.front() ||
@@ -55,11 +58,15 @@ double samples_per_second(const Options& options) {
     return messages_per_second(
         options, transport,
         [&](std::uint64_t number) {
-            transport.send([&](Sample::Builder sample) {
+            transport.send([&](Sample::Builder sample, auto&... attachments) {
                 sample.setSequence(number);
                 sample.setTime(number);
                 sample.setKind(kind);
                 sample.setName(name);
+                if constexpr (sizeof...(attachments) == 1) {
+                    if (data.size() >= own_segment)
+                        return sample.adoptPayload((attachments.copy(data), ...));
+                }
                 sample.setPayload(bytes);
             });
         },

@@ -4,6 +4,7 @@
 struct Document {
   name @0 :Text;
   body @1 :Data;
+  parts @2 :List(Data);
 }
 
 struct Other {

@@ -8,42 +8,101 @@
 namespace green::ipc {
 namespace {
 
-// The segment table of a message of one segment: how many there are behind it, and its words.
-constexpr std::size_t table_words = 1;
+constexpr std::size_t word = sizeof(capnp::word);
+
+// A message begins with a table: how many segments there are behind the first one, and how many
+// words each of them has.
+constexpr std::size_t table_words(std::size_t segments) noexcept { return segments / 2 + 1; }
+
+// A frame of more words can be split; it has a table of most_segments then, and begins with a
+// small one.
+constexpr std::size_t least_split = 512;
+constexpr std::size_t first_of_split = 128;
+// Fewer bytes are zeroed faster than they become a segment.
+constexpr std::size_t least_reserved = 1024;
+
+void zero(std::span<capnp::word> words) noexcept {
+    std::memset(static_cast<void*>(words.data()), 0, words.size_bytes());
+}
 
 }  // namespace
 
+FrameBuilder::FrameBuilder(FrameStream& stream, std::size_t bytes, bool reserves, Deadline deadline)
+    : stream_{&stream},
+      draft_{stream.prepare(std::min(room_for_message(bytes), stream.limit()), deadline)} {
+    if (!draft_) return;
+    const std::span<std::byte> memory = draft_->memory();
+    frame_ = {reinterpret_cast<capnp::word*>(memory.data()), memory.size() / word};
+    splits_ = reserves && frame_.size() > least_split;
+    end_ = std::min(table_words(splits_ ? most_segments : 1), frame_.size());
+}
+
 FrameBuilder::~FrameBuilder() noexcept(false) = default;
 
+std::span<capnp::word> FrameBuilder::take(std::size_t words) noexcept {
+    // What has gone to private memory once stands behind all that is here.
+    if (segments_ == (splits_ ? most_segments : 1) || !overflow_.empty() ||
+        words > frame_.size() - end_)
+        return {};
+    begins_[segments_++] = static_cast<std::uint32_t>(end_);
+    return frame_.subspan(std::exchange(end_, end_ + words), words);
+}
+
 kj::ArrayPtr<capnp::word> FrameBuilder::allocateSegment(capnp::uint minimum_words) {
-    const std::span<std::byte> memory = draft_ ? draft_->memory() : std::span<std::byte>{};
-    const std::size_t words = memory.size() / sizeof(capnp::word);
-    if (std::exchange(first_, false) && words >= table_words + minimum_words) {
-        auto* const first = reinterpret_cast<capnp::word*>(memory.data()) + table_words;
-        std::memset(first, 0, (words - table_words) * sizeof(capnp::word));
-        return {first, words - table_words};
+    std::size_t words = frame_.size() - end_;
+    if (splits_ && segments_ == 0) words = std::min(words, first_of_split);
+    if (const auto segment = take(std::max<std::size_t>(words, minimum_words)); !segment.empty()) {
+        zero(segment);
+        return {segment.data(), segment.size()};
     }
     auto more = kj::heapArray<capnp::word>(std::max<std::size_t>(minimum_words, 512));
-    std::memset(more.begin(), 0, more.size() * sizeof(capnp::word));
+    zero({more.begin(), more.size()});
     overflow_.push_back(kj::mv(more));
     return overflow_.back();
 }
 
-bool FrameBuilder::put(FrameStream& stream, std::span<const int> descriptors, Deadline deadline) {
-    if (!draft_) throw UsageError("this message was put already");
-    FrameDraft draft = std::move(*draft_);
-    draft_.reset();
-    const auto segments = getSegmentsForOutput();
-    if (overflow_.empty()) {
-        const std::uint32_t table[] = {0, static_cast<std::uint32_t>(segments[0].size())};
-        std::memcpy(draft.memory().data(), table, sizeof table);
-        return draft.put((table_words + segments[0].size()) * sizeof(capnp::word), descriptors,
-                         deadline);
+std::span<std::byte> FrameBuilder::reserve(std::size_t bytes) noexcept {
+    // One segment is kept for what else may be in the message.
+    if (bytes < least_reserved || !splits_ || segments_ + 1 >= most_segments) return {};
+    const auto segment = take((bytes + word - 1) / word);
+    if (segment.empty()) return {};
+    zero(segment.last(1));
+    return std::as_writable_bytes(segment).first(bytes);
+}
+
+Attachments::Room Attachments::reserve(std::size_t bytes) {
+    const auto orphanage = message_->getOrphanage();
+    if (const auto memory = message_->reserve(bytes); !memory.empty())
+        return {orphanage.referenceExternalData(ipc::bytes(memory)), memory};
+    auto data = orphanage.newOrphan<capnp::Data>(static_cast<capnp::uint>(bytes));
+    const std::span<kj::byte> memory{data.get().begin(), bytes};
+    return {std::move(data), std::as_writable_bytes(memory)};
+}
+
+std::size_t FrameBuilder::close_frame(std::size_t last_words) noexcept {
+    if (!splits_) {
+        const std::uint32_t table[] = {0, static_cast<std::uint32_t>(last_words)};
+        std::memcpy(draft_->memory().data(), table, sizeof table);
+        return (table_words(1) + last_words) * word;
     }
+    std::array<std::uint32_t, 2 * table_words(most_segments)> table{most_segments - 1};
+    // Each one reaches to the next: what a builder has left in it is zeroed.
+    for (std::size_t i = 0; i + 1 < segments_; ++i) table[1 + i] = begins_[i + 1] - begins_[i];
+    table[segments_] = static_cast<std::uint32_t>(last_words);
+    std::memcpy(draft_->memory().data(), table.data(), sizeof table);
+    return (begins_[segments_ - 1] + last_words) * word;
+}
+
+bool FrameBuilder::put(std::span<const int> descriptors, Deadline deadline) {
+    if (!draft_) throw UsageError("this message was put already");
+    const auto segments = getSegmentsForOutput();
+    if (overflow_.empty())
+        return draft_->put(close_frame(segments.back().size()), descriptors, deadline);
     const kj::Array<capnp::word> whole = capnp::messageToFlatArray(segments);
     // Nobody waits while holding: the room that was too small goes back before more is asked for.
-    { const FrameDraft last = std::move(draft); }
-    return stream.put(std::as_bytes(std::span{whole.begin(), whole.size()}), descriptors, deadline);
+    draft_.reset();
+    return stream_->put(std::as_bytes(std::span{whole.begin(), whole.size()}), descriptors,
+                        deadline);
 }
 
 }  // namespace green::ipc

@@ -52,18 +52,19 @@ std::optional<Inbox::Arrived> Inbox::take(Link& link) {
     return std::nullopt;
 }
 
-std::optional<Frame> Inbox::take_plain() {
-    if (partial_ || buffered() < FrameHeader::size) return std::nullopt;
+bool Inbox::take_plain(Frame& into) {
+    if (partial_ || buffered() < FrameHeader::size) return false;
     const std::byte* const from = buffer_.get() + begin_;
     const auto size =
         FrameHeader::plain(std::span<const std::byte, FrameHeader::size>{from, FrameHeader::size});
     if (!size || *size >= FrameHeader::large || *size > limit_ ||
         buffered() < FrameHeader::size + *size || !arrived_.empty())
-        return std::nullopt;
-    std::optional<Frame> frame{Frame{room_for(*size), *size, {}}};
-    if (*size > 0) std::memcpy(frame->payload.begin(), from + FrameHeader::size, *size);
+        return false;
+    into.payload = room_for(*size);
+    into.size = *size;
+    if (*size > 0) std::memcpy(into.payload.begin(), from + FrameHeader::size, *size);
     begin_ += FrameHeader::size + *size;
-    return frame;
+    return true;
 }
 
 /// Into arrived_, where they stay until the frame is complete.

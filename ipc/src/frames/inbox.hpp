@@ -30,7 +30,7 @@ class Inbox {
     /// The first frame, if all of it is here. Throws ProtocolError for what is none, or too large.
     [[nodiscard]] std::optional<Arrived> take(Link& link);
     /// The same for one that is small, and nothing but a payload: that is the short way.
-    [[nodiscard]] std::optional<Frame> take_plain();
+    [[nodiscard]] bool take_plain(Frame& into);
     /// The descriptor over which the next of it comes.
     [[nodiscard]] Fd& next_over(Link& link) const noexcept {
         return apart_ && !partial_ ? link.in : link.socket;

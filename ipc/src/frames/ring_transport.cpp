@@ -80,7 +80,9 @@ class RingTransport final : public FrameTransport, private PayloadOwner<RingTran
 
     bool put(std::span<const std::byte> payload, std::span<const int> descriptors,
              Deadline deadline) override;
-    std::optional<Frame> next(Deadline deadline) override;
+    std::optional<FrameDraft> draft(std::size_t bytes, Deadline deadline) override;
+    bool finish(std::size_t bytes, std::span<const int> descriptors, Deadline deadline) override;
+    bool next(Frame& into, Deadline deadline) override;
     /// For one that goes on: a descriptor of a frame that was not received yet.
     void has_arrived(Fd fd) { arrived_.push_back(std::move(fd)); }
     /// And a file of that place. Throws std::system_error, ProtocolError.
@@ -145,7 +147,11 @@ class RingTransport final : public FrameTransport, private PayloadOwner<RingTran
     void hear(const RingReader::Record& record);
     /// Until there may be a record, or the end. Returns false once the deadline has passed.
     bool wait_for_record(Deadline deadline);
-    void let_go(std::span<const std::byte> payload) noexcept;
+    void let_go(std::span<const std::byte> payload) noexcept {
+        // The ring may be another process's by now: the memory of a closed end, or of a forked
+        // copy, is only looked at.
+        if (is_open() && is_at_home()) wake_writer(reader_->release(payload));
+    }
 
     std::optional<Way> in_;
     std::optional<Way> out_;
@@ -365,6 +371,27 @@ bool RingTransport::put(std::span<const std::byte> payload, std::span<const int>
     return FrameTransport::put(payload, descriptors, deadline);
 }
 
+std::optional<FrameDraft> RingTransport::draft(std::size_t bytes, Deadline deadline) {
+    if (bytes <= most_at_once_ && may_send_now() && !reader_is_gone()) [[likely]] {
+        const std::size_t size = whole_words(bytes);
+        if (std::byte* room = writer_->room(size)) [[likely]] {
+            (void)writing().try_acquire();
+            return drafted({room, size});
+        }
+    }
+    return FrameTransport::draft(bytes, deadline);
+}
+
+bool RingTransport::finish(std::size_t bytes, std::span<const int> descriptors, Deadline deadline) {
+    if (descriptors.empty() && !lent_ && !large_ && may_finish_now() && !reader_is_gone())
+        [[likely]] {
+        publish({static_cast<std::uint32_t>(bytes), Kind::here, 0}, bytes);
+        writing().release();
+        return true;
+    }
+    return FrameTransport::finish(bytes, descriptors, deadline);
+}
+
 bool RingTransport::send(FrameKind kind, std::size_t bytes, std::span<const int> descriptors,
                          Deadline deadline) {
     if ((lent_ || large_) && bytes > 0) return send_beside(bytes, descriptors, deadline);
@@ -407,16 +434,18 @@ bool RingTransport::send_descriptors(const Fd& file, std::span<const int> descri
     return send_descriptors(all, deadline);
 }
 
-std::optional<Frame> RingTransport::next(Deadline deadline) {
+bool RingTransport::next(Frame& into, Deadline deadline) {
     if (may_receive_now()) [[likely]] {
         const auto record = reader_->front();
         if (record && record->header.kind == Kind::here && record->header.descriptors == 0 &&
             record->header.bytes <= limit() && !record->payload.empty()) [[likely]] {
             reader_->take(*record);
-            return Frame{lend(record->payload), record->payload.size(), {}};
+            into.payload = lend(record->payload);
+            into.size = record->payload.size();
+            return true;
         }
     }
-    return FrameTransport::next(deadline);
+    return FrameTransport::next(into, deadline);
 }
 
 std::optional<Frame> RingTransport::receive(Deadline deadline) {
@@ -530,12 +559,6 @@ detail::CountedPtr<LentFile> RingTransport::file_of(const RecordHeader& header) 
                             " bytes in a file of " + std::to_string(file->size()));
     }
     return file;
-}
-
-void RingTransport::let_go(std::span<const std::byte> payload) noexcept {
-    // The ring may be another process's by now: the memory of a closed end, or of a forked copy, is
-    // only looked at.
-    if (is_open() && is_at_home()) wake_writer(reader_->release(payload));
 }
 
 void RingTransport::payload_gone(void* first, std::size_t bytes) const noexcept {

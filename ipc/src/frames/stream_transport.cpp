@@ -86,7 +86,7 @@ class StreamTransport final : public FrameTransport, private detail::TurnEnd {
 
     bool put(std::span<const std::byte> payload, std::span<const int> descriptors,
              Deadline deadline) override;
-    std::optional<Frame> next(Deadline deadline) override;
+    bool next(Frame& into, Deadline deadline) override;
     bool flush(Deadline deadline) override;
     /// For one that goes on: what had arrived.
     [[nodiscard]] Inbox& inbox() noexcept { return inbox_; }
@@ -381,11 +381,10 @@ bool StreamTransport::fill(Deadline deadline) {
     return false;
 }
 
-std::optional<Frame> StreamTransport::next(Deadline deadline) {
-    if (may_receive_now() && !at_end()) [[likely]] {
-        if (std::optional<Frame> frame = inbox_.take_plain()) return frame;
-    }
-    return FrameTransport::next(deadline);
+bool StreamTransport::next(Frame& into, Deadline deadline) {
+    if (may_receive_now() && !at_end() && inbox_.take_plain(into)) [[likely]]
+        return true;
+    return FrameTransport::next(into, deadline);
 }
 
 std::optional<Frame> StreamTransport::receive(Deadline deadline) {

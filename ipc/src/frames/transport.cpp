@@ -133,41 +133,35 @@ bool FrameTransport::put(std::span<const std::byte> payload, std::span<const int
 
 std::optional<FrameDraft> FrameTransport::draft(std::size_t bytes, Deadline deadline) {
     // Rounded up only where it cannot overflow: begin() refuses what is too large.
-    const std::size_t room = (std::min(bytes, limit_) + sizeof(capnp::word) - 1) /
-                             sizeof(capnp::word) * sizeof(capnp::word);
+    const std::size_t room = whole_words(std::min(bytes, limit_));
     std::byte* const memory = begin(bytes, room, true, deadline);
     if (memory == nullptr) return std::nullopt;
-    retain();
-    return FrameDraft{detail::CountedPtr<FrameTransport>{this}, {memory, room}};
+    return drafted({memory, room});
 }
 
-FrameDraft::FrameDraft(detail::CountedPtr<FrameTransport> transport,
-                       std::span<std::byte> memory) noexcept
-    : transport_{std::move(transport)}, memory_{memory} {}
-FrameDraft::FrameDraft(FrameDraft&& other) noexcept = default;
-FrameDraft::~FrameDraft() {
-    if (!transport_) return;
-    transport_->give_up_room();
-    transport_->writing_.release();
+void FrameDraft::give_up() noexcept {
+    const detail::CountedPtr<FrameTransport> transport{std::exchange(transport_, nullptr)};
+    transport->give_up_room();
+    transport->writing_.release();
 }
 
 bool FrameDraft::put(std::size_t size, std::span<const int> descriptors, Deadline deadline) {
-    if (!transport_) throw UsageError("this frame was put already");
+    if (transport_ == nullptr) throw UsageError("this frame was put already");
     if (size > memory_.size()) {
         throw UsageError("a frame of " + std::to_string(size) + " bytes, where " +
                          std::to_string(memory_.size()) + " were prepared");
     }
     check_count(descriptors);
-    const detail::CountedPtr<FrameTransport> transport = std::move(transport_);
+    const detail::CountedPtr<FrameTransport> transport{std::exchange(transport_, nullptr)};
     return transport->finish(size, descriptors, deadline);
 }
 
 // --- receiving ---
 
-std::optional<Frame> FrameTransport::next(Deadline deadline) {
+bool FrameTransport::next(Frame& into, Deadline deadline) {
     check_home();
     check_receives();
-    if (!take_turn(reading_, deadline)) return std::nullopt;
+    if (!take_turn(reading_, deadline)) return false;
     const Turn turn{reading_};
     if (!broken_.empty()) throw ProtocolError(broken_);
     try {
@@ -176,7 +170,8 @@ std::optional<Frame> FrameTransport::next(Deadline deadline) {
             throw ProtocolError("the peer of a pipe sends without saying what; " +
                                 text_of(receives_) + " was expected");
         }
-        return frame;
+        if (frame) into = std::move(*frame);
+        return frame.has_value();
     } catch (const std::system_error&) {
         check_receives();  // closed under us: say that
         throw;
@@ -313,10 +308,12 @@ void FrameTransport::resume(parcel::End::Reader end) {
 }
 
 // A copy: the stream may go while one waits in it.
-detail::CountedPtr<FrameTransport> FrameStream::kept() const {
-    if (!transport_) throw Closed("this end of a pipe was moved away");
+inline detail::CountedPtr<FrameTransport> FrameStream::kept() const {
+    check_is_here();
     return transport_;
 }
+
+void FrameStream::refuse_here() { throw Closed("this end of a pipe was moved away"); }
 
 FrameStream FrameStream::unpack(Parcel packed) {
     try {
@@ -369,7 +366,10 @@ void FrameStream::shutdown() noexcept {
 Parcel FrameStream::pack() && { return kept()->pack(); }
 bool FrameStream::is_open() const noexcept { return transport_ && transport_->is_open(); }
 bool FrameStream::at_end() const noexcept { return transport_ && transport_->at_end(); }
-std::size_t FrameStream::limit() const { return kept()->limit(); }
+std::size_t FrameStream::limit() const {
+    check_is_here();
+    return transport_->limit();
+}
 
 bool FrameStream::put(std::span<const std::byte> payload, std::span<const int> descriptors,
                       Deadline deadline) {
@@ -388,20 +388,29 @@ std::optional<FrameDraft> FrameStream::prepare(std::size_t bytes, Deadline deadl
 std::optional<Frame> FrameStream::next(Deadline deadline) {
     const detail::CountedPtr<FrameTransport> transport = kept();
     detail::give_way_at_times(deadline);
-    return transport->next(deadline);
+    std::optional<Frame> frame{std::in_place};
+    if (!transport->next(*frame, deadline)) frame.reset();
+    return frame;
+}
+
+inline bool FrameStream::get_into(Frame& frame, Deadline deadline) {
+    const detail::CountedPtr<FrameTransport> transport = kept();
+    detail::give_way_at_times(deadline);
+    if (transport->next(frame, deadline)) [[likely]]
+        return true;
+    if (transport->at_end()) throw Closed("the other end of the stream was closed");
+    return false;
 }
 
 Frame FrameStream::get(Deadline deadline) {
-    std::optional<Frame> frame = get_for(deadline);
-    if (!frame) throw Timeout{0};
-    return std::move(*frame);
+    Frame frame;
+    if (!get_into(frame, deadline)) throw Timeout{0};
+    return frame;
 }
 
 std::optional<Frame> FrameStream::get_for(Deadline limit) {
-    const detail::CountedPtr<FrameTransport> transport = kept();
-    detail::give_way_at_times(limit);
-    std::optional<Frame> frame = transport->next(limit);
-    if (!frame && transport->at_end()) throw Closed("the other end of the stream was closed");
+    std::optional<Frame> frame{std::in_place};
+    if (!get_into(*frame, limit)) frame.reset();
     return frame;
 }
 

@@ -32,8 +32,11 @@ class FrameTransport : public detail::Counted {
     // As FrameStream's. Virtual so that a way can have a short one for what needs no wait.
     virtual bool put(std::span<const std::byte> payload, std::span<const int> descriptors,
                      Deadline deadline);
-    [[nodiscard]] std::optional<FrameDraft> draft(std::size_t bytes, Deadline deadline);
-    [[nodiscard]] virtual std::optional<Frame> next(Deadline deadline);
+    [[nodiscard]] virtual std::optional<FrameDraft> draft(std::size_t bytes, Deadline deadline);
+    /// Sends what is in it, and ends its turn.
+    virtual bool finish(std::size_t bytes, std::span<const int> descriptors, Deadline deadline);
+    /// Returns false where FrameStream's returns nothing.
+    [[nodiscard]] virtual bool next(Frame& into, Deadline deadline);
     virtual bool flush(Deadline deadline);
     void close();
     void close_write();
@@ -109,6 +112,17 @@ class FrameTransport : public detail::Counted {
                broken_.empty();
     }
 
+    /// Nor of sending a draft.
+    [[nodiscard]] bool may_finish_now() const noexcept { return home_.is_here() && open_.sends; }
+    /// Of the memory that whoever has the turn to write was given.
+    [[nodiscard]] FrameDraft drafted(std::span<std::byte> memory) noexcept {
+        retain();
+        return {*this, memory};
+    }
+    [[nodiscard]] static constexpr std::size_t whole_words(std::size_t bytes) noexcept {
+        return (bytes + sizeof(capnp::word) - 1) / sizeof(capnp::word) * sizeof(capnp::word);
+    }
+
     [[nodiscard]] bool is_at_home() const noexcept { return home_.is_here(); }
     [[nodiscard]] Semaphore& writing() noexcept { return writing_; }
 
@@ -127,8 +141,6 @@ class FrameTransport : public detail::Counted {
     /// Waits for the turn to write, and for room. Returns nullptr once the deadline has passed, and
     /// has no turn then.
     std::byte* begin(std::size_t bytes, std::size_t room, bool keeps, Deadline deadline);
-    /// Sends, and ends the turn.
-    bool finish(std::size_t bytes, std::span<const int> descriptors, Deadline deadline);
     bool say_hello(Deadline deadline);
     void check_schema(const Schema& theirs) const;
 

@@ -68,24 +68,16 @@ void RingReader::refuse(const RecordHeader& header) const {
                         " bytes in " + std::to_string(tail_ - next_));
 }
 
-std::uint64_t RingReader::release(std::span<const std::byte> payload) noexcept {
-    const std::uint64_t offset = memory_->offset_of(payload.data()) - sizeof(RecordHeader);
-    const std::uint64_t begin = head_ + ((offset - head_) & (memory_->capacity() - 1));
-    const std::uint64_t end = begin + footprint(payload.size());
-    if (begin != head_) {
-        const auto place = std::find_if(out_of_order_.begin(), out_of_order_.end(),
-                                        [&](const Range& range) { return range.begin > begin; });
-        out_of_order_.insert(place, {begin, end});  // take() has made room
-        return 0;
-    }
-    head_ = end;
-    if (!out_of_order_.empty()) [[unlikely]] {
-        auto first = out_of_order_.begin();
-        for (; first != out_of_order_.end() && first->begin == head_; ++first) head_ = first->end;
-        out_of_order_.erase(out_of_order_.begin(), first);
-    }
-    if (head_ == next_) held_ = 0;
-    return head_ - told_ >= step_ ? tell_room() : 0;
+void RingReader::note_release(Range range) noexcept {
+    const auto place = std::find_if(out_of_order_.begin(), out_of_order_.end(),
+                                    [&](const Range& other) { return other.begin > range.begin; });
+    out_of_order_.insert(place, range);  // take() has made room
+}
+
+void RingReader::pass_released() noexcept {
+    auto first = out_of_order_.begin();
+    for (; first != out_of_order_.end() && first->begin == head_; ++first) head_ = first->end;
+    out_of_order_.erase(out_of_order_.begin(), first);
 }
 
 }  // namespace green::ipc::ring

@@ -41,7 +41,20 @@ class RingReader {
     /// the records, and the writer is told of it in steps of half the ring, or by
     /// tell_room(). Returns the number of the writer's sleep, if it sleeps and was told: the caller
     /// rings, and then says writer_was_rung().
-    [[nodiscard]] std::uint64_t release(std::span<const std::byte> payload) noexcept;
+    [[nodiscard]] std::uint64_t release(std::span<const std::byte> payload) noexcept {
+        const std::uint64_t offset = memory_->offset_of(payload.data()) - sizeof(RecordHeader);
+        const std::uint64_t begin = head_ + ((offset - head_) & (memory_->capacity() - 1));
+        const std::uint64_t end = begin + footprint(payload.size());
+        if (begin != head_) [[unlikely]] {
+            note_release({begin, end});
+            return 0;
+        }
+        head_ = end;
+        if (!out_of_order_.empty()) [[unlikely]]
+            pass_released();
+        if (head_ == next_) held_ = 0;
+        return head_ - told_ >= step_ ? tell_room() : 0;
+    }
     /// For who finds nothing: the writer is told of all the room there is. Returns as release().
     [[nodiscard]] std::uint64_t tell_room() noexcept {
         if (told_ == head_) return 0;
@@ -110,6 +123,9 @@ class RingReader {
     /// Whether there is more than was seen.
     bool look();
     void keep_distance() noexcept;
+    /// That one before it was not released yet.
+    void note_release(Range range) noexcept;
+    void pass_released() noexcept;
 
     RingMemory* memory_;
     std::uint64_t step_;

@@ -83,9 +83,12 @@ class FrameTransport;
 /// While it is there, others who put on its stream wait: its own greenlet would wait for itself.
 class FrameDraft {
  public:
-    FrameDraft(FrameDraft&& other) noexcept;
+    FrameDraft(FrameDraft&& other) noexcept
+        : transport_{std::exchange(other.transport_, nullptr)}, memory_{other.memory_} {}
     FrameDraft& operator=(FrameDraft&&) = delete;
-    ~FrameDraft();
+    ~FrameDraft() {
+        if (transport_ != nullptr) give_up();
+    }
 
     /// At least as many bytes as were asked for, aligned for Cap'n Proto. What is in them is left
     /// over from others.
@@ -96,10 +99,12 @@ class FrameDraft {
 
  private:
     friend class FrameTransport;
-    FrameDraft(green::detail::CountedPtr<FrameTransport> transport,
-               std::span<std::byte> memory) noexcept;
+    /// Takes over a reference and the turn to write.
+    FrameDraft(FrameTransport& transport, std::span<std::byte> memory) noexcept
+        : transport_{&transport}, memory_{memory} {}
+    void give_up() noexcept;
 
-    green::detail::CountedPtr<FrameTransport> transport_;  // whose turn to write it has
+    FrameTransport* transport_;  // nullptr once it was put
     std::span<std::byte> memory_;
 };
 
@@ -196,6 +201,12 @@ class FrameStream {
 
  private:
     [[nodiscard]] green::detail::CountedPtr<FrameTransport> kept() const;
+    void check_is_here() const {
+        if (!transport_) [[unlikely]]
+            refuse_here();
+    }
+    [[noreturn]] static void refuse_here();
+    bool get_into(Frame& frame, Deadline deadline);
 
     // Shared with frames that lie in it, and with the greenlet that finishes what was begun.
     green::detail::CountedPtr<FrameTransport> transport_;

@@ -2,6 +2,7 @@
 // Cap'n Proto messages over frames.
 
 #include <algorithm>
+#include <array>
 #include <cstddef>
 #include <cstdint>
 #include <memory>
@@ -14,10 +15,13 @@
 #include <vector>
 
 #include <capnp/message.h>
+#include <capnp/orphan.h>
 #include <capnp/serialize.h>
 
 #include <green/errors.hpp>
+#include <green/ipc/detail/spare_block.hpp>
 #include <green/ipc/frame_stream.hpp>
+#include <green/ipc/words_reader.hpp>
 
 namespace green::ipc {
 
@@ -39,18 +43,14 @@ namespace green::ipc {
     return {reinterpret_cast<const char*>(data.begin()), data.size()};
 }
 
-/// How far a reader may follow pointers: enough for any honest message, too little to make us burn
-/// time.
-[[nodiscard]] inline capnp::ReaderOptions reader_limits(std::size_t message_words) noexcept {
-    capnp::ReaderOptions options;
-    options.traversalLimitInWords = std::max<std::uint64_t>(1024, 4 * message_words);
-    options.nestingLimit = 32;
-    return options;
-}
+class FrameBuilder;
 
-/// Descriptors that go with a message, whose fields hold their numbers in it.
+/// What goes with a message that is being built: descriptors, whose numbers its fields hold, and
+/// large data, which its fields adopt.
 class Attachments {
  public:
+    explicit Attachments(FrameBuilder& message) noexcept : message_{&message} {}
+
     /// Borrows it until the message was put. Returns its number, for a field of the message. Throws
     /// UsageError for a closed one, which would end the stream.
     std::uint32_t attach(const Fd& fd) {
@@ -63,7 +63,25 @@ class Attachments {
     }
     [[nodiscard]] std::span<const int> numbers() const noexcept { return numbers_; }
 
+    /// Data for a field, `builder.adoptX(std::move(data))`, and where it is to be written: there it
+    /// will be sent from.
+    struct Room {
+        capnp::Orphan<capnp::Data> data;
+        std::span<std::byte> memory;
+    };
+    /// Room for so many bytes: for large data of a message whose `bytes` were said, before other
+    /// large things are set. All of them are to be written before the message is put: what is in it
+    /// may be left over from others. That is what it saves, as setX() clears its room first.
+    [[nodiscard]] Room reserve(std::size_t bytes);
+    /// The same, with those bytes in it.
+    [[nodiscard]] capnp::Orphan<capnp::Data> copy(std::span<const std::byte> bytes) {
+        Room room = reserve(bytes.size());
+        if (!bytes.empty()) std::memcpy(room.memory.data(), bytes.data(), bytes.size());
+        return std::move(room.data);
+    }
+
  private:
+    FrameBuilder* message_;
     std::vector<int> numbers_;
 };
 
@@ -101,38 +119,65 @@ class Message {
 
  private:
     struct Body {
-        explicit Body(Frame received)
+        explicit Body(Frame&& received)
             : frame{std::move(received)},
-              reader{kj::arrayPtr(frame.words().data(), frame.words().size()),
-                     reader_limits(frame.words().size())},
+              reader{frame.words()},
               root{reader.template getRoot<T>()} {}
+        static void* operator new(std::size_t) { return SpareBlock<Body>::take(); }
+        static void operator delete(void* memory) noexcept { SpareBlock<Body>::give(memory); }
+
         Frame frame;
-        capnp::FlatArrayMessageReader reader;
+        WordsReader reader;
         typename T::Reader root;
     };
     std::unique_ptr<Body> body_;  // the root points into it
 };
 
 /// Builds a message in a frame that is being prepared. What outgrows it goes to private memory.
+///
+/// A builder takes for granted that its memory is zeroed. What is written over anyhow, as
+/// Attachments::reserve() has it, need not be: it becomes a segment of its own. So where it may
+/// come the frame is handed out in pieces.
 class FrameBuilder final : public capnp::MessageBuilder {
  public:
-    explicit FrameBuilder(FrameDraft draft) noexcept : draft_{std::move(draft)} {}
+    /// Waits for room for a message with about so many bytes in texts, data and lists. As
+    /// FrameStream::prepare(): is false when it returned nothing. `reserves`: reserve() may follow.
+    FrameBuilder(FrameStream& stream, std::size_t bytes, bool reserves, Deadline deadline);
     ~FrameBuilder() noexcept(false) override;
+    explicit operator bool() const noexcept { return draft_.has_value(); }
     kj::ArrayPtr<capnp::word> allocateSegment(capnp::uint minimum_words) override;
+
+    /// Memory in the frame that is not zeroed, but for its last word: a segment of its own. Nothing
+    /// where it is better handed out in the usual way.
+    [[nodiscard]] std::span<std::byte> reserve(std::size_t bytes) noexcept;
 
     /// Sends it. A message that has outgrown its frame is brought into one piece first, and waits
     /// for room once more. As FrameStream::put().
-    bool put(FrameStream& stream, std::span<const int> descriptors, Deadline deadline);
+    bool put(std::span<const int> descriptors, Deadline deadline);
 
  private:
+    static constexpr std::size_t most_segments = 8;
+
+    /// The next so many words of the frame; nothing if there are not as many.
+    [[nodiscard]] std::span<capnp::word> take(std::size_t words) noexcept;
+    /// Bytes of the frame, table and segments, once it is complete.
+    [[nodiscard]] std::size_t close_frame(std::size_t last_words) noexcept;
+
+    FrameStream* stream_;
     std::optional<FrameDraft> draft_;
+    std::span<capnp::word> frame_;
+    bool splits_ = false;
+    std::array<std::uint32_t, most_segments> begins_{};  // of each segment in the frame: its word
+    std::size_t segments_ = 0;
+    std::size_t end_ = 0;  // words of the frame that were handed out
     std::vector<kj::Array<capnp::word>> overflow_;
-    bool first_ = true;
 };
 
-/// What a message with so many bytes of texts, data and lists is given room for.
+/// About how many bytes of texts, data and lists a message has of which nobody says so.
+constexpr std::size_t usual_bytes = 256;
+/// What a message with so many is given room for.
 [[nodiscard]] constexpr std::size_t room_for_message(std::size_t bytes) noexcept {
-    return bytes + bytes / 8 + 512;
+    return bytes + bytes / 8 + 256;
 }
 
 /// Sends a message that `build(T::Builder)` or `build(T::Builder, Attachments&)` fills, in the
@@ -140,18 +185,17 @@ class FrameBuilder final : public capnp::MessageBuilder {
 /// who put on the stream wait meanwhile. As FrameStream::put().
 template <class T, class Build>
 bool put(FrameStream& stream, Build&& build, std::span<const int> descriptors = {},
-         Deadline deadline = Deadline::never(), std::size_t bytes = 0) {
-    const std::size_t room = std::min(room_for_message(bytes), stream.limit());
-    std::optional<FrameDraft> draft = stream.prepare(room, deadline);
-    if (!draft) return false;
-    FrameBuilder message{std::move(*draft)};
-    if constexpr (std::is_invocable_v<Build, typename T::Builder, Attachments&>) {
-        Attachments attachments;
+         Deadline deadline = Deadline::never(), std::size_t bytes = usual_bytes) {
+    constexpr bool attaches = std::is_invocable_v<Build, typename T::Builder, Attachments&>;
+    FrameBuilder message{stream, bytes, attaches, deadline};
+    if (!message) return false;
+    if constexpr (attaches) {
+        Attachments attachments{message};
         std::forward<Build>(build)(message.initRoot<T>(), attachments);
-        return message.put(stream, attachments.numbers(), deadline);
+        return message.put(attachments.numbers(), deadline);
     } else {
         std::forward<Build>(build)(message.initRoot<T>());
-        return message.put(stream, descriptors, deadline);
+        return message.put(descriptors, deadline);
     }
 }
 

@@ -37,7 +37,7 @@ class PipeEnd {
         Gives::put(stream, std::forward<Message>(message), 0, deadline);
     }
     bool put(Message&& message, Deadline deadline = Deadline::never()) {
-        return Gives::put(stream_, std::forward<Message>(message), 0, deadline);
+        return Gives::put(stream_, std::forward<Message>(message), usual_bytes, deadline);
     }
     /// The same for a message with about so many bytes of texts, data and lists: one that is known
     /// to be large is built in the place that it is sent from.

@@ -1,0 +1,178 @@
+// Messages that are built where they are sent from, and read where they arrive.
+#include <algorithm>
+#include <cstring>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include <catch2/catch.hpp>
+
+#include <green/green.hpp>
+#include <green/ipc/message.hpp>
+
+#include "document.capnp.h"
+#include "frame_pairs.hpp"
+#include "support/run_green.hpp"
+
+using tests::run_green_for_real;
+namespace ipc = green::ipc;
+
+namespace {
+
+tests::Pair in_memory() { return ipc::ring_pair(); }
+
+std::vector<std::byte> pattern(std::size_t size, unsigned seed) {
+    std::vector<std::byte> bytes(size);
+    for (std::size_t i = 0; i < size; ++i) bytes[i] = static_cast<std::byte>(i * 7 + seed);
+    return bytes;
+}
+
+bool is_pattern(capnp::Data::Reader data, std::size_t size, unsigned seed) {
+    const auto expected = pattern(size, seed);
+    return data.size() == size &&
+           (size == 0 || std::memcmp(data.begin(), expected.data(), size) == 0);
+}
+
+/// The words of a message that is put with so many bytes of room, and received.
+template <class Build>
+ipc::Frame frame_of(tests::Pair& pair, std::size_t bytes, Build&& build) {
+    auto sender = green::spawn(
+        [&] { return ipc::put<Document>(pair.first, build, {}, green::Deadline::never(), bytes); });
+    ipc::Frame frame = pair.second.get();
+    CHECK(sender.get());
+    return frame;
+}
+
+}  // namespace
+
+TEST_CASE("message: data that is copied into it arrives", "[ipc][message]") {
+    const tests::MakePair make = GENERATE(&tests::over_pipes, &tests::over_a_socket, &in_memory);
+    const std::size_t size = GENERATE(0, 1, 1023, 1024, 4095, 4096, 5001, 100'000, 1 << 20);
+    const std::size_t told = GENERATE(0, 1, 2);  // times the size, as the bytes of the message
+    run_green_for_real([&] {
+        auto pair = make();
+        const auto body = pattern(size, 1);
+        const ipc::Message<Document> message{frame_of(
+            pair, told * size, [&](Document::Builder document, ipc::Attachments& attachments) {
+                document.setName("before");
+                document.adoptBody(attachments.copy(body));
+                document.setName("behind it");
+            })};
+        CHECK(message->getName() == "behind it");
+        CHECK(is_pattern(message->getBody(), size, 1));
+    });
+}
+
+TEST_CASE("message: many pieces of data go into one, and into more room than it has",
+          "[ipc][message]") {
+    const tests::MakePair make = GENERATE(&tests::over_pipes, &in_memory);
+    const std::size_t count = GENERATE(3, 6, 7, 8, 20);
+    const std::size_t room = GENERATE(1, 3, 100);  // of the pieces
+    run_green_for_real([&] {
+        auto pair = make();
+        const ipc::Message<Document> message{
+            frame_of(pair, std::min(room, count) * 3000,
+                     [&](Document::Builder document, ipc::Attachments& attachments) {
+                         auto parts = document.initParts(static_cast<unsigned>(count));
+                         for (unsigned i = 0; i < count; ++i) {
+                             const auto part = pattern(3000 - i, i);
+                             if (i % 3 == 2) {
+                                 parts.set(i, ipc::bytes(part));
+                             } else {
+                                 parts.adopt(i, attachments.copy(part));
+                             }
+                         }
+                         document.setName(std::string(2000, 'n'));
+                     })};
+        CHECK(message->getName().size() == 2000);
+        const auto parts = message->getParts();
+        REQUIRE(parts.size() == count);
+        for (unsigned i = 0; i < count; ++i) CHECK(is_pattern(parts[i], 3000 - i, i));
+    });
+}
+
+TEST_CASE("message: a large one of small things lies in its frame", "[ipc][message]") {
+    const bool attaches = GENERATE(false, true);
+    run_green_for_real([&] {
+        auto pair = in_memory();
+        constexpr unsigned count = 2000;
+        const auto build = [&](Document::Builder document) {
+            auto parts = document.initParts(count);
+            for (unsigned i = 0; i < count; ++i) parts.set(i, ipc::bytes(pattern(1 + i % 16, i)));
+        };
+        const auto attach = [&](Document::Builder document, ipc::Attachments&) { build(document); };
+        ipc::Frame frame =
+            attaches ? frame_of(pair, count * 20, attach) : frame_of(pair, count * 20, build);
+        // The table of the frame: what outgrows it is brought into as many as there are.
+        std::uint32_t more_segments = 0;
+        std::memcpy(&more_segments, frame.words().data(), sizeof more_segments);
+        CHECK(more_segments == (attaches ? 7 : 0));
+        CHECK(frame.size < count * 21);
+        const ipc::Message<Document> message{std::move(frame)};
+        const auto parts = message->getParts();
+        for (unsigned i = 0; i < count; ++i) CHECK(is_pattern(parts[i], 1 + i % 16, i));
+    });
+}
+
+TEST_CASE("message: what others have left in the memory does not go with it", "[ipc][message]") {
+    const std::size_t size = GENERATE(1001, 5001, 300'001);
+    run_green_for_real([&] {
+        auto pair = ipc::ring_pair({.capacity = 1 << 20});
+        const std::vector<std::byte> secret(400'000, std::byte{0xee});
+        for (int i = 0; i < 10; ++i) {
+            pair.first.put(secret);
+            pair.second.get();
+        }
+        const std::vector<std::byte> body(size, std::byte{0x11});
+        const ipc::Frame frame =
+            frame_of(pair, size, [&](Document::Builder document, ipc::Attachments& attachments) {
+                document.adoptBody(attachments.copy(body));
+            });
+        CHECK(std::ranges::count(frame.bytes(), std::byte{0xee}) == 0);
+    });
+}
+
+TEST_CASE("message: room that is reserved is written later, and given up with the message",
+          "[ipc][message]") {
+    run_green_for_real([] {
+        auto pair = in_memory();
+        const auto give_up = [](Document::Builder document, ipc::Attachments& attachments) {
+            document.adoptBody(attachments.reserve(50'000).data);
+            throw std::runtime_error("no longer");
+        };
+        CHECK_THROWS_AS(
+            ipc::put<Document>(pair.first, give_up, {}, green::Deadline::never(), 50'000),
+            std::runtime_error);
+        const ipc::Message<Document> message{
+            frame_of(pair, 60'000, [](Document::Builder document, ipc::Attachments& attachments) {
+                auto first = attachments.reserve(20'000);
+                auto second = attachments.reserve(10'000);
+                document.adoptBody(std::move(second.data));
+                document.initParts(1).adopt(0, std::move(first.data));
+                std::ranges::copy(pattern(10'000, 2), second.memory.begin());
+                std::ranges::copy(pattern(20'000, 1), first.memory.begin());
+            })};
+        CHECK(is_pattern(message->getParts()[0], 20'000, 1));
+        CHECK(is_pattern(message->getBody(), 10'000, 2));
+    });
+}
+
+TEST_CASE("message: many may be kept, and go in any order", "[ipc][message]") {
+    run_green_for_real([] {
+        auto pair = in_memory();
+        std::vector<std::optional<ipc::Message<Document>>> kept;
+        for (unsigned i = 0; i < 20; ++i) {
+            kept.emplace_back(frame_of(
+                pair, 0, [&](Document::Builder document) { document.setName(std::to_string(i)); }));
+            if (i % 3 == 0) kept[i / 2].reset();
+        }
+        const auto root = **kept.back();
+        auto moved = std::move(kept.back());
+        CHECK(root.getName() == "19");  // a reader of a message that is moved stays one
+        for (unsigned i = 0; i + 1 < 20; ++i) {
+            if (kept[i]) CHECK((*kept[i])->getName() == std::to_string(i));
+            kept[i].reset();
+        }
+        CHECK((*moved)->getName() == "19");
+    });
+}
