@@ -261,33 +261,6 @@ class Hostile {
 
 }  // namespace
 
-TEST_CASE("frame lent: a reader that may miss a record looks late for it", "[ipc][frame]") {
-    /// Publishes when the hub is about to sleep, and rings nobody.
-    struct Publishes final : green::detail::PollNode {
-        explicit Publishes(Hostile& its_peer) : peer{&its_peer} {}
-        bool look() noexcept override { return false; }
-        bool ask_to_be_woken() noexcept override {
-            peer->publish({0, ipc::ring::Kind::here, 0});
-            return false;
-        }
-        bool is_eager() noexcept override { return false; }
-        void eagerness_ended(bool) noexcept override {}
-        void describe(std::string& into) const override { into += "the hub's sleep"; }
-        Hostile* peer;
-    };
-    run_green_for_real([] {
-        const tests::FailNth refusal{0, ENOSYS, sys::Call::membarrier, true};
-        auto [right, left] = ipc::ring_pipe(small);
-        Hostile peer{std::move(left)};
-        CHECK_FALSE(right.get_for(2ms));  // now it knows
-        auto reader = green::spawn([&, &end = right] { return end.get_for(10s).has_value(); });
-        green::yield();
-        Publishes publishes{peer};
-        CHECK_FALSE(green::detail::park(publishes, 20ms));
-        CHECK(reader.get());
-    });
-}
-
 TEST_CASE("frame lent: a file that is none, or not there, is refused", "[ipc][frame]") {
     using ipc::ring::Kind;
     run_green_for_real([] {

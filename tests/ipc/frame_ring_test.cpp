@@ -75,24 +75,6 @@ TEST_CASE("frame ring: a large frame goes beside it, in its turn", "[ipc][frame]
     CHECK(tests::open_descriptors() == before);
 }
 
-TEST_CASE("frame ring: goes on where nobody may make fences for others", "[ipc][frame]") {
-    run_green_for_real([] {
-        const tests::FailNth refusal{0, ENOSYS, green::sys::Call::membarrier, true};
-        auto [left, right] = ipc::ring_pair(small);
-        auto echo = green::spawn([&, &end = right] {
-            while (const auto frame = end.next()) end.put(frame->bytes());
-        });
-        for (unsigned i = 0; i < 100; ++i) {
-            left.put(bytes_of(pattern(1000, i)));
-            if (i % 10 == 0) CHECK_FALSE(left.get_for(green::Deadline::passed()));
-            CHECK(text_of(left.get(1h)) == pattern(1000, i));
-        }
-        CHECK(refusal.fired());
-        left.close();
-        CHECK(echo.join(1h));
-    });
-}
-
 TEST_CASE("frame ring: one for one direction goes one way only", "[ipc][frame]") {
     run_green_for_real([] {
         const auto before = tests::open_descriptors();

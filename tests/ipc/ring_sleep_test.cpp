@@ -1,6 +1,6 @@
 // Walks through every interleaving of a ring's two sides when both sleep over and over, on a
-// machine whose stores wait in a buffer of each processor before the other sees them (x86). Rules
-// R4 and R5 of ring/ring_layout.hpp: nobody sleeps over a record, or over room.
+// machine whose stores wait in a buffer of each processor before the other sees them (x86). Rule R4
+// of ring/ring_layout.hpp: nobody sleeps over a record, or over room.
 
 #include <array>
 #include <cstdint>
@@ -15,16 +15,13 @@ namespace {
 /// The shared words.
 enum Place : std::uint8_t { tail, head, reader_sleeps, writer_sleeps, places };
 
-/// What keeps a reader from sleeping over a record that was published without a fence.
-enum class Care : std::uint8_t { none, fence_everywhere, late_look };
-
 /// How the ring is built: as it is, or with a part left out.
 struct Rules {
-    unsigned capacity;  // records
-    unsigned step;      // records after which the reader tells of room
-    bool fences = true;
+    unsigned capacity;          // records
+    unsigned step;              // records after which the reader tells of room
+    bool fences_asleep = true;  // between the flag and the second look
+    bool fences_awake = true;   // between a move and the look at the flag
     bool second_look = true;
-    Care care = Care::fence_everywhere;
     bool numbers = true;  // only that sleep's is taken back which was seen
     bool tells_before_sleep = true;
 };
@@ -35,7 +32,6 @@ struct Side {
     std::uint8_t done = 0;  // records published, or taken
     std::uint8_t told = 0;  // of them, as the other side knows
     std::uint8_t bell = 0;
-    std::uint8_t looked_late = 0;
     std::uint8_t sleeps = 0;   // the number of the last one
     std::uint8_t sleeper = 0;  // the other's, as it was seen
     std::uint8_t stored = 0;   // stores that are on their way, the oldest first
@@ -78,10 +74,8 @@ class Walk {
         look,
         raise,
         fence_raised,
-        fence_there,
         look_again,
         sleep,
-        look_late,
         move,
         tell,
         fence_moved,
@@ -125,7 +119,6 @@ class Walk {
 
     static void wake(Side& me, Place flag) {
         me.bell = 0;
-        me.looked_late = 0;
         store(me, flag, 0);
         me.at = look;
     }
@@ -162,16 +155,9 @@ class Walk {
                 me.at = fence_raised;
                 break;
             case fence_raised:
-                while (rules_.fences && me.stored > 0) drain_one(state, side);
-                me.at = fence_there;
-                break;
-            case fence_there: {
-                Side& writer = state.sides[0];
-                const bool fences = !writes && rules_.care == Care::fence_everywhere;
-                while (fences && writer.stored > 0) drain_one(state, 0);
+                while (rules_.fences_asleep && me.stored > 0) drain_one(state, side);
                 me.at = rules_.second_look ? look_again : sleep;
                 break;
-            }
             case look_again:
                 if (can_go_on(state, side)) {
                     store(me, my_flag, 0);
@@ -181,19 +167,8 @@ class Walk {
                 }
                 break;
             case sleep:
-                if (me.bell == 0) {
-                    // Once, when what the other has written by then has arrived.
-                    if (writes || rules_.care != Care::late_look || me.looked_late) return false;
-                    if (state.sides[1 - side].stored > 0) return false;
-                    me.looked_late = 1;
-                    me.at = look_late;
-                    break;
-                }
+                if (me.bell == 0) return false;
                 wake(me, my_flag);
-                break;
-            case look_late:
-                me.at = sleep;
-                if (can_go_on(state, side)) wake(me, my_flag);
                 break;
             case move:
                 if (!writes && me.done - me.told < static_cast<int>(rules_.step)) {
@@ -207,8 +182,7 @@ class Walk {
                 me.at = fence_moved;
                 break;
             case fence_moved:
-                // The writer makes none.
-                while (!writes && rules_.fences && me.stored > 0) drain_one(state, side);
+                while (rules_.fences_awake && me.stored > 0) drain_one(state, side);
                 me.at = look_at_flag;
                 break;
             case look_at_flag:
@@ -242,9 +216,7 @@ class Walk {
 
 TEST_CASE("ring sleeping: in no interleaving does a side sleep over what the other has done",
           "[ipc][ring]") {
-    const Care care = GENERATE(Care::fence_everywhere, Care::late_look);
-    for (Rules rules : {Rules{1, 1}, Rules{2, 1}, Rules{2, 2}, Rules{4, 2}, Rules{4, 3}}) {
-        rules.care = care;
+    for (const Rules rules : {Rules{1, 1}, Rules{2, 1}, Rules{2, 2}, Rules{4, 2}, Rules{4, 3}}) {
         CAPTURE(rules.capacity, rules.step);
         Walk walk{rules};
         CHECK(walk.all());
@@ -253,9 +225,9 @@ TEST_CASE("ring sleeping: in no interleaving does a side sleep over what the oth
 }
 
 TEST_CASE("ring sleeping: each of its rules is needed", "[ipc][ring]") {
-    CHECK_FALSE(Walk{Rules{.capacity = 2, .step = 1, .fences = false}}.all());
+    CHECK_FALSE(Walk{Rules{.capacity = 2, .step = 1, .fences_asleep = false}}.all());
     CHECK_FALSE(Walk{Rules{.capacity = 2, .step = 1, .second_look = false}}.all());
-    CHECK_FALSE(Walk{Rules{.capacity = 2, .step = 1, .care = Care::none}}.all());
+    CHECK_FALSE(Walk{Rules{.capacity = 2, .step = 1, .fences_awake = false}}.all());
     CHECK_FALSE(Walk{Rules{.capacity = 2, .step = 1, .numbers = false}}.all());
     CHECK_FALSE(Walk{Rules{.capacity = 2, .step = 3, .tells_before_sleep = false}}.all());
 }

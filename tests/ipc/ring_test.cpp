@@ -16,7 +16,6 @@
 
 #include "ring/ring_reader.hpp"
 #include "ring/ring_writer.hpp"
-#include "shm/fences.hpp"
 #include "support/faults.hpp"
 #include "support/run_green.hpp"
 
@@ -55,35 +54,6 @@ std::string text_of(std::span<const std::byte> bytes) {
 }
 
 }  // namespace
-
-TEST_CASE("ring: a reader knows whether it may miss what comes as it falls asleep", "[ipc][ring]") {
-    const auto refused = [](std::size_t nth, bool ever_after) {
-        return tests::FailNth{nth, ENOSYS, green::sys::Call::membarrier, ever_after};
-    };
-    SECTION("where it makes the fence for both, it misses nothing") {
-        if (!green::ipc::shm::fence_everywhere()) return;  // nobody lets it, here
-        Both both;
-        CHECK_FALSE(both.reader.may_miss());
-        both.reader.raise_flag();
-        CHECK_FALSE(both.reader.may_miss());
-        CHECK(both.writer.publish({0, Kind::here, 0}, 0) == 1);
-        both.reader.lower_flag();
-        const auto refusal = refused(0, true);
-        both.reader.raise_flag();
-        CHECK(both.reader.may_miss());
-        CHECK(both.writer.publish({0, Kind::here, 0}, 0) == 2);
-    }
-    SECTION("where the writer's process takes no part") {
-        const auto refusal = refused(0, false);
-        Both both;
-        CHECK(refusal.fired());
-        both.reader.raise_flag();
-        CHECK(both.reader.may_miss());
-        const RingWriter another{both.mine};  // who takes the end over does
-        both.reader.raise_flag();
-        CHECK_FALSE(both.reader.may_miss());
-    }
-}
 
 TEST_CASE("ring: records come out as they went in, also over its end", "[ipc][ring]") {
     Both both;

@@ -62,7 +62,6 @@ enum class Call : std::uint8_t {
     kill,
     listen,
     madvise,
-    membarrier,
     memfd_create,
     mkdir,
     mmap,
@@ -199,8 +198,6 @@ Outcome munmap(void* address, std::size_t size) noexcept;
 Outcome madvise(void* address, std::size_t size, int advice) noexcept;
 Outcome mprotect(void* address, std::size_t size, int protection) noexcept;
 Outcome memfd_create(const char* name, unsigned int flags = 0) noexcept;
-/// Fences in other threads; `command` is one of linux/membarrier.h.
-Outcome membarrier(int command) noexcept;
 
 // Sockets. Writes never raise SIGPIPE.
 Outcome socket(int domain, int type, int protocol = 0) noexcept;

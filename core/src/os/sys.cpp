@@ -87,7 +87,6 @@ constexpr const char* names[] = {
     "kill",
     "listen",
     "madvise",
-    "membarrier",
     "memfd_create",
     "mkdir",
     "mmap",
@@ -278,9 +277,6 @@ Outcome munmap(void* address, std::size_t size) noexcept {
 }
 Outcome madvise(void* address, std::size_t size, int advice) noexcept {
     return once(Call::madvise, -1, [&] { return ::madvise(address, size, advice); });
-}
-Outcome membarrier(int command) noexcept {
-    return once(Call::membarrier, -1, [&] { return ::syscall(SYS_membarrier, command, 0, 0); });
 }
 Outcome mprotect(void* address, std::size_t size, int protection) noexcept {
     return once(Call::mprotect, -1, [&] { return ::mprotect(address, size, protection); });

@@ -196,14 +196,8 @@ class RingTransport::Watch final : public detail::PollNode {
         return reads() ? end_->reader_->has_news() : end_->writer_->has_news();
     }
     bool ask_to_be_woken() noexcept override {
-        if (!reads()) {
-            end_->writer_->raise_flag();
-            return look();
-        }
-        const bool could_miss = end_->reader_->may_miss();
-        end_->reader_->raise_flag();
-        // One who learns only now that he has to look late must be given the time for it.
-        return look() || (!could_miss && end_->reader_->may_miss());
+        reads() ? end_->reader_->raise_flag() : end_->writer_->raise_flag();
+        return look();
     }
     bool is_eager() noexcept override {  // once in each wait
         if (std::exchange(has_been_eager_, true)) return false;
@@ -480,16 +474,7 @@ void RingTransport::hear(const RingReader::Record& record) {
 
 bool RingTransport::wait_for_record(Deadline deadline) {
     Watch watch{*this, Direction::read};
-    if (detail::look_in_place(watch, deadline)) return true;
-    for (bool has_looked_late = false;;) {
-        if (reader_->front()) return true;
-        const bool asked = watch.asked();
-        const bool looks_late = reader_->may_miss() && !has_looked_late;  // R5
-        const Deadline late = looks_late ? Deadline{ring::late_look} : Deadline::never();
-        if (sleep(watch, std::min(late, deadline))) return true;
-        if (deadline <= late) return false;
-        has_looked_late = asked;  // that is: for all of that time
-    }
+    return detail::look_in_place(watch, deadline) || sleep(watch, deadline);
 }
 
 /// Into arrived_, where they stay until the frame is complete.

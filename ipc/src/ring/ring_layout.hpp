@@ -13,20 +13,13 @@
 //      long somebody reads in it. A record takes up half of the ring at most, so that a writer who
 //      waits for room always hears of it.
 //  R4  Who is about to sleep says so in its flag, and then looks once more, with a full fence
-//      between. The reader, who has moved the head, looks at the writer's flag, with a full fence
-//      between. So at least one of the two sees the other's change, and nobody sleeps over room.
-//      The flag is the number of the sleep. Who finds one rings, and then takes that number back:
-//      one bell for each sleep, and if he dies between the two, one too many.
-//  R5  The writer, who moves the tail for each record, looks at the reader's flag without a fence:
-//      that would make it wait for all that it has just written. What it misses is a flag that is
-//      raised while its store of the tail is still on the way. So a reader that has raised it makes
-//      the fence for both (membarrier(2)), which costs only him, and only where he sleeps. Where
-//      the system does not let it do so, it looks a last time after late_look, by when the store
-//      has long arrived.
-//  R6  Each side writes its own line only, but for the flags. What the other side wrote is checked
+//      between. Who has moved head or tail looks at the other's flag, with a full fence between.
+//      So at least one of the two sees the other's change, and nobody sleeps over a record or over
+//      room. The flag is the number of the sleep. Who finds one rings, and then takes that number
+//      back: one bell for each sleep, and if he dies between the two, one too many.
+//  R5  Each side writes its own line only, but for the flags. What the other side wrote is checked
 //      before it is used, each time: it may be anything.
 
-#include <chrono>
 #include <cstddef>
 #include <cstdint>
 
@@ -37,7 +30,7 @@ namespace green::ipc::ring {
 using shm::Word;
 
 inline constexpr std::uint64_t magic = 0x31474e4952475347;  // "GSGRING1" in memory
-inline constexpr std::uint32_t version = 2;
+inline constexpr std::uint32_t version = 3;
 inline constexpr std::size_t line = 128;  // two cache lines: x86 fetches them in pairs
 inline constexpr std::size_t header_bytes = 4096;
 inline constexpr std::size_t smallest = 4096;  // bytes of data; a power of two
@@ -55,7 +48,6 @@ struct Header {
         Word processor;  // where it was when it last went to sleep, or began
         Word closes;  // how often a copy of this side was closed: a hint to look whether it was the
                       // last
-        Word fenced;  // 1: its process lets others make fences in it
     } writer;
     struct alignas(line) Reader {
         Word head;
@@ -72,9 +64,6 @@ struct Header {
 static_assert(sizeof(Header) <= header_bytes);
 static_assert(offsetof(Header, writer) == 128 && offsetof(Header, reader) == 256 &&
               offsetof(Header, reader_sleeps) == 384 && offsetof(Header, writer_sleeps) == 512);
-
-/// No processor holds a store back for as long as this.
-inline constexpr std::chrono::milliseconds late_look{1};
 
 enum class Kind : std::uint8_t {
     here,       // the payload follows

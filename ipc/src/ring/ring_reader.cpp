@@ -6,8 +6,6 @@
 
 #include <green/errors.hpp>
 
-#include "shm/fences.hpp"
-
 namespace green::ipc::ring {
 
 RingReader::RingReader(RingMemory& memory)
@@ -36,15 +34,6 @@ void RingReader::keep_distance() noexcept {
         pauses_ /= 2;
     }
     for (unsigned i = 0; i < pauses_; ++i) shm::pause();
-}
-
-void RingReader::raise_flag() noexcept {
-    Header& header = memory_->header();
-    header.reader_sleeps.sleep.store(++sleeps_);
-    const bool everywhere = shm::fence_everywhere();
-    if (!everywhere) shm::full_fence();
-    // Only now: a writer that took no part any more has looked at the flag since (R5).
-    may_miss_ = !everywhere || header.writer.fenced.load() == 0;
 }
 
 bool RingReader::look() {

@@ -88,12 +88,11 @@ class RingReader {
         return header.writer.processor.peek() == here;
     }
 
-    /// About to sleep: whoever publishes from now on rings, unless may_miss(). Look at front() once
-    /// more.
-    void raise_flag() noexcept;
-    /// As it was found at the last sleep: what is published at the moment that one falls asleep may
-    /// not be rung for (R5).
-    [[nodiscard]] bool may_miss() const noexcept { return may_miss_; }
+    /// About to sleep: whoever publishes from now on rings. Look at front() once more.
+    void raise_flag() noexcept {
+        memory_->header().reader_sleeps.sleep.store(++sleeps_);
+        shm::full_fence();
+    }
     void lower_flag() noexcept { memory_->header().reader_sleeps.sleep.poke(0); }
 
     /// How often a copy of the other side was closed.
@@ -142,7 +141,6 @@ class RingReader {
     bool found_ = false;       // something, at the last look
     bool found_more_ = false;  // at the last two
     unsigned pauses_ = 0;      // before the next one
-    bool may_miss_ = false;
 };
 
 }  // namespace green::ipc::ring

@@ -4,8 +4,6 @@
 
 #include <green/errors.hpp>
 
-#include "shm/fences.hpp"
-
 namespace green::ipc::ring {
 
 RingWriter::RingWriter(RingMemory& memory)
@@ -16,10 +14,7 @@ RingWriter::RingWriter(RingMemory& memory)
     if (tail_ % granule != 0)
         throw ProtocolError("a damaged ring: its writer stands at " + std::to_string(tail_));
     look();
-    Header& header = memory.header();
-    header.writer.processor.poke(present_processor());
-    header.writer.fenced.store(shm::take_part_in_fences() ? 1 : 0);
-    shm::full_fence();  // R5: a reader that does not see it is seen to sleep
+    memory.header().writer.processor.poke(present_processor());
 }
 
 void RingWriter::look() {

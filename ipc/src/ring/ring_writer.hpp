@@ -1,7 +1,6 @@
 #pragma once
 // The writing side of a ring. Pure: it neither waits nor rings.
 
-#include <atomic>
 #include <cstddef>
 
 #include "ring/ring_memory.hpp"
@@ -27,15 +26,14 @@ class RingWriter {
         }
         return memory_->at(tail_) + sizeof(RecordHeader);
     }
-    /// What room() gave becomes a record. Returns the number of the reader's sleep, if it is seen
-    /// to sleep: the caller rings, and then says reader_was_rung(). One who falls asleep at this
-    /// moment may be missed, and looks again by himself (R5).
+    /// What room() gave becomes a record. Returns the number of the reader's sleep, if it sleeps:
+    /// the caller rings, and then says reader_was_rung().
     [[nodiscard]] std::uint64_t publish(RecordHeader record, std::size_t payload) noexcept {
         *reinterpret_cast<RecordHeader*>(memory_->at(tail_)) = record;
         tail_ += footprint(payload);
         Header& header = memory_->header();
         header.writer.tail.store(tail_);
-        std::atomic_signal_fence(std::memory_order_seq_cst);  // R5 counts on the program's order
+        shm::full_fence();
         return header.reader_sleeps.sleep.peek();
     }
     void reader_was_rung(std::uint64_t sleep) noexcept {
