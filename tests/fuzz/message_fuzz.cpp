@@ -18,6 +18,7 @@ void look(std::string_view text) { fuzz::read_all(std::as_bytes(std::span{text})
 void look(Document::Reader document) {
     look(view(document.getName()));
     look(view(document.getBody()));
+    for (const auto part : document.getParts()) look(view(part));
 }
 void look(control::ToWorker::Reader message) {
     switch (message.which()) {

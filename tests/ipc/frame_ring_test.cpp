@@ -184,3 +184,28 @@ TEST_CASE("frame ring: another process is at the other end, and its death is an 
         end.close();
     });
 }
+
+TEST_CASE("frame ring: a look for the reader that fails costs nobody his turn", "[ipc][frame]") {
+    run_green_for_real([] {
+        auto [reader, writer] = ipc::ring_pipe(small);
+        auto draft = writer.prepare(100);
+        const pid_t child = ::fork();
+        REQUIRE(child >= 0);
+        if (child == 0) {
+            reader.shutdown();  // its copy, which the writer has to look after
+            ::_exit(0);
+        }
+        int status = 0;
+        REQUIRE(::waitpid(child, &status, 0) == child);
+        {
+            const tests::FailNth refusal{0, ENOBUFS, green::sys::Call::sendmsg};
+            CHECK_THROWS_AS(draft->put(8), std::system_error);
+            CHECK(refusal.fired());
+        }
+        CHECK(writer.put(bytes_of("next"), {}, 1h));
+        CHECK(text_of(reader.get()) == "next");
+        // What failed is done once more.
+        reader.close();
+        CHECK_THROWS_AS(writer.put(bytes_of("nobody")), std::system_error);
+    });
+}

@@ -1,8 +1,13 @@
 // Messages that are built where they are sent from, and read where they arrive.
 #include <algorithm>
 #include <cstring>
+#include <initializer_list>
+#include <limits>
+#include <memory>
 #include <optional>
+#include <random>
 #include <string>
+#include <thread>
 #include <vector>
 
 #include <catch2/catch.hpp>
@@ -41,6 +46,13 @@ ipc::Frame frame_of(tests::Pair& pair, std::size_t bytes, Build&& build) {
     ipc::Frame frame = pair.second.get();
     CHECK(sender.get());
     return frame;
+}
+
+/// As its table says: those behind the first one.
+std::uint32_t more_segments(const ipc::Frame& frame) {
+    std::uint32_t more = 0;
+    std::memcpy(&more, frame.words().data(), sizeof more);
+    return more;
 }
 
 }  // namespace
@@ -103,10 +115,8 @@ TEST_CASE("message: a large one of small things lies in its frame", "[ipc][messa
         const auto attach = [&](Document::Builder document, ipc::Attachments&) { build(document); };
         ipc::Frame frame =
             attaches ? frame_of(pair, count * 20, attach) : frame_of(pair, count * 20, build);
-        // The table of the frame: what outgrows it is brought into as many as there are.
-        std::uint32_t more_segments = 0;
-        std::memcpy(&more_segments, frame.words().data(), sizeof more_segments);
-        CHECK(more_segments == (attaches ? 7 : 0));
+        // What outgrows its frame is brought into one with a table of as many as there are.
+        CHECK(more_segments(frame) == (attaches ? 7 : 0));
         CHECK(frame.size < count * 21);
         const ipc::Message<Document> message{std::move(frame)};
         const auto parts = message->getParts();
@@ -175,4 +185,147 @@ TEST_CASE("message: many may be kept, and go in any order", "[ipc][message]") {
         }
         CHECK((*moved)->getName() == "19");
     });
+}
+
+TEST_CASE("message: one of a size that was said lies in its frame", "[ipc][message]") {
+    const std::size_t size = GENERATE(range(3200, 6700, 100));
+    const bool copies = GENERATE(false, true);
+    run_green_for_real([&] {
+        auto pair = in_memory();
+        const auto body = pattern(size, 1);
+        const ipc::Frame frame =
+            frame_of(pair, size, [&](Document::Builder document, ipc::Attachments& attachments) {
+                if (copies) {
+                    document.adoptBody(attachments.copy(body));
+                } else {
+                    document.setBody(ipc::bytes(body));
+                }
+            });
+        // What outgrows its frame is brought into one with a table of as many segments as it has.
+        CHECK((more_segments(frame) == 0 || more_segments(frame) == 7));
+        CHECK(frame.size < size + 2000);
+    });
+}
+
+TEST_CASE("message: it is put once", "[ipc][message]") {
+    run_green_for_real([] {
+        auto pair = in_memory();
+        ipc::FrameBuilder first{pair.first, 256, false, green::Deadline::never()};
+        first.initRoot<Document>().setName("first");
+        CHECK(first.put({}, green::Deadline::never()));
+        CHECK_FALSE(first);
+        ipc::FrameBuilder second{pair.first, 256, false, green::Deadline::never()};
+        second.initRoot<Document>().setName("second");
+        CHECK_THROWS_AS(first.put({}, green::Deadline::never()), green::UsageError);
+        CHECK(second.put({}, green::Deadline::never()));
+        CHECK(ipc::get<Document>(pair.second)->getName() == "first");
+        CHECK(ipc::get<Document>(pair.second)->getName() == "second");
+    });
+}
+
+TEST_CASE("message: the limit of a frame holds to the byte", "[ipc][message]") {
+    const bool shared = GENERATE(false, true);
+    run_green_for_real([&] {
+        auto pair = shared ? ipc::ring_pair({.limit = 1001}) : ipc::frame_pair({.limit = 1001});
+        const auto body = pattern(968, 1);
+        const auto build = [&](Document::Builder document) {
+            document.setBody(ipc::bytes(body));  // 1008 bytes in all
+        };
+        CHECK_THROWS_AS(ipc::put<Document>(pair.first, build, {}, green::Deadline::never(), 1000),
+                        green::UsageError);
+        auto draft = pair.first.prepare(1001);
+        CHECK_THROWS_AS(draft->put(1002), green::UsageError);
+        draft.reset();
+        CHECK(pair.first.put(pattern(1001, 2)));
+        CHECK(pair.second.get().size == 1001);
+    });
+}
+
+TEST_CASE("message: data that no list of Cap'n Proto can hold is refused", "[ipc][message]") {
+    const std::size_t size = GENERATE(std::size_t{1} << 29, (std::size_t{1} << 32) + 100,
+                                      std::numeric_limits<std::size_t>::max());
+    run_green_for_real([&] {
+        auto pair = in_memory();
+        const auto build = [&](Document::Builder document, ipc::Attachments& attachments) {
+            CHECK_THROWS_AS(attachments.reserve(size), green::UsageError);
+            document.setName("all the same");
+        };
+        const ipc::Message<Document> message{frame_of(pair, 10'000, build)};
+        CHECK(message->getName() == "all the same");
+    });
+}
+
+TEST_CASE("message: data that is dropped after all takes no leftovers to who shares no memory",
+          "[ipc][message]") {
+    run_green_for_real([] {
+        auto pair = tests::over_a_socket();
+        const std::vector<std::byte> secret(40'000, std::byte{0xee});
+        for (int i = 0; i < 3; ++i) {
+            auto sender = green::spawn([&] { return pair.first.put(secret); });
+            pair.second.get();
+        }
+        const ipc::Frame frame =
+            frame_of(pair, 30'000, [&](Document::Builder document, ipc::Attachments& attachments) {
+                { const auto dropped = attachments.reserve(20'000); }
+                document.setName("nothing");
+            });
+        CHECK(std::ranges::count(frame.bytes(), std::byte{0xee}) == 0);
+    });
+}
+
+TEST_CASE("message: any table of segments is read as Cap'n Proto reads it", "[ipc][message]") {
+    std::mt19937_64 random{tests::seed()};
+    INFO("GREENSUP_SEED=" << tests::seed());
+    const auto one_of = [&](std::initializer_list<std::uint64_t> some) {
+        return static_cast<std::uint32_t>(some.begin()[random() % some.size()]);
+    };
+    for (int round = 0; round < 50'000; ++round) {
+        std::vector<capnp::word> words(random() % 12);
+        std::vector<std::uint32_t> halves(2 * words.size());
+        for (auto& half : halves)
+            half = random() % 3 != 0 ? one_of({0, 1, 2, 5, 8, 13}) : one_of({random()});
+        if (!words.empty()) {
+            halves[0] = one_of({0, 0, 1, 2, 0xffffffff, random()});
+            halves[1] = one_of({words.size() - 1, words.size(), 0, 1, random()});
+            std::memcpy(static_cast<void*>(words.data()), halves.data(), 8 * words.size());
+        }
+        const auto read = [&](auto&& make) -> std::string {
+            try {
+                const auto reader = make();
+                const auto root = reader->template getRoot<Document>();
+                std::string text;
+                for (unsigned i = 0; i < 14; ++i)
+                    text += std::to_string(reader->getSegment(i).size()) + ' ';
+                return text + root.getName().cStr() + std::to_string(root.getBody().size());
+            } catch (const kj::Exception& error) {
+                return error.getDescription().cStr();
+            }
+        };
+        const std::span<const capnp::word> all{words};
+        const std::string ours = read([&] { return std::make_unique<ipc::WordsReader>(all); });
+        const std::string theirs = read([&] {
+            return std::make_unique<capnp::FlatArrayMessageReader>(
+                kj::arrayPtr(all.data(), all.size()), ipc::reader_limits(all.size()));
+        });
+        if (ours != theirs) FAIL_CHECK(ours << " where Cap'n Proto reads " << theirs);
+    }
+}
+
+TEST_CASE("message: one that outlives its thread's other things gives its memory back",
+          "[ipc][message]") {
+    std::thread{[] {
+        // Goes after what is made later, and so after the block that is kept for the next one.
+        thread_local std::optional<ipc::Message<Document>> last;
+        run_green_for_real([] {
+            auto pair = in_memory();
+            const auto build = [](Document::Builder document) { document.setName("last"); };
+            last.emplace([&] {
+                ipc::Frame frame = frame_of(pair, 0, build);
+                frame.keep();
+                return frame;
+            }());
+            const ipc::Message<Document> first{frame_of(pair, 0, build)};
+        });
+        CHECK((*last)->getName() == "last");
+    }}.join();
 }

@@ -17,10 +17,12 @@ enum Place : std::uint8_t { tail, head, reader_sleeps, writer_sleeps, places };
 
 /// How the ring is built: as it is, or with a part left out.
 struct Rules {
-    unsigned capacity;          // records
-    unsigned step;              // records after which the reader tells of room
-    bool fences_asleep = true;  // between the flag and the second look
-    bool fences_awake = true;   // between a move and the look at the flag
+    unsigned capacity;  // records
+    unsigned step;      // records after which the reader tells of room
+    // The fences of the writer and the reader: between the flag and the second look, and between a
+    // move and the look at the other's flag.
+    std::array<bool, 2> fences_asleep{true, true};
+    std::array<bool, 2> fences_awake{true, true};
     bool second_look = true;
     bool numbers = true;  // only that sleep's is taken back which was seen
     bool tells_before_sleep = true;
@@ -155,7 +157,7 @@ class Walk {
                 me.at = fence_raised;
                 break;
             case fence_raised:
-                while (rules_.fences_asleep && me.stored > 0) drain_one(state, side);
+                while (rules_.fences_asleep[side] && me.stored > 0) drain_one(state, side);
                 me.at = rules_.second_look ? look_again : sleep;
                 break;
             case look_again:
@@ -182,7 +184,7 @@ class Walk {
                 me.at = fence_moved;
                 break;
             case fence_moved:
-                while (rules_.fences_awake && me.stored > 0) drain_one(state, side);
+                while (rules_.fences_awake[side] && me.stored > 0) drain_one(state, side);
                 me.at = look_at_flag;
                 break;
             case look_at_flag:
@@ -225,9 +227,18 @@ TEST_CASE("ring sleeping: in no interleaving does a side sleep over what the oth
 }
 
 TEST_CASE("ring sleeping: each of its rules is needed", "[ipc][ring]") {
-    CHECK_FALSE(Walk{Rules{.capacity = 2, .step = 1, .fences_asleep = false}}.all());
+    for (const unsigned capacity : {1U, 2U, 4U}) {
+        for (std::size_t side = 0; side < 2; ++side) {
+            CAPTURE(capacity, side);
+            Rules asleep{.capacity = capacity, .step = 1};
+            asleep.fences_asleep[side] = false;
+            CHECK_FALSE(Walk{asleep}.all());
+            Rules awake{.capacity = capacity, .step = 1};
+            awake.fences_awake[side] = false;
+            CHECK_FALSE(Walk{awake}.all());
+        }
+    }
     CHECK_FALSE(Walk{Rules{.capacity = 2, .step = 1, .second_look = false}}.all());
-    CHECK_FALSE(Walk{Rules{.capacity = 2, .step = 1, .fences_awake = false}}.all());
     CHECK_FALSE(Walk{Rules{.capacity = 2, .step = 1, .numbers = false}}.all());
     CHECK_FALSE(Walk{Rules{.capacity = 2, .step = 3, .tells_before_sleep = false}}.all());
 }

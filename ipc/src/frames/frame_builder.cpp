@@ -1,6 +1,7 @@
 #include <algorithm>
 #include <cstdint>
 #include <cstring>
+#include <string>
 
 #include <green/errors.hpp>
 #include <green/ipc/message.hpp>
@@ -29,11 +30,16 @@ void zero(std::span<capnp::word> words) noexcept {
 
 FrameBuilder::FrameBuilder(FrameStream& stream, std::size_t bytes, bool reserves, Deadline deadline)
     : stream_{&stream},
-      draft_{stream.prepare(std::min(room_for_message(bytes), stream.limit()), deadline)} {
+      splits_{reserves && room_for_message(bytes) > least_split * word},
+      draft_{stream.prepare(
+          std::min(room_for_message(bytes) +
+                       (splits_ ? (table_words(most_segments) + first_of_split) * word : 0),
+                   stream.limit()),
+          deadline)} {
     if (!draft_) return;
     const std::span<std::byte> memory = draft_->memory();
-    frame_ = {reinterpret_cast<capnp::word*>(memory.data()), memory.size() / word};
-    splits_ = reserves && frame_.size() > least_split;
+    frame_ = {reinterpret_cast<capnp::word*>(memory.data()),
+              std::min(memory.size(), stream.limit()) / word};
     end_ = std::min(table_words(splits_ ? most_segments : 1), frame_.size());
 }
 
@@ -66,11 +72,17 @@ std::span<std::byte> FrameBuilder::reserve(std::size_t bytes) noexcept {
     if (bytes < least_reserved || !splits_ || segments_ + 1 >= most_segments) return {};
     const auto segment = take((bytes + word - 1) / word);
     if (segment.empty()) return {};
-    zero(segment.last(1));
+    // Data that is dropped goes with the message all the same.
+    zero(draft_->is_shared() ? segment.last(1) : segment);
     return std::as_writable_bytes(segment).first(bytes);
 }
 
 Attachments::Room Attachments::reserve(std::size_t bytes) {
+    constexpr std::size_t most = (std::size_t{1} << 29) - 1;  // of a list of Cap'n Proto
+    if (bytes > most) {
+        throw UsageError("data of " + std::to_string(bytes) + " bytes in a message; it takes " +
+                         std::to_string(most));
+    }
     const auto orphanage = message_->getOrphanage();
     if (const auto memory = message_->reserve(bytes); !memory.empty())
         return {orphanage.referenceExternalData(ipc::bytes(memory)), memory};
@@ -82,25 +94,28 @@ Attachments::Room Attachments::reserve(std::size_t bytes) {
 std::size_t FrameBuilder::close_frame(std::size_t last_words) noexcept {
     if (!splits_) {
         const std::uint32_t table[] = {0, static_cast<std::uint32_t>(last_words)};
-        std::memcpy(draft_->memory().data(), table, sizeof table);
+        std::memcpy(static_cast<void*>(frame_.data()), table, sizeof table);
         return (table_words(1) + last_words) * word;
     }
     std::array<std::uint32_t, 2 * table_words(most_segments)> table{most_segments - 1};
     // Each one reaches to the next: what a builder has left in it is zeroed.
     for (std::size_t i = 0; i + 1 < segments_; ++i) table[1 + i] = begins_[i + 1] - begins_[i];
     table[segments_] = static_cast<std::uint32_t>(last_words);
-    std::memcpy(draft_->memory().data(), table.data(), sizeof table);
+    std::memcpy(static_cast<void*>(frame_.data()), table.data(), sizeof table);
     return (begins_[segments_ - 1] + last_words) * word;
 }
 
 bool FrameBuilder::put(std::span<const int> descriptors, Deadline deadline) {
     if (!draft_) throw UsageError("this message was put already");
+    FrameDraft draft = std::move(*draft_);
+    draft_.reset();
     const auto segments = getSegmentsForOutput();
-    if (overflow_.empty())
-        return draft_->put(close_frame(segments.back().size()), descriptors, deadline);
+    // One that was taken for what then failed is in the frame, but not in the message.
+    if (overflow_.empty() && segments.size() == segments_)
+        return draft.put(close_frame(segments.back().size()), descriptors, deadline);
     const kj::Array<capnp::word> whole = capnp::messageToFlatArray(segments);
     // Nobody waits while holding: the room that was too small goes back before more is asked for.
-    draft_.reset();
+    { const FrameDraft last = std::move(draft); }
     return stream_->put(std::as_bytes(std::span{whole.begin(), whole.size()}), descriptors,
                         deadline);
 }

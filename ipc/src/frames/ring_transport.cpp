@@ -33,6 +33,7 @@
 #include "frames/memory_file.hpp"
 #include "frames/payload_owner.hpp"
 #include "frames/transport.hpp"
+#include "frames/turn.hpp"
 #include "ring/ring_reader.hpp"
 #include "ring/ring_writer.hpp"
 
@@ -100,6 +101,7 @@ class RingTransport final : public FrameTransport, private PayloadOwner<RingTran
     void end_sending() noexcept override;
     void end_receiving() noexcept override;
     void disconnect() noexcept override;
+    [[nodiscard]] bool shares_memory() const noexcept override { return true; }
     void pack_into(parcel::End::Builder end, std::vector<Fd>& descriptors) override;
 
     /// Room for so much in the ring; nullptr once the deadline has passed.
@@ -249,14 +251,18 @@ void RingTransport::end_receiving() noexcept {
 }
 
 bool RingTransport::writer_is_gone() {
-    if (std::exchange(seen_writer_closes_, reader_->writer_closes()) != seen_writer_closes_)
+    if (const std::uint64_t closes = reader_->writer_closes(); closes != seen_writer_closes_) {
         look_for_writer();
+        seen_writer_closes_ = closes;  // only now: a look that fails is made again
+    }
     return writer_is_gone_;
 }
 
 bool RingTransport::reader_is_gone() {
-    if (std::exchange(seen_reader_closes_, writer_->reader_closes()) != seen_reader_closes_)
+    if (const std::uint64_t closes = writer_->reader_closes(); closes != seen_reader_closes_) {
         look_for_reader();
+        seen_reader_closes_ = closes;
+    }
     return reader_is_gone_;
 }
 
@@ -377,11 +383,13 @@ std::optional<FrameDraft> RingTransport::draft(std::size_t bytes, Deadline deadl
 }
 
 bool RingTransport::finish(std::size_t bytes, std::span<const int> descriptors, Deadline deadline) {
-    if (descriptors.empty() && !lent_ && !large_ && may_finish_now() && !reader_is_gone())
-        [[likely]] {
-        publish({static_cast<std::uint32_t>(bytes), Kind::here, 0}, bytes);
-        writing().release();
-        return true;
+    if (descriptors.empty() && !lent_ && !large_ && may_finish_now()) [[likely]] {
+        Turn turn{writing()};
+        if (!reader_is_gone()) [[likely]] {
+            publish({static_cast<std::uint32_t>(bytes), Kind::here, 0}, bytes);
+            return true;
+        }
+        turn.keep();
     }
     return FrameTransport::finish(bytes, descriptors, deadline);
 }

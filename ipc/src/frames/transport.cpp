@@ -49,6 +49,10 @@ void FrameTransport::refuse_here() {
     throw WrongProcess(
         "this end of a pipe belongs to the process that was forked: pack() it and unpack it here");
 }
+void FrameTransport::refuse_size(std::size_t bytes, std::size_t limit) {
+    throw UsageError("a frame of " + std::to_string(bytes) + " bytes; the limit is " +
+                     std::to_string(limit));
+}
 void FrameTransport::refuse_to_send() const {
     if (!made_for_.sends) throw UsageError("this end of a pipe only receives");
     throw Closed(is_open() ? "this end of a pipe was closed for sending"
@@ -83,10 +87,7 @@ bool FrameTransport::take_turn(Semaphore& semaphore, Deadline deadline) {
 bool FrameTransport::begin_turn(std::size_t bytes, Deadline deadline) {
     check_home();
     check_sends();
-    if (bytes > limit_) {
-        throw UsageError("a frame of " + std::to_string(bytes) + " bytes; the limit is " +
-                         std::to_string(limit_));
-    }
+    if (bytes > limit_) refuse_size(bytes, limit_);
     if (!take_turn(writing_, deadline)) return false;
     Turn turn{writing_};
     check_sends();
@@ -145,12 +146,18 @@ void FrameDraft::give_up() noexcept {
     transport->writing_.release();
 }
 
+bool FrameDraft::is_shared() const noexcept {
+    return transport_ != nullptr && transport_->shares_memory();
+}
+
 bool FrameDraft::put(std::size_t size, std::span<const int> descriptors, Deadline deadline) {
     if (transport_ == nullptr) throw UsageError("this frame was put already");
     if (size > memory_.size()) {
         throw UsageError("a frame of " + std::to_string(size) + " bytes, where " +
                          std::to_string(memory_.size()) + " were prepared");
     }
+    // Its memory is in whole words.
+    if (size > transport_->limit()) FrameTransport::refuse_size(size, transport_->limit());
     check_count(descriptors);
     const detail::CountedPtr<FrameTransport> transport{std::exchange(transport_, nullptr)};
     return transport->finish(size, descriptors, deadline);
@@ -307,13 +314,28 @@ void FrameTransport::resume(parcel::End::Reader end) {
     receives_ = schema_of(end.getReceives());
 }
 
+namespace {
+
+const detail::CountedPtr<FrameTransport>& there(const detail::CountedPtr<FrameTransport>& end) {
+    if (!end) throw Closed("this end of a pipe was moved away");
+    return end;
+}
 // A copy: the stream may go while one waits in it.
-inline detail::CountedPtr<FrameTransport> FrameStream::kept() const {
-    check_is_here();
-    return transport_;
+detail::CountedPtr<FrameTransport> kept(const detail::CountedPtr<FrameTransport>& end) {
+    return there(end);
 }
 
-void FrameStream::refuse_here() { throw Closed("this end of a pipe was moved away"); }
+/// As FrameStream::get_for().
+bool get_into(Frame& frame, const detail::CountedPtr<FrameTransport>& end, Deadline deadline) {
+    const detail::CountedPtr<FrameTransport> transport = kept(end);
+    detail::give_way_at_times(deadline);
+    if (transport->next(frame, deadline)) [[likely]]
+        return true;
+    if (transport->at_end()) throw Closed("the other end of the stream was closed");
+    return false;
+}
+
+}  // namespace
 
 FrameStream FrameStream::unpack(Parcel packed) {
     try {
@@ -346,71 +368,59 @@ FrameStream& FrameStream::operator=(FrameStream&& other) noexcept {
 FrameStream::~FrameStream() { shutdown(); }
 
 void FrameStream::expect(const Schema& sends, const Schema& receives) {
-    kept()->expect(sends, receives);
+    there(transport_)->expect(sends, receives);
 }
 bool FrameStream::flush(Deadline deadline) {
-    const detail::CountedPtr<FrameTransport> transport = kept();
+    const detail::CountedPtr<FrameTransport> transport = kept(transport_);
     return transport->flush(deadline);
 }
 void FrameStream::close() {
-    const detail::CountedPtr<FrameTransport> transport = kept();
+    const detail::CountedPtr<FrameTransport> transport = kept(transport_);
     transport->close();
 }
 void FrameStream::close_write() {
-    const detail::CountedPtr<FrameTransport> transport = kept();
+    const detail::CountedPtr<FrameTransport> transport = kept(transport_);
     transport->close_write();
 }
 void FrameStream::shutdown() noexcept {
     if (transport_) transport_->shutdown();
 }
-Parcel FrameStream::pack() && { return kept()->pack(); }
+Parcel FrameStream::pack() && { return there(transport_)->pack(); }
 bool FrameStream::is_open() const noexcept { return transport_ && transport_->is_open(); }
 bool FrameStream::at_end() const noexcept { return transport_ && transport_->at_end(); }
-std::size_t FrameStream::limit() const {
-    check_is_here();
-    return transport_->limit();
-}
+std::size_t FrameStream::limit() const { return there(transport_)->limit(); }
 
 bool FrameStream::put(std::span<const std::byte> payload, std::span<const int> descriptors,
                       Deadline deadline) {
-    const detail::CountedPtr<FrameTransport> transport = kept();
+    const detail::CountedPtr<FrameTransport> transport = kept(transport_);
     check_count(descriptors);
     detail::give_way_at_times(deadline);
     return transport->put(payload, descriptors, deadline);
 }
 
 std::optional<FrameDraft> FrameStream::prepare(std::size_t bytes, Deadline deadline) {
-    const detail::CountedPtr<FrameTransport> transport = kept();
+    const detail::CountedPtr<FrameTransport> transport = kept(transport_);
     detail::give_way_at_times(deadline);
     return transport->draft(bytes, deadline);
 }
 
 std::optional<Frame> FrameStream::next(Deadline deadline) {
-    const detail::CountedPtr<FrameTransport> transport = kept();
+    const detail::CountedPtr<FrameTransport> transport = kept(transport_);
     detail::give_way_at_times(deadline);
     std::optional<Frame> frame{std::in_place};
     if (!transport->next(*frame, deadline)) frame.reset();
     return frame;
 }
 
-inline bool FrameStream::get_into(Frame& frame, Deadline deadline) {
-    const detail::CountedPtr<FrameTransport> transport = kept();
-    detail::give_way_at_times(deadline);
-    if (transport->next(frame, deadline)) [[likely]]
-        return true;
-    if (transport->at_end()) throw Closed("the other end of the stream was closed");
-    return false;
-}
-
 Frame FrameStream::get(Deadline deadline) {
     Frame frame;
-    if (!get_into(frame, deadline)) throw Timeout{0};
+    if (!get_into(frame, transport_, deadline)) throw Timeout{0};
     return frame;
 }
 
 std::optional<Frame> FrameStream::get_for(Deadline limit) {
     std::optional<Frame> frame{std::in_place};
-    if (!get_into(*frame, limit)) frame.reset();
+    if (!get_into(*frame, transport_, limit)) frame.reset();
     return frame;
 }
 

@@ -55,6 +55,8 @@ class FrameTransport : public detail::Counted {
     /// Memory for a payload of up to so many bytes; nullptr once the deadline has passed. `keeps`:
     /// it will be kept across other waits.
     virtual std::byte* make_room(std::size_t bytes, bool keeps, Deadline deadline) = 0;
+    /// The peer has the memory of the frames anyhow, with what is left over in it.
+    [[nodiscard]] virtual bool shares_memory() const noexcept { return false; }
     /// Somebody who is no user has the turn to write, and sends what is left.
     [[nodiscard]] virtual bool finishes_by_itself() const noexcept { return false; }
     /// Nobody will send what is in it.
@@ -136,6 +138,7 @@ class FrameTransport : public detail::Counted {
             refuse_here();
     }
     [[noreturn]] static void refuse_here();
+    [[noreturn]] static void refuse_size(std::size_t bytes, std::size_t limit);
     /// Returns false once the deadline has passed. Throws Closed when the end is closed meanwhile.
     bool take_turn(Semaphore& semaphore, Deadline deadline);
     /// Waits for the turn to write, and for room. Returns nullptr once the deadline has passed, and

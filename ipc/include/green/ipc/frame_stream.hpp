@@ -93,6 +93,8 @@ class FrameDraft {
     /// At least as many bytes as were asked for, aligned for Cap'n Proto. What is in them is left
     /// over from others.
     [[nodiscard]] std::span<std::byte> memory() const noexcept { return memory_; }
+    /// The peer has this memory too, in which what others have left is nothing new to it.
+    [[nodiscard]] bool is_shared() const noexcept;
     /// Sends the first `size` bytes of it. As FrameStream::put(); call it once.
     bool put(std::size_t size, std::span<const int> descriptors = {},
              Deadline deadline = Deadline::never());
@@ -200,14 +202,6 @@ class FrameStream {
     [[nodiscard]] static FrameStream unpack(Parcel parcel);
 
  private:
-    [[nodiscard]] green::detail::CountedPtr<FrameTransport> kept() const;
-    void check_is_here() const {
-        if (!transport_) [[unlikely]]
-            refuse_here();
-    }
-    [[noreturn]] static void refuse_here();
-    bool get_into(Frame& frame, Deadline deadline);
-
     // Shared with frames that lie in it, and with the greenlet that finishes what was begun.
     green::detail::CountedPtr<FrameTransport> transport_;
 };

@@ -71,7 +71,9 @@ class Attachments {
     };
     /// Room for so many bytes: for large data of a message whose `bytes` were said, before other
     /// large things are set. All of them are to be written before the message is put: what is in it
-    /// may be left over from others. That is what it saves, as setX() clears its room first.
+    /// may be left over from others. That is what it saves, as setX() clears its room first. The
+    /// data can be neither read by getX() of a builder nor truncated, and what is dropped after all
+    /// goes with the message. Throws UsageError for 512 MiB and more.
     [[nodiscard]] Room reserve(std::size_t bytes);
     /// The same, with those bytes in it.
     [[nodiscard]] capnp::Orphan<capnp::Data> copy(std::span<const std::byte> bytes) {
@@ -147,26 +149,26 @@ class FrameBuilder final : public capnp::MessageBuilder {
     explicit operator bool() const noexcept { return draft_.has_value(); }
     kj::ArrayPtr<capnp::word> allocateSegment(capnp::uint minimum_words) override;
 
-    /// Memory in the frame that is not zeroed, but for its last word: a segment of its own. Nothing
-    /// where it is better handed out in the usual way.
-    [[nodiscard]] std::span<std::byte> reserve(std::size_t bytes) noexcept;
-
     /// Sends it. A message that has outgrown its frame is brought into one piece first, and waits
     /// for room once more. As FrameStream::put().
     bool put(std::span<const int> descriptors, Deadline deadline);
 
  private:
+    friend class Attachments;
     static constexpr std::size_t most_segments = 8;
 
+    /// Memory in the frame that is not zeroed, but for its last word: a segment of its own. Nothing
+    /// where it is better handed out in the usual way.
+    [[nodiscard]] std::span<std::byte> reserve(std::size_t bytes) noexcept;
     /// The next so many words of the frame; nothing if there are not as many.
     [[nodiscard]] std::span<capnp::word> take(std::size_t words) noexcept;
     /// Bytes of the frame, table and segments, once it is complete.
     [[nodiscard]] std::size_t close_frame(std::size_t last_words) noexcept;
 
     FrameStream* stream_;
+    bool splits_;
     std::optional<FrameDraft> draft_;
     std::span<capnp::word> frame_;
-    bool splits_ = false;
     std::array<std::uint32_t, most_segments> begins_{};  // of each segment in the frame: its word
     std::size_t segments_ = 0;
     std::size_t end_ = 0;  // words of the frame that were handed out
