@@ -93,7 +93,9 @@ class StreamTransport final : public FrameTransport, private detail::TurnEnd {
 
  private:
     std::byte* make_room(std::size_t bytes, bool keeps, Deadline deadline) override;
-    [[nodiscard]] bool finishes_by_itself() const noexcept override { return finisher_has_turn_; }
+    [[nodiscard]] bool finishes_by_itself() const noexcept override {
+        return finisher_ == Finisher::sends;
+    }
     bool send(FrameKind kind, std::size_t bytes, std::span<const int> descriptors,
               Deadline deadline) override;
     std::optional<Frame> receive(Deadline deadline) override;
@@ -124,7 +126,10 @@ class StreamTransport final : public FrameTransport, private detail::TurnEnd {
     void say_end() noexcept;
     /// Sends the rest behind everybody's back.
     void finish_later() noexcept;
+    class Finishing;
     void finish();
+    /// The same for what a hub that has ended has left.
+    void finish_what_was_left() noexcept;
     bool send_large(std::span<const std::byte> payload, std::span<const int> descriptors,
                     Deadline deadline);
     /// The header of a payload that follows over the socket. Returns false once the deadline has
@@ -138,8 +143,8 @@ class StreamTransport final : public FrameTransport, private detail::TurnEnd {
 
     Link link_;
     bool coalesces_;
-    bool is_being_finished_ = false;  // somebody waits for the turn to do it
-    bool finisher_has_turn_ = false;
+    enum class Finisher : std::uint8_t { none, waits, sends };  // for the turn; with the turn
+    Finisher finisher_ = Finisher::none;
     bool ends_sending_ = false;  // when the outbox is empty
     bool heard_hello_ = false;
     int broken_ = 0;                      // the error that ended sending where nobody could be told
@@ -180,14 +185,31 @@ void StreamTransport::give_up(int error) noexcept {
     link_.end_output();
 }
 
+/// What the finisher does. It may end with its hub, before it ran as well as in the middle: then
+/// whoever needs one makes another.
+class StreamTransport::Finishing {
+ public:
+    explicit Finishing(StreamTransport& end) noexcept : end_{&end} {
+        end.retain();
+        end.finisher_ = Finisher::waits;
+    }
+    Finishing(Finishing&&) noexcept = default;
+    Finishing& operator=(Finishing&&) = delete;
+    ~Finishing() {
+        if (end_) end_->finisher_ = Finisher::none;
+    }
+    void operator()() const { end_->finish(); }
+
+ private:
+    detail::CountedPtr<StreamTransport> end_;
+};
+
 void StreamTransport::finish_later() noexcept {
-    if (is_being_finished_) return;
+    if (finisher_ != Finisher::none) return;
     try {
         // The frames are the stream's now: no deadline of the one who left may cut them.
         const Context::Scope nobodys{Context{}};
-        retain();
-        spawn([self = detail::CountedPtr<StreamTransport>{this}] { self->finish(); });
-        is_being_finished_ = true;
+        spawn(Finishing{*this});
     } catch (...) {
         give_up(ENOMEM);  // no greenlet to be had: better no frame than the begin of one
     }
@@ -196,18 +218,18 @@ void StreamTransport::finish_later() noexcept {
 void StreamTransport::finish() {
     writing().acquire();
     const Turn turn{writing()};
-    is_being_finished_ = false;
-    finisher_has_turn_ = true;
+    finisher_ = Finisher::sends;
     try {
         (void)send_all(outbox_, link_, Deadline::never());
         if (ends_sending_ && link_.socket.is_open()) link_.end_output();
     } catch (const std::system_error& error) {
         if (link_.socket.is_open() && broken_ == 0) give_up(error.code().value());
-    } catch (...) {
-        finisher_has_turn_ = false;
-        throw;
     }
-    finisher_has_turn_ = false;
+}
+
+void StreamTransport::finish_what_was_left() noexcept {
+    const bool is_somebodys = asked() || writing().permits() == 0;
+    if (!outbox_.empty() && !is_somebodys) finish_later();
 }
 
 void StreamTransport::turn_ends() noexcept {
@@ -388,6 +410,7 @@ bool StreamTransport::next(Frame& into, Deadline deadline) {
 }
 
 std::optional<Frame> StreamTransport::receive(Deadline deadline) {
+    finish_what_was_left();  // the peer may wait for it before he answers
     for (;;) {
         if (at_end()) return std::nullopt;
         if (std::optional<Inbox::Arrived> arrived = inbox_.take(link_)) {
@@ -413,7 +436,7 @@ std::optional<Frame> StreamTransport::receive(Deadline deadline) {
 void StreamTransport::end_sending() noexcept {
     // A pipe has no end while anybody has a copy of this one, so it is said.
     if (link_.has_pipes && broken_ == 0) say_end();
-    if (!finisher_has_turn_) push_some();
+    if (finisher_ != Finisher::sends) push_some();
     ends_sending_ = true;
     if (outbox_.empty()) {
         link_.end_output();
