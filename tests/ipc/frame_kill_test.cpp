@@ -55,7 +55,7 @@ struct OwnHub {
 };
 
 /// What cuts off.
-enum class By { kill, reason, hub };
+enum class By { kill, reason, shutdown, hub };
 
 /// Runs it in a greenlet, and lets `others` go on after each of its waits, until it has ended or
 /// has waited `nth` times and stands in the next one. Returns whether it does.
@@ -128,13 +128,20 @@ bool cut_put(const Cut& cut, unsigned nth) {
         if (is_cut && cut.by == By::kill) putter->kill();
         if (is_cut && cut.by == By::reason)
             putter->kill(std::make_exception_ptr(std::runtime_error("enough")));
+        if (cut.by == By::shutdown) {
+            left.shutdown();
+            if (is_cut) CHECK_THROWS_AS(putter->get(10s), green::Closed);
+        }
     }
     CHECK(putter->ready());
     CHECK((putter->outcome() == green::Outcome::returned) == !is_cut);
-    std::optional<green::Greenlet<void>> last = green::spawn([&end = left] {
-        end.put(bytes_of("next"), numbers);
-        end.close_write();
-    });
+    std::optional<green::Greenlet<void>> last;
+    if (cut.by != By::shutdown) {
+        last = green::spawn([&end = left] {
+            end.put(bytes_of("next"), numbers);
+            end.close_write();
+        });
+    }
     while (const auto frame = right.next(10s)) take(*frame);
     CHECK(right.at_end());
     const bool arrived = got.size() == sent.size() + 1 + last.has_value();
@@ -160,7 +167,7 @@ bool cut_put(const Cut& cut, unsigned nth) {
 TEST_CASE("frame kills: who puts can be cut off in each of his waits", "[ipc][frame]") {
     const MakePair make =
         GENERATE(&over_pipes, &over_a_socket, &at_once, &at_once_over_a_socket, &in_memory);
-    const By by = GENERATE(By::kill, By::reason);
+    const By by = GENERATE(By::kill, By::reason, By::shutdown);
     const std::size_t size = GENERATE(10, 3000, 3'000'000);
     const bool with_descriptor = GENERATE(false, true);
     const bool is_full = GENERATE(false, true);

@@ -132,12 +132,20 @@ class StreamTransport final : public FrameTransport, private detail::TurnEnd {
     void finish_what_was_left() noexcept;
     bool send_large(std::span<const std::byte> payload, std::span<const int> descriptors,
                     Deadline deadline);
+    /// A large frame on its way from its owner's memory.
+    struct Large {
+        std::array<std::span<const std::byte>, 2> rest;  // header and payload, what has not gone
+        bool begun = false;                              // its rest has to go
+        bool header_waits = false;                       // in the outbox; its payload is all there
+    };
     /// The header of a payload that follows over the socket. Returns false once the deadline has
-    /// passed; `begun` tells then whether it still goes, as when it throws.
-    bool send_header(const FrameHeader& header, std::span<const std::byte> payload,
-                     std::span<const int> descriptors, bool& begun, Deadline deadline);
-    /// For who closes the end while a header waits: no header goes alone.
-    void settle_header() noexcept;
+    /// passed; `large` tells then whether it still goes, as when it throws.
+    bool send_header(const FrameHeader& header, std::span<const int> descriptors, Large& large,
+                     Deadline deadline);
+    /// What has begun to go goes on from memory of ours. Gives up where there is none.
+    void take_over(const Large& large) noexcept;
+    /// The same for who closes the end meanwhile. Its sender is told Closed when he wakes.
+    void settle_large() noexcept;
     /// Reads once. Returns false when the deadline came first; throws at an end inside a frame.
     bool fill(Deadline deadline);
 
@@ -147,8 +155,8 @@ class StreamTransport final : public FrameTransport, private detail::TurnEnd {
     Finisher finisher_ = Finisher::none;
     bool ends_sending_ = false;  // when the outbox is empty
     bool heard_hello_ = false;
-    int broken_ = 0;                      // the error that ended sending where nobody could be told
-    std::span<const std::byte> follows_;  // the payload, while somebody waits to send its header
+    int broken_ = 0;          // the error that ended sending where nobody could be told
+    Large* large_ = nullptr;  // while somebody sends one
     Outbox outbox_;
     Inbox inbox_;
 };
@@ -294,33 +302,40 @@ bool StreamTransport::put(std::span<const std::byte> payload, std::span<const in
         [&] { return push(0, deadline) && send_large(payload, descriptors, deadline); });
 }
 
-bool StreamTransport::send_header(const FrameHeader& header, std::span<const std::byte> payload,
-                                  std::span<const int> descriptors, bool& begun,
-                                  Deadline deadline) {
+bool StreamTransport::send_header(const FrameHeader& header, std::span<const int> descriptors,
+                                  Large& large, Deadline deadline) {
     outbox_.add_header(header, descriptors);
-    struct Following {
-        std::span<const std::byte>& payload;
-        ~Following() { payload = {}; }
-    } const following{follows_};
-    follows_ = payload;
+    large.header_waits = true;
+    const auto leave = [&] {
+        large.header_waits = false;
+        large.begun = !outbox_.take_back_last();
+    };
     try {
-        if (push(0, deadline)) return true;
+        if (!push(0, deadline)) {
+            leave();
+            return false;
+        }
     } catch (...) {
-        begun = !outbox_.take_back_last();
+        leave();
         throw;
     }
-    begun = !outbox_.take_back_last();
-    return false;
+    large.header_waits = false;
+    large.begun = true;
+    return true;
 }
 
-// Its sender is told Closed when he wakes, and sends nothing more.
-void StreamTransport::settle_header() noexcept {
-    if (follows_.empty() || broken_ != 0 || outbox_.take_back_last()) return;
+void StreamTransport::take_over(const Large& large) noexcept {
     try {
-        outbox_.add_rest({}, follows_);
+        outbox_.add_rest(large.rest[0], large.rest[1]);
     } catch (const std::bad_alloc&) {
-        outbox_.drop();  // better no frame than the begin of one
+        give_up(ENOMEM);  // better no frame than the begin of one
     }
+}
+
+void StreamTransport::settle_large() noexcept {
+    if (large_ == nullptr || broken_ != 0) return;
+    // No header goes alone.
+    if (large_->header_waits ? !outbox_.take_back_last() : large_->begun) take_over(*large_);
 }
 
 bool StreamTransport::send_large(std::span<const std::byte> payload,
@@ -329,19 +344,23 @@ bool StreamTransport::send_large(std::span<const std::byte> payload,
                              static_cast<std::uint16_t>(descriptors.size()), FrameKind::message};
     std::array<std::byte, FrameHeader::size> head;
     header.write(head);
-    std::array<std::span<const std::byte>, 2> rest{head, payload};
-    bool begun = false;
+    Large large{{head, payload}};
+    struct Sending {
+        Large*& large;
+        ~Sending() { large = nullptr; }
+    } const sending{large_};
+    large_ = &large;
     const auto is_done = [&] {
         check_sends();
-        return rest[1].empty();
+        return large.rest[1].empty();
     };
     const auto send_some = [&] {
-        const sys::Outcome sent =
-            send_with(link_.socket.number(), rest, begun ? std::span<const int>{} : descriptors);
+        const sys::Outcome sent = send_with(link_.socket.number(), large.rest,
+                                            large.begun ? std::span<const int>{} : descriptors);
         if (!sent.ok()) return sent;
-        begun = begun || sent.value > 0;
+        large.begun = large.begun || sent.value > 0;
         std::size_t bytes = sent.as_size();
-        for (auto& part : rest) {
+        for (auto& part : large.rest) {
             const std::size_t of_this = std::min(bytes, part.size());
             part = part.subspan(of_this);
             bytes -= of_this;
@@ -349,35 +368,24 @@ bool StreamTransport::send_large(std::span<const std::byte> payload,
         return sent;
     };
     const auto leave = [&] {
-        if (!begun || !is_open() || broken_ != 0) return;
-        try {
-            outbox_.add_rest(rest[0], rest[1]);
-        } catch (const std::bad_alloc&) {
-            give_up(ENOMEM);
-            return;
-        }
-        finish_later();
+        if (!large.begun || !is_open() || broken_ != 0) return;
+        take_over(large);
+        if (broken_ == 0) finish_later();
     };
     bool done = false;
     try {
-        if (link_.has_pipes) {
-            rest[0] = {};
-            if (!send_header(header, payload, descriptors, begun, deadline)) {
-                leave();
-                return begun;
-            }
-            begun = true;
-        }
-        done = unless_given_up([&] {
-            return send_until(
-                is_done, [this]() -> Fd& { return link_.socket; }, send_some, deadline);
-        });
+        if (link_.has_pipes) large.rest[0] = {};
+        done = (!link_.has_pipes || send_header(header, descriptors, large, deadline)) &&
+               unless_given_up([&] {
+                   return send_until(
+                       is_done, [this]() -> Fd& { return link_.socket; }, send_some, deadline);
+               });
     } catch (...) {
         leave();
         throw;
     }
     if (!done) leave();
-    return done || begun;
+    return done || large.begun;
 }
 
 // --- receiving ---
@@ -458,7 +466,7 @@ void StreamTransport::disconnect() noexcept {
     unlink();
     inbox_.descriptors().clear();
     if (is_at_home()) {  // what a forked copy holds is its parent's to send
-        settle_header();
+        settle_large();
         push_some();
     }
     if (outbox_.empty() || !is_at_home()) {

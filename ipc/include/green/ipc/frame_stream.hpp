@@ -4,9 +4,9 @@
 //
 //  F1  On a socket or a pipe a frame is a 16-byte header and a payload: docs/reference/frame.md. In
 //      shared memory it is a record: docs/reference/ring.md.
-//  F2  Frames are all or nothing. What a killed or timed-out put() had begun to send is finished
-//      behind its back; what it had not begun is never sent. Either way the next frame starts where
-//      a frame starts. What a hub's end leaves of it goes with the next use.
+//  F2  Frames are all or nothing. What a put() had begun to send that was killed, timed out or shut
+//      down is finished behind its back; what it had not begun is never sent. Either way the next
+//      frame starts where a frame starts. What a hub's end leaves of it goes with the next use.
 //  F3  A next() that is interrupted keeps what it has read for the next one.
 //  F4  A length is checked against the limit before anything is allocated for it.
 //  F5  The end between two frames is an end; the end inside one is ProtocolError.
@@ -186,7 +186,7 @@ class FrameStream {
     /// Nothing more will be sent; the peer reads the end, and next() goes on. Holds for each copy
     /// of this end, in other processes too. Throws as close().
     void close_write();
-    /// Closes it whoever uses it: wakes all who wait, with Closed. Silent when closed.
+    /// Closes it whoever uses it: wakes all who wait, with Closed. Silent when closed. See F2.
     void shutdown() noexcept;
     [[nodiscard]] bool is_open() const noexcept;
     /// Bytes of one payload.
