@@ -1,6 +1,7 @@
 // Walks through every interleaving of a ring's two sides when both sleep over and over, on a
 // machine whose stores wait in a buffer of each processor before the other sees them (x86). Rule R4
-// of ring/ring_layout.hpp: nobody sleeps over a record, or over room.
+// of ring/ring_layout.hpp: nobody sleeps over a record, or over room. The writer's end may travel
+// to another process meanwhile.
 
 #include <array>
 #include <cstdint>
@@ -24,7 +25,9 @@ struct Rules {
     std::array<bool, 2> fences_asleep{true, true};
     std::array<bool, 2> fences_awake{true, true};
     bool second_look = true;
-    bool numbers = true;  // only that sleep's is taken back which was seen
+    bool numbers = true;        // only that sleep's is taken back which was seen
+    bool travels = false;       // the writer's end, once, at any time
+    bool numbers_go_on = true;  // where it goes to
     bool tells_before_sleep = true;
 };
 constexpr unsigned records = 5;
@@ -34,6 +37,8 @@ struct Side {
     std::uint8_t done = 0;  // records published, or taken
     std::uint8_t told = 0;  // of them, as the other side knows
     std::uint8_t bell = 0;
+    std::uint8_t was_rung = 0;
+    std::uint8_t has_travelled = 0;
     std::uint8_t sleeps = 0;   // the number of the last one
     std::uint8_t sleeper = 0;  // the other's, as it was seen
     std::uint8_t stored = 0;   // stores that are on their way, the oldest first
@@ -64,6 +69,7 @@ class Walk {
                 moved |= flush(state, side);
                 moved |= step(state, side);
             }
+            moved |= travel(state);
             const bool at_end = state.sides[0].done == records && state.sides[1].done == records;
             if (!moved && !at_end) return false;
         }
@@ -85,6 +91,20 @@ class Walk {
         ring,
         take_back
     };
+
+    /// Another process goes on as the writer. What the first one has stored it sees, and so does
+    /// everybody: the end came by the system.
+    bool travel(State state) {
+        Side& me = state.sides[0];
+        if (!rules_.travels || me.has_travelled != 0 || me.at != look || me.done == records)
+            return false;
+        while (me.stored > 0) drain_one(state, 0);
+        me.has_travelled = 1;
+        if (!rules_.numbers_go_on) me.sleeps = 0;
+        me.bell = me.was_rung;  // nobody takes that back: who watches the bell anew hears of it
+        visit(state);
+        return true;
+    }
 
     void visit(const State& state) {
         if (seen_.insert(state).second) open_.push_back(state);
@@ -192,7 +212,7 @@ class Walk {
                 me.at = me.sleeper != 0 ? ring : look;
                 break;
             case ring:
-                state.sides[1 - side].bell = 1;
+                state.sides[1 - side].bell = state.sides[1 - side].was_rung = 1;
                 me.at = take_back;
                 break;
             case take_back:
@@ -218,8 +238,10 @@ class Walk {
 
 TEST_CASE("ring sleeping: in no interleaving does a side sleep over what the other has done",
           "[ipc][ring]") {
-    for (const Rules rules : {Rules{1, 1}, Rules{2, 1}, Rules{2, 2}, Rules{4, 2}, Rules{4, 3}}) {
-        CAPTURE(rules.capacity, rules.step);
+    const bool travels = GENERATE(false, true);
+    for (Rules rules : {Rules{1, 1}, Rules{2, 1}, Rules{2, 2}, Rules{4, 2}, Rules{4, 3}}) {
+        rules.travels = travels;
+        CAPTURE(travels, rules.capacity, rules.step);
         Walk walk{rules};
         CHECK(walk.all());
         CHECK(walk.states() > 100);
@@ -240,5 +262,7 @@ TEST_CASE("ring sleeping: each of its rules is needed", "[ipc][ring]") {
     }
     CHECK_FALSE(Walk{Rules{.capacity = 2, .step = 1, .second_look = false}}.all());
     CHECK_FALSE(Walk{Rules{.capacity = 2, .step = 1, .numbers = false}}.all());
+    CHECK_FALSE(
+        Walk{Rules{.capacity = 1, .step = 1, .travels = true, .numbers_go_on = false}}.all());
     CHECK_FALSE(Walk{Rules{.capacity = 2, .step = 3, .tells_before_sleep = false}}.all());
 }

@@ -160,6 +160,26 @@ TEST_CASE("ring: who has said that he sleeps is rung once", "[ipc][ring]") {
     CHECK(both.reader.writer_closes() == 0);
 }
 
+TEST_CASE("ring: a side that goes on elsewhere is not taken for the one before", "[ipc][ring]") {
+    Both both;
+    Header& header = both.theirs.header();
+    both.writer.raise_flag();
+    const std::uint64_t writers = header.writer_sleeps.sleep.load();
+    both.writer.lower_flag();
+    RingWriter next_writer{both.mine};
+    next_writer.raise_flag();
+    both.reader.writer_was_rung(writers);  // one that was slow to take it back
+    CHECK(header.writer_sleeps.sleep.load() != 0);
+
+    both.reader.raise_flag();
+    const std::uint64_t readers = header.reader_sleeps.sleep.load();
+    both.reader.lower_flag();
+    RingReader next_reader{both.theirs};
+    next_reader.raise_flag();
+    next_writer.reader_was_rung(readers);
+    CHECK(header.reader_sleeps.sleep.load() != 0);
+}
+
 TEST_CASE("ring: of a writer that dies before it publishes nothing is seen", "[ipc][ring]") {
     Both both;
     REQUIRE(both.put("whole"));

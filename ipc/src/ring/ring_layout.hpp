@@ -15,8 +15,9 @@
 //  R4  Who is about to sleep says so in its flag, and then looks once more, with a full fence
 //      between. Who has moved head or tail looks at the other's flag, with a full fence between.
 //      So at least one of the two sees the other's change, and nobody sleeps over a record or over
-//      room. The flag is the number of the sleep. Who finds one rings, and then takes that number
-//      back: one bell for each sleep, and if he dies between the two, one too many.
+//      room. The flag is the number of the sleep, which no other one of that side ever had. Who
+//      finds one rings, and then takes that number back: one bell for each sleep, and if he dies
+//      between the two, one too many.
 //  R5  Each side writes its own line only, but for the flags. What the other side wrote is checked
 //      before it is used, each time: it may be anything.
 
@@ -57,6 +58,7 @@ struct Header {
     /// The number of a side's present sleep; 0: it does not sleep.
     struct alignas(line) Flag {
         Word sleep;
+        Word last;  // of the side's sleeps: an end that has travelled counts on
     };
     Flag reader_sleeps;
     Flag writer_sleeps;

@@ -15,7 +15,7 @@ RingReader::RingReader(RingMemory& memory)
       told_{head_},
       next_{head_},
       tail_{head_},
-      sleeps_{memory.header().reader_sleeps.sleep.peek()} {
+      sleeps_{memory.header().reader_sleeps.last.peek()} {
     if (head_ % granule != 0)
         throw ProtocolError("a damaged ring: its reader stands at " + std::to_string(head_));
     memory.header().reader.processor.poke(present_processor());

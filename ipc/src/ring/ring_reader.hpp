@@ -90,7 +90,9 @@ class RingReader {
 
     /// About to sleep: whoever publishes from now on rings. Look at front() once more.
     void raise_flag() noexcept {
-        memory_->header().reader_sleeps.sleep.store(++sleeps_);
+        Header::Flag& flag = memory_->header().reader_sleeps;
+        flag.last.poke(++sleeps_);
+        flag.sleep.store(sleeps_);
         shm::full_fence();
     }
     void lower_flag() noexcept { memory_->header().reader_sleeps.sleep.poke(0); }

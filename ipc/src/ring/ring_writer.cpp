@@ -10,7 +10,7 @@ RingWriter::RingWriter(RingMemory& memory)
     : memory_{&memory},
       tail_{memory.header().writer.tail.peek()},
       head_{tail_},
-      sleeps_{memory.header().writer_sleeps.sleep.peek()} {
+      sleeps_{memory.header().writer_sleeps.last.peek()} {
     if (tail_ % granule != 0)
         throw ProtocolError("a damaged ring: its writer stands at " + std::to_string(tail_));
     look();

@@ -54,7 +54,9 @@ class RingWriter {
 
     /// About to sleep: whoever makes room from now on rings. Look at room() once more.
     void raise_flag() noexcept {
-        memory_->header().writer_sleeps.sleep.store(++sleeps_);
+        Header::Flag& flag = memory_->header().writer_sleeps;
+        flag.last.poke(++sleeps_);
+        flag.sleep.store(sleeps_);
         shm::full_fence();
     }
     void lower_flag() noexcept { memory_->header().writer_sleeps.sleep.poke(0); }
