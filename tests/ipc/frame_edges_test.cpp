@@ -81,6 +81,14 @@ class TooManyOnTheirWay final : public green::sys::Injector {
             green::sleep(100us);
         }
     }
+    /// The same; who was refused last has only just begun to wait.
+    void catch_at(int refusals) const {
+        const auto limit = std::chrono::steady_clock::now() + 10s;
+        while (refused_ < refusals) {
+            if (std::chrono::steady_clock::now() >= limit) FAIL("nobody is refused");
+            green::yield();
+        }
+    }
 
  private:
     Injector* outer_;
@@ -197,6 +205,28 @@ TEST_CASE("frame edges: who gives up waiting for fewer on their way has sent not
         // And a file that the writer keeps for the next large frame.
         const std::size_t kept = make == &in_memory && size > 10 ? 1 : 0;
         CHECK(tests::open_descriptors() == before + 1 + kept);
+    });
+}
+
+TEST_CASE("frame edges: who waits for fewer on their way is woken when his end is closed",
+          "[ipc][frame]") {
+    const MakePair make = GENERATE(&uncoalesced, &in_memory);
+    const std::size_t size = GENERATE(std::size_t{10}, std::size_t{100'000});
+    run_green_for_real([make, size] {
+        const tests::Errors errors;
+        auto [left, right] = make();
+        const int numbers[] = {STDIN_FILENO};
+        const std::string text = pattern(size, 1);
+        std::optional<TooManyOnTheirWay> many{std::in_place};
+        auto putter = green::spawn([&, &end = left] { return end.put(bytes_of(text), numbers); });
+        many->catch_at(3);
+        left.shutdown();
+        // Behind those that are ready now, whatever the time.
+        auto next = green::spawn([&] { return putter.ready(); });
+        CHECK(next.get());
+        CHECK_THROWS_AS(putter.get(), green::Closed);
+        many.reset();
+        CHECK(green::hub_join(10s));  // who sends what was accepted
     });
 }
 

@@ -85,10 +85,14 @@ sys::Outcome receive_with(int socket, const std::array<std::span<std::byte>, 2>&
     return got;
 }
 
-bool wait_for_fewer(Deadline deadline) {
-    constexpr std::chrono::milliseconds little{1};
+bool wait_for_fewer(Deadline deadline, Event* closed) {
     if (deadline.has_passed()) return false;
-    sleep(deadline.is_never() ? little : std::min<Duration>(little, deadline.when() - now()));
+    const Deadline soon = std::min(deadline, Deadline{std::chrono::milliseconds{1}});
+    if (closed != nullptr) {
+        (void)closed->wait(soon);
+    } else {
+        sleep_until(soon.when());
+    }
     return true;
 }
 

@@ -7,6 +7,7 @@
 #include <span>
 
 #include <green/deadline.hpp>
+#include <green/event.hpp>
 #include <green/fd.hpp>
 #include <green/sys.hpp>
 
@@ -33,8 +34,9 @@ namespace green::ipc {
 }
 
 /// For who is told (ETOOMANYREFS) that too many descriptors of this user are on their way: nothing
-/// tells when there are fewer. Waits a little. Returns false once the deadline has passed.
-bool wait_for_fewer(Deadline deadline);
+/// tells when there are fewer. Waits a little, or until `closed` is set. Returns false once the
+/// deadline has passed.
+bool wait_for_fewer(Deadline deadline, Event* closed);
 /// Ends the receiving of a socket, but not its sending. A peer that waits for room is told.
 void refuse_more(int socket) noexcept;
 

@@ -318,7 +318,7 @@ bool RingTransport::send_descriptors(std::span<const int> descriptors, Deadline 
     const auto send = [&] { return send_with(socket_.number(), {&token, 1}, descriptors); };
     sys::Outcome sent = send();
     while (sent.error == ETOOMANYREFS) {
-        if (!wait_for_fewer(deadline)) return false;
+        if (!wait_for_fewer(deadline, &closed())) return false;
         check_sends();
         sent = send();
     }

@@ -38,10 +38,11 @@ using detail::FdOperation;
 
 constexpr std::size_t much = 64UL * 1024;  // bytes that wait for the end of the turn
 
-/// Until `send_some` has sent all that `is_done` asks for, each time over `next_over`. Returns
-/// false once the deadline has passed.
+/// Until `send_some` has sent all that `is_done` asks for, each time over `next_over`; who closes
+/// the end sets `closed`. Returns false once the deadline has passed.
 template <class Done, class NextOver, class SendSome>
-bool send_until(Done&& is_done, NextOver&& next_over, SendSome&& send_some, Deadline deadline) {
+bool send_until(Done&& is_done, NextOver&& next_over, SendSome&& send_some, Event* closed,
+                Deadline deadline) {
     while (!is_done()) {
         bool moved = false;
         Fd& over = next_over();
@@ -55,7 +56,7 @@ bool send_until(Done&& is_done, NextOver&& next_over, SendSome&& send_some, Dead
                 continue;
             }
             if (sent.error == ETOOMANYREFS) {
-                moved = wait_for_fewer(deadline);
+                moved = wait_for_fewer(deadline, closed);
                 break;
             }
             (void)sys::must(sent, "sending a frame");
@@ -68,10 +69,10 @@ bool send_until(Done&& is_done, NextOver&& next_over, SendSome&& send_some, Dead
 }
 
 /// All of it.
-bool send_all(Outbox& outbox, Link& link, Deadline deadline) {
-    return send_until([&] { return outbox.empty() || !link.socket.is_open(); },
-                      [&]() -> Fd& { return outbox.next_over(link); },
-                      [&] { return outbox.send_some(link); }, deadline);
+void send_all(Outbox& outbox, Link& link, Event* closed) {
+    (void)send_until([&] { return outbox.empty() || !link.socket.is_open(); },
+                     [&]() -> Fd& { return outbox.next_over(link); },
+                     [&] { return outbox.send_some(link); }, closed, Deadline::never());
 }
 
 class StreamTransport final : public FrameTransport, private detail::TurnEnd {
@@ -173,7 +174,7 @@ bool StreamTransport::push(std::size_t left, Deadline deadline) {
                 return outbox_.size() <= left;
             },
             [this]() -> Fd& { return outbox_.next_over(link_); },
-            [this] { return outbox_.send_some(link_); }, deadline);
+            [this] { return outbox_.send_some(link_); }, &closed(), deadline);
     });
 }
 
@@ -228,7 +229,7 @@ void StreamTransport::finish() {
     const Turn turn{writing()};
     finisher_ = Finisher::sends;
     try {
-        (void)send_all(outbox_, link_, Deadline::never());
+        send_all(outbox_, link_, &closed());
         if (ends_sending_ && link_.socket.is_open()) link_.end_output();
     } catch (const std::system_error& error) {
         if (link_.socket.is_open() && broken_ == 0) give_up(error.code().value());
@@ -378,7 +379,8 @@ bool StreamTransport::send_large(std::span<const std::byte> payload,
         done = (!link_.has_pipes || send_header(header, descriptors, large, deadline)) &&
                unless_given_up([&] {
                    return send_until(
-                       is_done, [this]() -> Fd& { return link_.socket; }, send_some, deadline);
+                       is_done, [this]() -> Fd& { return link_.socket; }, send_some, &closed(),
+                       deadline);
                });
     } catch (...) {
         leave();
@@ -477,7 +479,7 @@ void StreamTransport::disconnect() noexcept {
         const Context::Scope nobodys{Context{}};
         spawn([link = link_.take_to_send(), outbox = outbox_.take_all()]() mutable {
             try {
-                (void)send_all(outbox, link, Deadline::never());
+                send_all(outbox, link, nullptr);
             } catch (const std::exception&) {
                 // The peer is gone, or has had enough.
             }

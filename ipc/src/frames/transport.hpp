@@ -127,6 +127,8 @@ class FrameTransport : public detail::Counted {
 
     [[nodiscard]] bool is_at_home() const noexcept { return home_.is_here(); }
     [[nodiscard]] Semaphore& writing() noexcept { return writing_; }
+    /// Set by shutdown().
+    [[nodiscard]] Event& closed() noexcept { return closed_; }
 
  private:
     friend class FrameDraft;
