@@ -213,7 +213,7 @@ void ThreadCrew::request_stop() {
 }
 
 void ThreadCrew::end() noexcept {
-    if (!birthplace_.is_here()) {
+    if (!home_.is_here()) {
         static constinit ThreadCrew* known = nullptr;  // so that no leak is seen in it
         stays_ = shared_from_this();
         stays_too_ = std::exchange(known, this);

@@ -22,7 +22,7 @@
 #include <string>
 #include <vector>
 
-#include <green/detail/birthplace.hpp>
+#include <green/detail/home.hpp>
 #include <green/detail/thread_gate.hpp>
 #include <green/detail/thread_job.hpp>
 #include <green/thread_pool.hpp>
@@ -110,7 +110,7 @@ class ThreadCrew : public std::enable_shared_from_this<ThreadCrew> {
     std::size_t idle_ = 0;  // those that will look into the queue soon
     bool closed_ = false;
 
-    const Birthplace birthplace_;
+    const Home home_;
     std::shared_ptr<ThreadCrew> stays_;  // itself, in a forked child
     ThreadCrew* stays_too_ = nullptr;
 };

@@ -48,7 +48,7 @@ struct ThreadGate::HubWaiter final : Waiter, std::enable_shared_from_this<HubWai
     }
     /// Leaves the gate. Holds the owner's mutex afterwards, unless that has gone.
     std::unique_lock<std::mutex> leave() noexcept {
-        if (!birthplace.is_here()) return {};
+        if (!home.is_here()) return {};
         const std::lock_guard mine{mutex};
         node = nullptr;
         if (gate == nullptr) return {};
@@ -78,7 +78,7 @@ struct ThreadGate::HubWaiter final : Waiter, std::enable_shared_from_this<HubWai
     const std::shared_ptr<Mailbox> mailbox = Hub::current().mailbox();
     News granted{*this, &HubWaiter::on_granted};
     News lost{*this, &HubWaiter::on_lost};
-    const Birthplace birthplace;
+    const Home home;
     std::mutex mutex;  // G8
     ThreadGate* gate;  // nullptr when it has gone; changes with both mutexes held
     Node* node;        // the hub's; nullptr when it has left
@@ -131,7 +131,7 @@ std::unique_lock<std::mutex> ThreadGate::Node::enter() {
 }
 
 void ThreadGate::lose_waiters() noexcept {
-    if (!birthplace_.is_here()) return;
+    if (!home_.is_here()) return;
     std::unique_lock lock{*mutex_};
     // They may change from one list to another while they lose it.
     for (bool all = false; !all;) {

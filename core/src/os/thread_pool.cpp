@@ -2,7 +2,7 @@
 #include <memory>
 #include <utility>
 
-#include <green/detail/birthplace.hpp>
+#include <green/detail/home.hpp>
 #include <green/thread_pool.hpp>
 
 #include "os/thread_crew.hpp"
@@ -50,7 +50,7 @@ bool ThreadPool::kill(Deadline deadline) {
 namespace {
 
 struct DefaultPool {
-    const detail::Birthplace birthplace{};
+    const detail::Home home{};
     ThreadPool pool{10, "green-pool"};
 };
 
@@ -64,7 +64,7 @@ struct CloseAtExit {
 
 ThreadPool& threads() {
     DefaultPool* known = default_pool.load(std::memory_order_acquire);
-    if (known != nullptr && known->birthplace.is_here()) return known->pool;
+    if (known != nullptr && known->home.is_here()) return known->pool;
     // The first use; or a forked child, which has its parent's pool but none of its threads.
     auto made = std::make_unique<DefaultPool>();
     if (default_pool.compare_exchange_strong(known, made.get())) return made.release()->pool;

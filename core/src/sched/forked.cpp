@@ -14,7 +14,7 @@
 #include <system_error>
 #include <utility>
 
-#include <green/detail/birthplace.hpp>
+#include <green/detail/home.hpp>
 #include <green/log.hpp>
 #include <green/sys.hpp>
 
@@ -44,8 +44,11 @@ void after_fork() noexcept {
 
 }  // namespace
 
-const int Hub::no_fork_handlers =
-    ::pthread_atfork(&before_fork, &after_fork, &Hub::in_forked_child);
+// Handlers run in the order in which they were registered: what ours runs knows its home already.
+const int Hub::no_fork_handlers = [] {
+    const int error = Home::mind_forks();
+    return error != 0 ? error : ::pthread_atfork(&before_fork, &after_fork, &Hub::in_forked_child);
+}();
 
 void Hub::mind_forks() {
     if (no_fork_handlers != 0)
@@ -57,10 +60,8 @@ void Hub::in_forked_child() noexcept {
     give_back_parents_signals();
     log::detail::forget_parents_lines();
     after_fork();
-    Birthplace::leave();
     for (Hub* hub = std::exchange(this_threads, nullptr); hub != nullptr; hub = hub->outer_) {
         forked_child = true;
-        hub->abandoned_ = true;
         // The next switch goes to the hub, whose turn refuses: so no switch has to look.
         hub->look_in_ = 1;
         hub->budget_ = 0;

@@ -19,7 +19,7 @@ Hub& Hub::make_for_thread() {
     struct Keeper {
         Hub* hub = nullptr;
         ~Keeper() {
-            if (hub != nullptr && !hub->abandoned_) delete hub;
+            if (hub != nullptr && !hub->is_abandoned()) delete hub;
         }
     };
     if (why_none != nullptr) throw UsageError(why_none);
@@ -94,7 +94,7 @@ Hub::~Hub() {
             hub.hub_->end();
         }
     } const at_last{*this};
-    if (abandoned_) {
+    if (is_abandoned()) {
         // Nothing of it may run here, and the reactor's descriptors lead to the parent's world.
         (void)watchers_.release();
         (void)reactor_.release();

@@ -26,6 +26,7 @@
 #include <string>
 #include <vector>
 
+#include <green/detail/home.hpp>
 #include <green/detail/park.hpp>
 #include <green/detail/task.hpp>
 #include <green/detail/turn_end.hpp>
@@ -87,8 +88,8 @@ class Hub final : private ReactorSink {
     static void begin_anew(Hub* parents) noexcept;
     /// Ends this thread's hub, if it has one, as its thread's end does.
     static void end_for_thread() noexcept;
-    /// A forked child's copy of one of its parent's.
-    [[nodiscard]] bool is_abandoned() const noexcept { return abandoned_; }
+    /// A forked child's copy of one of its parent's, of whichever thread.
+    [[nodiscard]] bool is_abandoned() const noexcept { return !home_.is_here(); }
 
     [[nodiscard]] Task& running() noexcept { return *running_; }
     [[nodiscard]] TimePoint now() noexcept { return reactor_->now(); }
@@ -207,7 +208,7 @@ class Hub final : private ReactorSink {
     void become_the_past() noexcept;
     [[noreturn]] static void abort_in_forked_child() noexcept;
     static inline constinit bool forked_child = false;
-    bool abandoned_ = false;
+    const Home home_;
 
     static void* greenlet_entry() noexcept;
     static void* hub_entry() noexcept;

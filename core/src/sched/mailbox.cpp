@@ -13,7 +13,7 @@ namespace detail {
 
 bool Mailbox::post(Letter& letter) noexcept {
     Hub::refuse_in_forked_child();
-    if (birthplace_.is_here()) {  // else the lock may be held for ever
+    if (home_.is_here()) {  // else the lock may be held for ever
         const std::lock_guard lock{mutex_};
         if (reactor_ != nullptr) {
             posted_.push(letter);

@@ -7,7 +7,7 @@
 #include <mutex>
 #include <utility>
 
-#include <green/detail/birthplace.hpp>
+#include <green/detail/home.hpp>
 
 #include "loop/reactor.hpp"
 
@@ -75,7 +75,7 @@ class Mailbox {
     [[nodiscard]] Letters close() noexcept;
 
  private:
-    const Birthplace birthplace_;
+    const Home home_;
     std::mutex mutex_;
     Reactor* reactor_;  // nullptr: the hub has gone
     Letters posted_;

@@ -1,5 +1,7 @@
 #pragma once
-// Which process an object lives in. A fork copies objects that only one process may use.
+// Which process an object lives in. A fork copies objects that only one process may use: with locks
+// that are held, and threads that are waited for, by threads that are not there, and with the
+// numbers of descriptors that are the other one's.
 
 #include <cstdint>
 
@@ -14,6 +16,10 @@ class Home {
  public:
     Home() noexcept : forks_{forks_so_far} {}
     [[nodiscard]] bool is_here() const noexcept { return forks_ == forks_so_far; }
+
+    /// From the first call on forks are counted. It is made before main(); who registers a handler
+    /// of fork(2) that asks calls it before. Returns the errno for which they are not counted.
+    [[nodiscard]] static int mind_forks() noexcept;
 
  private:
     std::uint32_t forks_;

@@ -31,7 +31,7 @@
 #include <string>
 
 #include <green/deadline.hpp>
-#include <green/detail/birthplace.hpp>
+#include <green/detail/home.hpp>
 #include <green/detail/intrusive.hpp>
 #include <green/detail/park.hpp>
 
@@ -124,7 +124,7 @@ class ThreadGate {
     std::ptrdiff_t permits_;
     const char* what_;
     bool open_ = false;
-    const Birthplace birthplace_;
+    const Home home_;
     IntrusiveList<Waiter> waiters_;
     IntrusiveList<Waiter> lookers_;
     // Of hubs:
