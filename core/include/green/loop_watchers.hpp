@@ -6,6 +6,7 @@
 #include <string>
 
 #include <green/deadline.hpp>
+#include <green/detail/callers.hpp>
 #include <green/detail/timer.hpp>
 #include <green/watcher_base.hpp>
 
@@ -40,6 +41,7 @@ class TimerWatcher final : public WatcherOf<TimerWatcher> {
     static void expired(detail::Timer& timer) noexcept;
     void arm() override;
     void disarm() noexcept override;
+    void abandon() noexcept override { clock_.room = detail::Timer::Room::none; }
     void start_clock(TimePoint when);
 
     Duration after_{};
@@ -71,7 +73,7 @@ class AsyncWatcher final : public WatcherOf<AsyncWatcher> {
     static_assert(std::atomic<detail::WatcherBoard*>::is_always_lock_free);
     std::atomic<bool> sent_{false};
     std::atomic<detail::WatcherBoard*> listener_{nullptr};  // while it is active
-    std::atomic<int> senders_{0};                           // who may be using the listener now
+    detail::Callers senders_;                               // who may be using the listener now
 };
 
 /// The hub has nothing else to do: no greenlet is ready, and no watcher of the same or a higher

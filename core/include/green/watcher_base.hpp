@@ -10,6 +10,7 @@
 #include <utility>
 
 #include <green/deadline.hpp>
+#include <green/detail/home.hpp>
 #include <green/detail/intrusive.hpp>
 #include <green/detail/park.hpp>
 
@@ -58,6 +59,8 @@ struct WatcherSeat : ListHook {
 ///  * A watcher belongs to the hub of the thread that started it; only AsyncWatcher::send() may be
 ///    called elsewhere. It stops when it is destroyed, and when its hub goes. It never moves;
 ///    detach() gives it to the hub. It may be stopped, restarted and destroyed in its own callback.
+///  * In a forked child none of the parent's is active, of whichever thread it was. It can be
+///    started there, in a hub of the child's.
 class Watcher {
  public:
     class Ready;
@@ -70,9 +73,11 @@ class Watcher {
     virtual ~Watcher();
 
     /// Started, and neither stopped nor at its end by itself.
-    [[nodiscard]] bool active() const noexcept { return active_; }
+    [[nodiscard]] bool active() const noexcept { return active_ && home_.is_here(); }
     /// It has happened, and the callback is still to run.
-    [[nodiscard]] virtual bool pending() const noexcept { return pending_.linked(); }
+    [[nodiscard]] virtual bool pending() const noexcept {
+        return pending_.linked() && home_.is_here();
+    }
 
     /// The callback will not run any more, also when it was pending; it is destroyed, once it has
     /// returned if it is running. A greenlet in wait() gets Closed. Silent when it is not active.
@@ -118,7 +123,9 @@ class Watcher {
     void deactivate() noexcept;
     /// Tells of an error of its own and stops it.
     void fail(const std::exception_ptr& error) noexcept;
-    [[nodiscard]] bool in_own_callback() const noexcept { return running_ != nullptr; }
+    [[nodiscard]] bool in_own_callback() const noexcept {
+        return running_ != nullptr && home_.is_here();
+    }
 
     std::unique_ptr<detail::Watch> watch_;  // what the reactor watches for it, if anything
 
@@ -135,8 +142,11 @@ class Watcher {
     virtual void collect() {}
     /// What it watches for has happened before anybody began to wait.
     [[nodiscard]] virtual bool happened() { return false; }
-    /// In a forked child: lets go of all that is the parent's, without touching it.
-    virtual void abandon() noexcept;
+    /// In a forked child, in place of disarm(): what it was armed with is the parent's, and must
+    /// not be touched.
+    virtual void abandon() noexcept {}
+    /// What was begun in the parent of a forked child is not there: as though it had never been.
+    void come_home() noexcept;
 
     /// Wakes its waiter ahead of its run.
     void settle() noexcept;
@@ -148,6 +158,7 @@ class Watcher {
     /// There must be one.
     [[nodiscard]] Ready& dismiss_waiter() noexcept;
 
+    detail::Home home_;  // where all of this is true
     detail::WatcherKind kind_;
     bool ref_;
     bool active_ = false;

@@ -130,6 +130,7 @@ class SignalWatcher final : public WatcherOf<SignalWatcher>, private detail::Sig
     void on_signal(int) noexcept override { make_pending(); }
     void arm() override;
     void disarm() noexcept override;
+    void abandon() noexcept override { SignalSubscriber::come_home(); }
 
     int signal_;
 };

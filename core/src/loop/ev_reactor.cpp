@@ -113,8 +113,10 @@ class EvReactor final : public Reactor {
                                             : milliseconds(std::max(until - now(), Duration{})));
     }
 
-    // From a signal's handler, too. Nobody reads it: each write is an edge.
+    // From a signal's handler, too. Nobody reads it: each write is an edge. In a forked child the
+    // bell is its parent's, or its number is somebody else's.
     void notify() noexcept override {
+        if (!home_.is_here()) return;
         const std::uint64_t one = 1;
         [[maybe_unused]] const ssize_t written = ::write(bell_, &one, sizeof one);
     }
@@ -195,6 +197,7 @@ class EvReactor final : public Reactor {
 
     static constexpr std::chrono::milliseconds next_try{10};
 
+    const Home home_;
     QuickClock clock_;
     int epoll_ = -1;
     int bell_ = -1;

@@ -21,7 +21,9 @@ class EvWatches::Kept : public Watch {
     Kept(EvWatches& all, int others) : loop_{all.loop(others)}, active_{&++all.active_} {
         ev_now_update(loop_);
     }
-    ~Kept() override { --*active_; }
+    ~Kept() override {
+        if (is_at_home()) --*active_;
+    }
 
  protected:
     [[nodiscard]] struct ev_loop* loop() const noexcept { return loop_; }
@@ -40,7 +42,9 @@ class EvWatches::WallClock final : public Kept {
         it_.data = this;
         ev_periodic_start(loop(), &it_);
     }
-    ~WallClock() override { ev_periodic_stop(loop(), &it_); }
+    ~WallClock() override {
+        if (is_at_home()) ev_periodic_stop(loop(), &it_);
+    }
 
  private:
     static void fired(struct ev_loop*, ev_periodic* it, int) noexcept {
@@ -61,7 +65,9 @@ class EvWatches::File final : public Kept {
         ev_stat_start(loop(), &it_);
         seen_->attr = seen_->prev = snapshot(it_.attr);
     }
-    ~File() override { ev_stat_stop(loop(), &it_); }
+    ~File() override {
+        if (is_at_home()) ev_stat_stop(loop(), &it_);
+    }
 
  private:
     static std::optional<struct stat> snapshot(const ev_statdata& data) noexcept {

@@ -20,7 +20,11 @@ epoll_event event_for(int fd, std::uint32_t generation, std::uint32_t mask) noex
 }  // namespace
 
 LevelSet::Item::~Item() {
-    if (linked()) set->remove(*this);
+    if (!is_at_home()) {
+        forget();
+    } else if (linked()) {
+        set->remove(*this);
+    }
 }
 
 void LevelSet::Item::tell(std::uint32_t events) const {

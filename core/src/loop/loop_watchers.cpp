@@ -86,9 +86,9 @@ void TimerWatcher::again(std::function<void()> callback) {
 // or disarm() finds the sender. The board is used only in between.
 void AsyncWatcher::send() noexcept {
     sent_ = true;
-    ++senders_;
+    senders_.enter();
     if (detail::WatcherBoard* listener = listener_) listener->sent();
-    --senders_;
+    senders_.leave();
 }
 
 void AsyncWatcher::arm() {
@@ -99,7 +99,7 @@ void AsyncWatcher::arm() {
 
 void AsyncWatcher::disarm() noexcept {
     listener_ = nullptr;
-    while (senders_ != 0) std::this_thread::yield();
+    while (!senders_.none()) std::this_thread::yield();
 }
 
 }  // namespace green

@@ -12,6 +12,7 @@
 #include <sys/stat.h>
 
 #include <green/deadline.hpp>
+#include <green/detail/home.hpp>
 
 namespace green::detail {
 
@@ -43,13 +44,20 @@ class ReactorSink {
 };
 
 /// Something that is watched for one watcher until this is destroyed, which must not happen in its
-/// own report.
+/// own report. To destroy it in a forked child changes nothing: what it is known to is the
+/// parent's, also in the kernel, and another thread of the parent's may have been changing it.
 class Watch {
  public:
     Watch() noexcept = default;
     Watch(const Watch&) = delete;
     Watch& operator=(const Watch&) = delete;
     virtual ~Watch() = default;
+
+ protected:
+    [[nodiscard]] bool is_at_home() const noexcept { return home_.is_here(); }
+
+ private:
+    const Home home_;
 };
 
 /// What is known of a file; nothing of one that is missing.
@@ -106,6 +114,7 @@ class Reactor {
     [[nodiscard]] virtual bool may_report() noexcept { return true; }
 
     /// Ends a present or the next wait() with on_notify(). From any thread, and the only such call.
+    /// Does nothing in a forked child.
     virtual void notify() noexcept = 0;
 
     /// In a forked child: closes what the copy has of its parent's, here alone. Nothing else is

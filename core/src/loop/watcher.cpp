@@ -41,12 +41,13 @@ Watcher::~Watcher() {
 // --- start and stop ---
 
 void Watcher::check_inactive(const char* attempt) const {
-    if (active_) throw UsageError(std::string(attempt) + " while the watcher is active");
+    if (active()) throw UsageError(std::string(attempt) + " while the watcher is active");
 }
 
 void Watcher::activate() {
     detail::WatcherBoard& board = detail::Hub::current().watchers();
     board.check_open();
+    come_home();
     board_ = &board;
     arm();
     active_ = true;
@@ -70,11 +71,12 @@ void Watcher::begin(std::function<void()> callback) {
 
 void Watcher::replace(std::function<void()> callback) {
     if (!callback) throw UsageError("a watcher needs a callback");
-    if (!active_ && running_ == nullptr) throw UsageError("set_callback() on an inactive watcher");
+    if (!active() && !in_own_callback()) throw UsageError("set_callback() on an inactive watcher");
     callback_.swap(callback);
 }
 
 void Watcher::stop() noexcept {
+    come_home();
     // Destroyed last: its destructor may end up here again, or end this watcher.
     const std::function<void()> dropped = std::exchange(callback_, {});
     drop_pending();
@@ -90,10 +92,22 @@ void Watcher::stop() noexcept {
 }
 
 void Watcher::disarm() noexcept { watch_.reset(); }
-void Watcher::abandon() noexcept { (void)watch_.release(); }
+
+void Watcher::come_home() noexcept {
+    if (home_.is_here()) return;
+    home_ = {};
+    abandon();
+    watch_.reset();
+    seat_.forget();
+    pending_.forget();
+    active_ = owned_by_hub_ = started_by_waiter_ = settled_ = unseen_ = false;
+    board_ = nullptr;
+    running_ = nullptr;
+    waiter_ = woken_ = nullptr;
+}
 
 void Watcher::feed() {
-    if (!active_) throw UsageError("feed() on an inactive watcher");
+    if (!active()) throw UsageError("feed() on an inactive watcher");
     make_pending();
 }
 void Watcher::make_pending() noexcept { board_->make_pending(*this); }
@@ -103,7 +117,7 @@ void Watcher::drop_pending() noexcept {
 }
 
 void Watcher::set_ref(bool ref) noexcept {
-    if (active_) board_->set_ref(*this, ref);
+    if (active()) board_->set_ref(*this, ref);
     ref_ = ref;
 }
 
@@ -111,6 +125,7 @@ void Watcher::set_priority(int priority) {
     if (priority < lowest_priority || priority > highest_priority) {
         throw UsageError("a watcher's priority is from -2 to 2, not " + std::to_string(priority));
     }
+    come_home();
     if (active_ || pending_.linked())
         throw UsageError("set_priority() while the watcher is active");
     priority_ = priority;
@@ -199,7 +214,10 @@ bool Watcher::wait(Deadline deadline) {
     return detail::park(node, deadline) || node.missed();
 }
 
-void Watcher::cancel_wait(const std::exception_ptr& error) noexcept { wake_waiter(error); }
+void Watcher::cancel_wait(const std::exception_ptr& error) noexcept {
+    come_home();
+    wake_waiter(error);
+}
 
 bool Watcher::wake_waiter() noexcept {
     if (waiter_ == nullptr) return false;
@@ -237,7 +255,7 @@ Watcher::Ready::~Ready() {
 }
 
 void Watcher::Ready::prepare() {
-    if (watcher_ == nullptr || watcher_->active_) return;
+    if (watcher_ == nullptr || watcher_->active()) return;
     watcher_->prepare();
     prepared_ = true;
 }
@@ -246,6 +264,7 @@ bool Watcher::Ready::arm() {
     const bool prepared = std::exchange(prepared_, false);
     if (watcher_ == nullptr) throw Closed("the watcher has gone");
     Watcher& watcher = *watcher_;
+    watcher.come_home();
     if (watcher.waiter_ != nullptr) {
         throw ConcurrentUse("another greenlet waits for " + watcher.describe() + " already");
     }

@@ -173,26 +173,16 @@ void WatcherBoard::close() noexcept {
 }
 
 void WatcherBoard::forked() noexcept {
-    for (const WatcherKind kind :
-         {WatcherKind::io, WatcherKind::timer, WatcherKind::periodic, WatcherKind::signal,
-          WatcherKind::child, WatcherKind::stat, WatcherKind::async, WatcherKind::idle,
-          WatcherKind::prepare, WatcherKind::check}) {
-        List& list = of(kind);
-        while (!list.empty()) {
-            Watcher& watcher = *list.front().watcher;
-            watcher.active_ = false;
-            leave(watcher);
-            watcher.abandon();
-        }
-    }
+    // The others find out by themselves that they are elsewhere, as those of other hubs have to.
+    // What the hub owns stays as it is: its destructors belong to the parent.
     for (List& list : pending_) {
         while (!list.empty()) drop_pending(*list.front().watcher);
     }
-    // What the hub owns stays as it is: its destructors belong to the parent.
     while (!ended_.empty()) ended_.front().unlink();
+    List& forks = of(WatcherKind::fork);
+    forks.for_each([](WatcherSeat& seat) { seat.watcher->home_ = {}; });
     make_all_pending(WatcherKind::fork);
     run_pending();
-    List& forks = of(WatcherKind::fork);
     while (!forks.empty()) forks.front().watcher->stop();
 }
 

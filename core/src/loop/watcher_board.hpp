@@ -55,7 +55,7 @@ class WatcherBoard {
     void report(std::string& into);
     /// Stops them all, for good.
     void close() noexcept;
-    /// In a forked child: runs the fork watchers, lets go of all.
+    /// In a forked child: runs the fork watchers, and nothing afterwards.
     void forked() noexcept;
 
  private:

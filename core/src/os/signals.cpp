@@ -82,9 +82,9 @@ SignalSet::SignalSet(std::initializer_list<int> signals) {
     detail::Hub::current().signals().add(*this);
 }
 SignalSet::~SignalSet() {
-    // Its hub may have gone before it; in a forked child it is the parent's.
+    // Its hub may have gone before it.
     detail::Hub* hub = detail::Hub::current_or_null();
-    if (hub != nullptr && linked()) hub->signals().remove(*this);
+    if (hub != nullptr && is_here() && linked()) hub->signals().remove(*this);
 }
 
 bool SignalSet::wants(int signal) const noexcept {

@@ -6,7 +6,9 @@
 namespace green::detail {
 
 struct VirtualReactor::Level final : Watch {
-    ~Level() override { std::erase(world->levels_, this); }
+    ~Level() override {
+        if (is_at_home()) std::erase(world->levels_, this);
+    }
 
     VirtualReactor* world = nullptr;
     int fd = -1;

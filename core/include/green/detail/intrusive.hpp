@@ -26,6 +26,9 @@ class ListHook {
         previous_->next_ = next_;
         next_ = previous_ = nullptr;
     }
+    /// The same without a look at its neighbours. A forked child may find them half way in or out,
+    /// where a thread that it does not have was at it; none of that list may be unlinked there.
+    void forget() noexcept { next_ = previous_ = nullptr; }
 
  private:
     template <class>

@@ -1,5 +1,6 @@
 #pragma once
 
+#include <green/detail/home.hpp>
 #include <green/detail/intrusive.hpp>
 
 namespace green::detail {
@@ -11,7 +12,18 @@ class SignalSubscriber : public ListHook {
     virtual void on_signal(int signal) noexcept = 0;
 
  protected:
-    ~SignalSubscriber() = default;
+    ~SignalSubscriber() { come_home(); }
+    /// Whether it may be in a hub of this process.
+    [[nodiscard]] bool is_here() const noexcept { return home_.is_here(); }
+    /// In a forked child: it is in no hub any more.
+    void come_home() noexcept {
+        if (home_.is_here()) return;
+        home_ = {};
+        forget();
+    }
+
+ private:
+    Home home_;
 };
 
 }  // namespace green::detail
