@@ -1,11 +1,11 @@
-// A child that is killed at any step of its start. Another process, the subject, starts it and says
-// how it ended; we trace both, and kill the child when it is about to make its n-th system call.
+// A child or its parent that is killed at any step of a start. Another process, the subject, is the
+// parent; we trace both, and kill one of them when one is about to make its n-th system call.
 
 #include <cerrno>
 #include <csignal>
 #include <cstring>
 #include <poll.h>
-#include <sys/ptrace.h>
+#include <sys/prctl.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -14,14 +14,17 @@
 #include <green/green.hpp>
 #include <green/ipc/process.hpp>
 
+#include "ipc/tracer.hpp"
 #include "support/commands.hpp"
 #include "support/faults.hpp"
+#include "support/roles.hpp"
 
 using namespace green;
 using namespace std::chrono_literals;
 using ipc::Entry;
 using ipc::start_process;
 using tests::Pipe;
+using tests::Tracer;
 
 namespace {
 
@@ -75,45 +78,6 @@ int start_and_see(int way, const Pipe& warm, Pipe& go) {
     return tests::open_descriptors() == before && tests::no_children() ? found : something_is_left;
 }
 
-/// Traces the subject, which waits, and all that it starts.
-class Tracer {
- public:
-    explicit Tracer(pid_t subject) : subject_{subject} {
-        constexpr long options = PTRACE_O_TRACESYSGOOD | PTRACE_O_TRACEFORK | PTRACE_O_TRACEVFORK |
-                                 PTRACE_O_TRACECLONE | PTRACE_O_EXITKILL;
-        if (::ptrace(PTRACE_SEIZE, subject_, nullptr, options) != 0) error_ = errno;
-    }
-    /// Why it cannot be traced, or 0.
-    [[nodiscard]] int error() const noexcept { return error_; }
-
-    /// Kills the child before its n-th system call. Returns what the subject found.
-    int kill_at(int nth) {
-        bool in_call = false;  // the child
-        for (;;) {
-            int status = 0;
-            const pid_t pid = ::waitpid(-1, &status, __WALL);
-            REQUIRE(pid > 0);
-            if (!WIFSTOPPED(status)) {
-                if (pid != subject_) continue;
-                return WIFEXITED(status) ? WEXITSTATUS(status) : -WTERMSIG(status);
-            }
-            const bool at_call = WSTOPSIG(status) == (SIGTRAP | 0x80);
-            if (at_call) in_call = !in_call;
-            if (at_call && in_call && nth-- == 0) {
-                (void)::kill(pid, SIGKILL);
-                continue;
-            }
-            const bool is_signal = !at_call && status >> 16 == 0;
-            (void)::ptrace(pid == subject_ ? PTRACE_CONT : PTRACE_SYSCALL, pid, nullptr,
-                           is_signal ? WSTOPSIG(status) : 0);
-        }
-    }
-
- private:
-    pid_t subject_;
-    int error_ = 0;
-};
-
 /// Where nobody may trace: at one of all the system calls, whichever that is.
 void kill_at_some_call(int way) {
     tests::run_and_reap([way] {
@@ -149,7 +113,7 @@ TEST_CASE("start_process: at whichever system call a child is killed, join() say
         pollfd one{warm.reader.number(), POLLIN, 0};
         REQUIRE(::poll(&one, 1, -1) == 1);
         REQUIRE((one.revents & POLLIN) != 0);
-        Tracer tracer{subject};
+        Tracer tracer{subject, {Tracer::Who::child, Tracer::Who::child}};
         if (tracer.error() != 0) {
             (void)::kill(subject, SIGKILL);
             (void)::waitpid(subject, nullptr, 0);
@@ -161,9 +125,126 @@ TEST_CASE("start_process: at whichever system call a child is killed, join() say
         }
         go.put();
         INFO("killed before system call number " << calls);
-        found = tracer.kill_at(calls);
+        found = tracer.run(calls).subject;
         CHECK((found == killed_on_its_way || found == came_to_its_entry));
     }
     CHECK(found == came_to_its_entry);
     CHECK(calls > (way == 0 ? 50 : 10));
+}
+
+// --- the parent ---
+
+namespace {
+
+enum class Way { exec, exec_with_death_signal, fork };
+
+constexpr int descriptors_of_child = 7;  // 0, 1, 2, what it speaks to its parent over, and three
+constexpr int never_began = 127;
+
+/// Says how many descriptors it has, and ends with its parent, which holds the last one's other
+/// end.
+int tell_and_end(const Fd& tester, const Fd& parent, const Fd& parents_end) {
+    ::alarm(60);
+    const auto count = static_cast<char>(tests::open_descriptors());
+    sys::must(sys::write(tester.number(), &count, 1), "write");
+    (void)sys::write(parent.number(), "x", 1);
+    (void)wait_readable(parents_end.number());
+    return 0;
+}
+const Entry tells{"tells", [](const Fd& tester, const Fd& parent, const Fd& parents_end) {
+                      (void)std::signal(SIGPIPE, SIG_IGN);
+                      return tell_and_end(tester, parent, parents_end);
+                  }};
+const Entry stays{"stays", [](const Fd&, const Fd& parent, const Fd&) {
+                      sys::must(sys::write(parent.number(), "x", 1), "write");
+                      sleep(1h);
+                  }};
+
+/// Waits on the stack of the thread: what a hub needs is no part of the start.
+void wait_plainly(const Fd& fd) {
+    pollfd one{fd.number(), POLLIN, 0};
+    while (::poll(&one, 1, -1) < 0) {
+    }
+}
+
+/// The subject: starts a child and goes when that has come to its entry.
+int start_and_go(Way way, Fd report, const Pipe& warm, const Pipe& go) {
+    (void)std::signal(SIGPIPE, SIG_IGN);
+    warm.put();
+    wait_plainly(go.reader);
+    Pipe ready;
+    Pipe held;
+    const auto start = [&](const auto&... what) {
+        return start_process(what..., std::move(report), std::move(ready.writer),
+                             std::move(held.reader));
+    };
+    const Command takes_along{.argv = {tests::self()}, .parent_death_signal = SIGKILL};
+    ipc::Process child = way == Way::exec   ? start(tells)
+                         : way == Way::fork ? start(tell_and_end)
+                                            : start(takes_along, "stays");
+    wait_plainly(ready.reader);
+    ::_exit(came_to_its_entry);
+}
+
+/// How a child may have ended whose parent was killed, and what it then has said.
+bool is_right(Way way, int end, const std::string& said) {
+    const std::string began(1, static_cast<char>(descriptors_of_child));
+    if (way == Way::exec_with_death_signal) return end == -SIGKILL || end == never_began;
+    if (way == Way::fork && end == never_began) return said.empty();
+    return end == 0 && said == began;
+}
+
+}  // namespace
+
+TEST_CASE("start_process: at whichever system call a parent is killed, no child hangs or stays",
+          "[ipc][process]") {
+    const Way way = GENERATE(Way::exec, Way::exec_with_death_signal, Way::fork);
+    const Tracer::Who caller = GENERATE(Tracer::Who::subject, Tracer::Who::child);
+    INFO((way == Way::exec   ? "by exec"
+          : way == Way::fork ? "by fork"
+                             : "by exec, to be taken along")
+         << ", at a call of the " << (caller == Tracer::Who::child ? "child" : "parent"));
+    REQUIRE(::prctl(PR_SET_CHILD_SUBREAPER, 1) == 0);  // what the parent leaves becomes ours
+    tests::Ends ends{-SIGKILL, {}};
+    int calls = 0;
+    int left = 0;  // children that a killed parent has left
+    for (; ends.subject == -SIGKILL; ++calls) {
+        ::alarm(60);
+        Pipe report;
+        Pipe warm;
+        Pipe go;
+        const pid_t subject = ::fork();
+        REQUIRE(subject >= 0);
+        if (subject == 0) {
+            report.reader.close();
+            ::_exit(start_and_go(way, std::move(report.writer), warm, go));
+        }
+        report.writer.close();
+        wait_plainly(warm.reader);
+        Tracer tracer{subject, {Tracer::Who::subject, caller}};
+        if (tracer.error() != 0) {
+            REQUIRE((tracer.error() == EPERM || tracer.error() == EACCES));
+            WARN("no process may be traced here");
+            (void)::kill(subject, SIGKILL);
+        }
+        go.put();
+        INFO("killed before system call number " << calls);
+        ends = tracer.run(calls);
+        char byte[8];
+        const sys::Outcome got = sys::read(report.reader.number(), byte, sizeof byte);
+        REQUIRE(got.ok());  // nobody holds the other end
+        REQUIRE(ends.others.size() <= 1);
+        for (const auto& other : ends.others) {
+            const int end = other.second;
+            CAPTURE(end);
+            CHECK((is_right(way, end, {byte, got.as_size()}) || ends.subject != -SIGKILL));
+            left += ends.subject == -SIGKILL;
+        }
+        if (tracer.error() != 0) return;
+    }
+    ::alarm(0);
+    CHECK(ends.subject == came_to_its_entry);
+    CHECK(calls > 10);
+    CHECK(left > (caller == Tracer::Who::child ? 10 : 0));
+    REQUIRE(::prctl(PR_SET_CHILD_SUBREAPER, 0) == 0);
 }
