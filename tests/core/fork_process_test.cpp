@@ -252,6 +252,34 @@ TEST_CASE("fork_process: nothing of the parent runs or is destroyed in the child
     });
 }
 
+TEST_CASE("fork_process: a link of the parent's does not run in the child", "[core][fork]") {
+    run_and_reap([] {
+        int ran = 0;
+        int detached_ran = 0;
+        Event event;
+        Semaphore semaphore{0};
+        const Link of_event = link(event, [&] { ++ran; });
+        const Link raw = rawlink(event, [&] { ++ran; });
+        const Link of_semaphore = link(semaphore, [&] { ++ran; });
+        link(event, [&] { ++detached_ran; }).detach();
+        CHECK(end_of([&] {
+                  event.set();
+                  semaphore.release();
+                  sleep(1ms);
+                  if (ran + detached_ran != 0) return 1;
+                  // One that is made there does.
+                  const Link own = link(event, [&] { ++ran; });
+                  sleep(1ms);
+                  return ran == 1 ? 0 : 2;
+              }) == exited(0));
+        event.set();
+        semaphore.release();
+        sleep(1ms);
+        CHECK(ran == 3);
+        CHECK(detached_ran == 1);
+    });
+}
+
 TEST_CASE("fork_process: the child begins without what stood around the call", "[core][fork]") {
     run_and_reap([] {
         TimeoutScope limit{1ms};

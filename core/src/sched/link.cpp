@@ -1,5 +1,6 @@
 #include <utility>
 
+#include <green/detail/home.hpp>
 #include <green/greenlet.hpp>
 #include <green/link.hpp>
 #include <green/shield.hpp>
@@ -39,6 +40,7 @@ struct Link::Node final : detail::Collector, detail::Orphan {
         }
     }
     void collect(detail::WaitNode&) noexcept override {
+        if (!home_.is_here()) return;  // in a forked child it is the parent's, who would run
         stop_counting();
         if (!node->lost()) run();
         if (detached) delete this;
@@ -84,6 +86,7 @@ struct Link::Node final : detail::Collector, detail::Orphan {
         if (hub != nullptr && hub == detail::Hub::current_or_null()) hub->end_outside_wait();
     }
 
+    const detail::Home home_;
     detail::Hub* counted_by_ = nullptr;  // as a wait for the world outside
 };
 
