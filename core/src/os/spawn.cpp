@@ -5,6 +5,7 @@
 #include <cerrno>
 #include <csignal>
 #include <cstring>
+#include <filesystem>
 #include <sched.h>
 #include <string_view>
 #include <unistd.h>
@@ -25,14 +26,46 @@ const std::string& program_of(const Command& command) {
     return command.program.empty() ? command.argv.front() : command.program;
 }
 
+std::size_t bytes_of(const std::vector<std::string>& texts) noexcept {
+    std::size_t bytes = 0;
+    for (const std::string& text : texts) bytes += text.size() + 1;
+    return bytes;
+}
+
+/// What an exec wants that was refused, where the system's word for it says too little.
+std::string wish(int error, const Command& command) {
+    const std::string& program = program_of(command);
+    std::error_code unknown;
+    switch (error) {
+        case ENOENT:
+            if (program.find('/') == std::string::npos) return ", which is in no place of its PATH";
+            return std::filesystem::exists(std::filesystem::path{command.cwd} / program, unknown)
+                       ? ", which is there, but needs another program to run it that is not"
+                       : "";
+        case EACCES:
+            return ", which has to be a file that may be executed (chmod +x)";
+        case ENOEXEC:
+            return ", which is no program of this machine and has no \"#!\" in front";
+        case ETXTBSY:
+            return ", which somebody still has open for writing";
+        case E2BIG:
+            return " with " + std::to_string(bytes_of(command.argv)) +
+                   " bytes of arguments, of which one may have 128 KiB, and all with the "
+                   "environment a quarter of ulimit -s";
+        default:
+            return "";
+    }
+}
+
 [[noreturn]] void fail(SpawnStage stage, int error, const Command& command) {
     const std::string& program = program_of(command);
     if (stage == SpawnStage::cwd) {
         throw SpawnError(stage, error, "cwd " + command.cwd + " for " + program);
     }
     const std::string place = command.cwd.empty() ? "" : " in " + command.cwd;
-    const char* link = stage == SpawnStage::exec ? " of " : " for ";
-    throw SpawnError(stage, error, name(stage) + (link + program) + place);
+    if (stage == SpawnStage::exec)
+        throw SpawnError(stage, error, "exec of " + program + place + wish(error, command));
+    throw SpawnError(stage, error, name(stage) + (" for " + program) + place);
 }
 
 std::intptr_t must(sys::Outcome outcome, SpawnStage stage, const Command& command) {
