@@ -197,6 +197,28 @@ TEST_CASE("fork_process: a link of the parent's does not run in the child", "[co
     });
 }
 
+TEST_CASE("fork_process: groups of the parent's can be destroyed in the child", "[core][fork]") {
+    run_and_reap([] {
+        auto group = std::make_unique<Group>();
+        auto pool = std::make_unique<Pool>(1);
+        const auto sleeps = [] { sleep(1h); };
+        group->spawn(sleeps);
+        yield();
+        group->spawn(sleeps);
+        auto waits = pool->apply_async(sleeps);
+        auto waits_for_room = pool->apply_async(sleeps);
+        yield();
+        CHECK(end_of([&] {
+                  group.reset();
+                  pool.reset();
+                  return 5;
+              }) == exited(5));
+        CHECK(group->size() == 2);
+        group->kill();
+        pool->kill();
+    });
+}
+
 TEST_CASE("fork_process: the child begins without what stood around the call", "[core][fork]") {
     run_and_reap([] {
         TimeoutScope limit{1ms};

@@ -142,13 +142,27 @@ Group::~Group() {
 }
 
 /// Nobody waits for his own end: a member that destroys the group runs on. One that never ran may
-/// have held the last of its owners.
+/// have held the last of its owners. Nor for one that has ended and will never tell: with its hub,
+/// or in the parent of a forked child.
 void Group::let_go_of_those_that_end_here() {
     for (auto* some : {&members_, &shot_}) {
-        some->for_each([](detail::ListHook& hook) {
-            auto& member = static_cast<Member&>(hook);
-            if (detail::ends_here(member.greenlet.task())) member.leave();
-        });
+        // One at a time: what goes with one of them may discard any other.
+        detail::IntrusiveList<detail::ListHook> seen;
+        while (!some->empty()) {
+            auto& member = static_cast<Member&>(some->front());
+            member.unlink();
+            seen.push_back(member);
+            if (detail::ends_here(member.greenlet.task())) {
+                member.leave();
+            } else if (member.greenlet.ready()) {
+                member.ended();
+            }
+        }
+        while (!seen.empty()) {
+            detail::ListHook& member = seen.front();
+            member.unlink();
+            some->push_back(member);
+        }
     }
 }
 
