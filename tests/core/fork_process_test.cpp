@@ -5,10 +5,13 @@
 #include <cstdlib>
 #include <filesystem>
 #include <memory>
+#include <optional>
+#include <semaphore>
 #include <stdexcept>
 #include <sys/wait.h>
 #include <thread>
 #include <unistd.h>
+#include <vector>
 
 #include <catch2/catch.hpp>
 
@@ -216,6 +219,61 @@ TEST_CASE("fork_process: groups of the parent's can be destroyed in the child", 
         CHECK(group->size() == 2);
         group->kill();
         pool->kill();
+    });
+}
+
+TEST_CASE("fork_process: groups and greenlets of another thread have ended in the child, too",
+          "[core][fork]") {
+    run_and_reap([] {
+        std::optional<Group> group;
+        std::optional<Pool> pool;
+        std::vector<Greenlet<void>> all;
+        std::binary_semaphore made{0};
+        std::binary_semaphore over{0};
+        bool never_began = true;
+        std::thread elsewhere{[&] {
+            const auto sleeps = [] { sleep(1h); };
+            group.emplace();
+            pool.emplace(1);
+            all.push_back(group->spawn(sleeps));
+            all.push_back(spawn_later(1h, sleeps));
+            all.push_back(deferred([&] { never_began = false; }));
+            for (const auto& each : all) (void)group->add(each);
+            all.push_back(pool->apply_async(sleeps));
+            all.push_back(pool->apply_async(sleeps));  // waits for room
+            yield();
+            all.push_back(group->spawn(sleeps));  // did not run yet
+            made.release();
+            over.acquire();
+            group->kill();
+            pool->kill();
+            group.reset();
+            pool.reset();
+            all.clear();
+        }};
+        made.acquire();
+        CHECK(end_of([&] {
+                  ::alarm(10);
+                  for (auto& each : all) {
+                      if (!each.ready() || each.outcome() != Outcome::exited) return 1;
+                      each.start();
+                      if (!each.kill() || !each.join()) return 2;
+                      try {
+                          each.get();
+                          return 3;
+                      } catch (const GreenletExit&) {
+                      }
+                  }
+                  group.reset();
+                  pool.reset();
+                  sleep(1ms);
+                  return never_began ? 5 : 4;
+              }) == exited(5));
+        CHECK_FALSE(all.front().ready());
+        CHECK(all.front().outcome() == Outcome::pending);
+        over.release();
+        elsewhere.join();
+        CHECK(never_began);
     });
 }
 

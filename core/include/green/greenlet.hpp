@@ -66,8 +66,11 @@ class AnyGreenlet {
     [[nodiscard]] bool started() const noexcept {
         return task_->state != detail::TaskState::fresh && !ready();
     }
-    [[nodiscard]] bool ready() const noexcept { return task_->done(); }
-    [[nodiscard]] Outcome outcome() const noexcept { return task_->outcome; }
+    [[nodiscard]] bool ready() const noexcept { return task_->ended(); }
+    [[nodiscard]] Outcome outcome() const noexcept {
+        const Outcome known = task_->outcome;
+        return known == Outcome::pending && ready() ? Outcome::exited : known;
+    }
     /// Ended with a value or by GreenletExit.
     [[nodiscard]] bool successful() const noexcept {
         return outcome() == Outcome::returned || outcome() == Outcome::exited;

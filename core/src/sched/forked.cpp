@@ -87,6 +87,8 @@ void Hub::become_the_past() noexcept {
     });
 }
 
+bool parents_are_past() noexcept { return !Hub::refused_in_forked_child(); }
+
 void Hub::end_for_thread() noexcept { delete this_threads; }
 
 void Hub::abort_in_forked_child() noexcept {

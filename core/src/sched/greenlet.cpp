@@ -28,7 +28,7 @@ TimePoint detail::soon() noexcept {
 }
 
 bool AnyGreenlet::Ready::arm() {
-    if (task_->done()) return true;
+    if (task_->ended()) return true;
     task_->joiners.push_back(*this);
     return false;
 }
@@ -60,15 +60,15 @@ std::exception_ptr AnyGreenlet::exception() const noexcept {
 }
 
 std::size_t AnyGreenlet::minimal_ident() const {
-    if (task_->done() && task_->hub != detail::Hub::current_or_null()) {  // its hub may have gone
+    if (ready() && task_->hub != detail::Hub::current_or_null()) {  // its hub may have gone
         return task_->minimal_ident == detail::Task::no_ident ? 0 : task_->minimal_ident;
     }
     return task_->hub->minimal_ident(*task_);
 }
 
 void AnyGreenlet::rethrow_failure() const {
-    if (task_->outcome == Outcome::failed) std::rethrow_exception(exception());
-    if (task_->outcome == Outcome::exited) std::rethrow_exception(exit_reason());
+    if (outcome() == Outcome::failed) std::rethrow_exception(exception());
+    if (outcome() == Outcome::exited) std::rethrow_exception(exit_reason());
 }
 
 void yield() { detail::Hub::current().yield(); }

@@ -82,6 +82,7 @@ class Hub final : private ReactorSink {
         if (forked_child) [[unlikely]]
             abort_in_forked_child();
     }
+    [[nodiscard]] static bool refused_in_forked_child() noexcept { return forked_child; }
     /// In a forked child: `parents`, the hub that this thread had before, and those behind it are
     /// memory of the past from now on. The stack that this runs on can become the main greenlet of
     /// a hub of its own.

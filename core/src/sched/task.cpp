@@ -112,13 +112,13 @@ void enroll(Task& task, const void* spawned_from) noexcept {
 }
 // The hub of one that has ended may have gone.
 void start(Task& task) noexcept {
-    if (!task.done()) task.hub->start(task);
+    if (!task.ended()) task.hub->start(task);
 }
 void start_later(Task& task, TimePoint when) {
-    if (!task.done()) task.hub->start_later(task, when);
+    if (!task.ended()) task.hub->start_later(task, when);
 }
 void kill(Task& task, std::exception_ptr reason) {
-    if (!task.done()) task.hub->kill(task, std::move(reason));
+    if (!task.ended()) task.hub->kill(task, std::move(reason));
 }
 Task& current_task() { return Hub::current().running(); }
 bool ends_here(const Task& task) { return Hub::current().ends_here(task); }

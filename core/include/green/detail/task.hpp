@@ -13,6 +13,7 @@
 #include <green/deadline.hpp>
 #include <green/detail/context_map.hpp>
 #include <green/detail/counted.hpp>
+#include <green/detail/home.hpp>
 #include <green/detail/intrusive.hpp>
 #include <green/detail/timer.hpp>
 #include <green/errors.hpp>
@@ -75,6 +76,9 @@ struct CallableTypes {
 /// waits: who has slept long is woken without a look at its stack, which is in no cache any more.
 struct WaitLimit : Timer {};
 
+/// In a forked child: whether it has a life of its own, so that its parent's greenlets are memory.
+[[nodiscard]] bool parents_are_past() noexcept;
+
 /// All members belong to the hub; what derives from this gives the three functions. What a switch
 /// touches comes first.
 struct Task : ListHook, WaitLimit {  // the hook: every living task of the hub
@@ -113,6 +117,10 @@ struct Task : ListHook, WaitLimit {  // the hook: every living task of the hub
         if (references == 0) destroy();
     }
     [[nodiscard]] bool done() const noexcept { return state == TaskState::done; }
+    /// What users are told: it has, or its process has been left behind.
+    [[nodiscard]] bool ended() const noexcept {
+        return done() || (!home.is_here() && parents_are_past());
+    }
     [[nodiscard]] std::string name() const;
     /// All that users may notice of its going. Returns false when the ring still has its block.
     [[nodiscard]] bool can_go() noexcept;
@@ -133,6 +141,7 @@ struct Task : ListHook, WaitLimit {  // the hook: every living task of the hub
 
     std::uint32_t epoch = 0;  // counts wake-ups: a waker made for an earlier wait is harmless
     std::uint32_t references = 1;
+    Home home;
     Hub* hub = nullptr;
     Stack* stack = nullptr;
     WaitNode* const* waits = nullptr;  // what it is parked on
