@@ -4,9 +4,11 @@
 #include <algorithm>
 #include <array>
 #include <atomic>
+#include <cstddef>
 #include <csignal>
 #include <filesystem>
 #include <memory>
+#include <new>
 #include <optional>
 #include <semaphore>
 #include <thread>
@@ -231,6 +233,45 @@ TEST_CASE("fork: the watchers of the thread that forks can be started anew in th
         while (!world.told.io) sleep(1ms);
         (void)world.child.signal(SIGKILL);
         while (!world.told.child) sleep(1ms);
+    });
+}
+
+TEST_CASE("fork: what a fork watcher destroys in the child is not touched there any more",
+          "[core][fork]") {
+    run_and_reap([] {
+        // Where they have stood their bytes tell, as what is freed would have other owners.
+        alignas(TimerWatcher) static std::array<std::byte, sizeof(TimerWatcher)> near;
+        alignas(TimerWatcher) static std::array<std::byte, sizeof(TimerWatcher)> far;
+        auto* const soon = ::new (near.data()) TimerWatcher{1ms};
+        auto* const late = ::new (far.data()) TimerWatcher{1h};
+        soon->start([] {});
+        late->start([] {});
+        auto limit = std::make_unique<TimeoutScope>(1h);
+        decltype(near) mark;
+        mark.fill(std::byte{0xAB});
+        const pid_t parent = ::getpid();
+        ForkWatcher forks;
+        forks.start([&] {
+            if (::getpid() == parent) return;
+            soon->~TimerWatcher();
+            late->~TimerWatcher();
+            near = far = mark;
+            limit.reset();
+        });
+        CHECK(end_of([&] {
+                  if (near != mark || far != mark) return 1;
+                  bool rings = false;
+                  TimerWatcher own{1ms};
+                  own.start([&] { rings = true; });
+                  while (!rings) sleep(1ms);
+                  return 0;
+              }) == 0);
+        while (soon->active()) sleep(1ms);
+        CHECK(late->active());
+        forks.stop();
+        limit.reset();
+        soon->~TimerWatcher();
+        late->~TimerWatcher();
     });
 }
 

@@ -55,6 +55,7 @@ class WatcherBoard {
     void report(std::string& into);
     /// Stops them all, for good.
     void close() noexcept;
+    [[nodiscard]] bool minds_forks() noexcept { return !of(WatcherKind::fork).empty(); }
     /// In a forked child: runs the fork watchers, and nothing afterwards.
     void forked() noexcept;
 

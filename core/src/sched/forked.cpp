@@ -60,13 +60,20 @@ void Hub::in_forked_child() noexcept {
     give_back_parents_signals();
     log::detail::forget_parents_lines();
     after_fork();
-    for (Hub* hub = std::exchange(this_threads, nullptr); hub != nullptr; hub = hub->outer_) {
+    Hub* const parents = std::exchange(this_threads, nullptr);
+    bool calls_back = false;
+    for (Hub* hub = parents; hub != nullptr; hub = hub->outer_) {
         forked_child = true;
         // The next switch goes to the hub, whose turn refuses: so no switch has to look.
         hub->look_in_ = 1;
         hub->budget_ = 0;
-        hub->watchers_->forked();
+        calls_back = calls_back || hub->watchers_->minds_forks();
     }
+    if (!calls_back) return;
+    // What is called may destroy whatever has a timer. Without it they are not touched: a signal
+    // handler may have forked in the middle of them, and will call exec.
+    for (Hub* hub = parents; hub != nullptr; hub = hub->outer_) hub->timers_.let_go();
+    for (Hub* hub = parents; hub != nullptr; hub = hub->outer_) hub->watchers_->forked();
 }
 
 void Hub::begin_anew(Hub* parents) noexcept {

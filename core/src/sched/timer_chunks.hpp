@@ -66,12 +66,6 @@ class TimerChunks {
         slot.top = top.below;
         give_back(top);
     }
-    template <class Visit>
-    static void for_each(const TimerSlot& slot, Visit& visit) {
-        for (const TimerChunk* chunk = slot.top; chunk != nullptr; chunk = chunk->below) {
-            for (std::size_t i = 0; i < chunk->used; ++i) visit(chunk->entries[i]);
-        }
-    }
     /// Empties the slot and calls visit(entry) for each, in the order of their pushes as far as no
     /// removal has disturbed it. visit() may push the entry to another slot, and finds its timer in
     /// the cache.

@@ -31,11 +31,14 @@ class DueTimers {
         timer.room = Timer::Room::none;
     }
 
+    /// Empties it and calls visit(entry) for each.
     template <class Visit>
-    void for_each(Visit visit) const {
+    void drain(Visit visit) noexcept {
         for (std::size_t i = first_; i < entries_.size(); ++i) {
             if (entries_[i].timer != nullptr) visit(entries_[i]);
         }
+        entries_.clear();
+        first_ = removed_ = 0;
     }
     /// Adds what add(append) appends, by append(entry) for each. All of it comes after what is
     /// there.

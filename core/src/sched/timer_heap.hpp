@@ -17,9 +17,11 @@ class TimerHeap {
     [[nodiscard]] const TimerEntry* front() const noexcept {
         return heap_.empty() ? nullptr : &heap_[0];
     }
+    /// Empties it and calls visit(entry) for each.
     template <class Visit>
-    void for_each(Visit visit) const {
+    void drain(Visit visit) noexcept {
         for (const TimerEntry& entry : heap_) visit(entry);
+        heap_.clear();
     }
     void insert(const TimerEntry& entry) noexcept;
     void remove(Timer& timer) noexcept;

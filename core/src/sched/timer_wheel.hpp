@@ -52,10 +52,11 @@ class TimerWheel {
         timer.room = Timer::Room::none;
     }
 
+    /// Empties it and calls visit(entry) for each.
     template <class Visit>
-    void for_each(Visit visit) const {
-        for (const Wheel& wheel : wheels_) {
-            for (const TimerSlot& slot : wheel.slots) TimerChunks::for_each(slot, visit);
+    void drain(Visit visit) noexcept {
+        for (Wheel& wheel : wheels_) {
+            for (TimerSlot& slot : wheel.slots) chunks_.drain(slot, visit);
         }
     }
     /// Moves the horizon past `now`, and all timers before it to `due`.

@@ -6,9 +6,10 @@ namespace green::detail {
 
 void Timers::let_go() noexcept {
     const auto forget = [](const TimerEntry& entry) { entry.timer->room = Timer::Room::none; };
-    wheel_.for_each(forget);
-    due_.for_each(forget);
-    heap_.for_each(forget);
+    wheel_.drain(forget);
+    due_.drain(forget);
+    heap_.drain(forget);
+    size_ = keeping_alive_ = 0;
 }
 
 void Timers::make_room() {

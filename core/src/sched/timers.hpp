@@ -19,7 +19,8 @@ class Timers {
     Timers(const Timers&) = delete;
     Timers& operator=(const Timers&) = delete;
     ~Timers() { let_go(); }
-    /// At its end: those that outlive it are not pending any more.
+    /// None is pending any more: at its end some may outlive it, and in a forked child it is the
+    /// parent's.
     void let_go() noexcept;
 
     /// Throws std::bad_alloc, and then it is not pending.
