@@ -1,5 +1,6 @@
 #include <cerrno>
 #include <cstring>
+#include <optional>
 #include <string>
 #include <thread>
 #include <unistd.h>
@@ -9,6 +10,7 @@
 #include <green/fd.hpp>
 #include <green/green.hpp>
 
+#include "loop/ev_reactor.hpp"
 #include "loop/fd_table.hpp"
 #include "sched/hub.hpp"
 #include "support/pipe.hpp"
@@ -184,6 +186,19 @@ struct SilentReactor final : detail::Reactor {
 };
 
 }  // namespace
+
+TEST_CASE("fd: one that outlives its hub can be waited for in the next one at the same address",
+          "[core][net]") {
+    std::optional<detail::Hub> hub;
+    hub.emplace(detail::make_ev_reactor());
+    Pipe pipe;
+    CHECK_FALSE(pipe.reader.wait_readable(1ms));
+    hub.reset();
+    hub.emplace(detail::make_ev_reactor());
+    CHECK_FALSE(pipe.reader.wait_readable(1ms));
+    pipe.put();
+    CHECK(pipe.reader.wait_readable(1s));
+}
 
 TEST_CASE("fd table: a report for an earlier life of the number changes nothing", "[core][net]") {
     SilentReactor reactor;

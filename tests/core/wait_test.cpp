@@ -203,6 +203,18 @@ TEST_CASE("wait: links to anything run once, in order, and can be taken back", "
     });
 }
 
+TEST_CASE("wait: a link that outlives its hub does not count in the next one at the same address",
+          "[core][wait][link]") {
+    std::optional<green::detail::Hub> hub;
+    hub.emplace(std::make_unique<tests::VirtualReactor>());
+    std::optional<green::Link> late = green::link(green::after(1h), [] {});
+    CHECK(green::hub_figures().outside == 1);
+    hub.reset();
+    hub.emplace(std::make_unique<tests::VirtualReactor>());
+    late.reset();
+    CHECK(green::hub_figures().outside == 0);
+}
+
 TEST_CASE("wait: a detached link whose time never comes goes with its hub, or its object",
           "[core][link]") {
     const auto token = std::make_shared<int>(0);

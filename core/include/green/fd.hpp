@@ -1,6 +1,7 @@
 #pragma once
 // Descriptors that greenlets wait for.
 
+#include <cstdint>
 #include <optional>
 #include <utility>
 
@@ -31,7 +32,7 @@ class Fd {
     Fd() noexcept = default;
     /// Takes the descriptor over. Waiting expects it to be non-blocking.
     explicit Fd(int number) noexcept : number_{number} {}
-    Fd(Fd&& other) noexcept : number_{other.number()}, hub_{std::exchange(other.hub_, nullptr)} {
+    Fd(Fd&& other) noexcept : number_{other.number()}, hub_{std::exchange(other.hub_, 0)} {
         other.number_ = -1;
     }
     Fd& operator=(Fd&& other) noexcept;
@@ -65,7 +66,7 @@ class Fd {
 
     int number_ = -1;
     detail::Tenure tenure_;
-    detail::Hub* hub_ = nullptr;  // where it was entered
+    std::uint64_t hub_ = 0;  // the identity of the one where it was entered
 };
 
 namespace detail {

@@ -14,7 +14,7 @@ Fd& Fd::operator=(Fd&& other) noexcept {
         number_ = other.number();
         tenure_ = {};
         other.number_ = -1;
-        hub_ = std::exchange(other.hub_, nullptr);
+        hub_ = std::exchange(other.hub_, 0);
     }
     return *this;
 }
@@ -22,8 +22,9 @@ Fd& Fd::operator=(Fd&& other) noexcept {
 void Fd::forget() noexcept {
     // Another hub than the present one: its thread has ended, or we are a forked child. Nobody
     // waits there.
-    detail::Hub* hub = std::exchange(hub_, nullptr);
-    if (hub != nullptr && hub == detail::Hub::current_or_null()) hub->fds().close(number_);
+    const std::uint64_t entered_in = std::exchange(hub_, 0);
+    detail::Hub* const hub = detail::Hub::current_or_null();
+    if (hub != nullptr && hub->identity() == entered_in) hub->fds().close(number_);
 }
 
 void Fd::close() noexcept {
@@ -42,11 +43,12 @@ int Fd::release() noexcept {
 
 bool Fd::entered(bool make) {
     if (!is_open()) return false;  // also one that a fork has closed: its hub may have known it
-    if (hub_ != nullptr && hub_ == detail::Hub::current_or_null()) return true;
+    const detail::Hub* const present = detail::Hub::current_or_null();
+    if (present != nullptr && present->identity() == hub_) return true;
     if (!make) return false;
     detail::Hub& hub = detail::Hub::current();
     hub.fds().open(number_);
-    hub_ = &hub;
+    hub_ = hub.identity();
     tenure_ = {};
     return true;
 }

@@ -19,6 +19,7 @@
 #include <array>
 #include <chrono>
 #include <cstddef>
+#include <cstdint>
 #include <exception>
 #include <functional>
 #include <memory>
@@ -27,6 +28,7 @@
 #include <vector>
 
 #include <green/detail/home.hpp>
+#include <green/detail/identity.hpp>
 #include <green/detail/park.hpp>
 #include <green/detail/task.hpp>
 #include <green/detail/turn_end.hpp>
@@ -89,6 +91,8 @@ class Hub final : private ReactorSink {
     static void begin_anew(Hub* parents) noexcept;
     /// Ends this thread's hub, if it has one, as its thread's end does.
     static void end_for_thread() noexcept;
+    /// No other hub had it or will have it, as one may have the address.
+    [[nodiscard]] std::uint64_t identity() const noexcept { return identity_; }
     /// A forked child's copy of one of its parent's, of whichever thread.
     [[nodiscard]] bool is_abandoned() const noexcept { return !home_.is_here(); }
 
@@ -210,6 +214,7 @@ class Hub final : private ReactorSink {
     [[noreturn]] static void abort_in_forked_child() noexcept;
     static inline constinit bool forked_child = false;
     const Home home_;
+    const std::uint64_t identity_ = next_identity();
 
     static void* greenlet_entry() noexcept;
     static void* hub_entry() noexcept;

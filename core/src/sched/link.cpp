@@ -1,3 +1,4 @@
+#include <cstdint>
 #include <utility>
 
 #include <green/detail/home.hpp>
@@ -35,8 +36,9 @@ struct Link::Node final : detail::Collector, detail::Orphan {
         if (node->arm_for(*this)) {
             run();
         } else if (node->reach() == detail::Reach::outside) {
-            counted_by_ = &detail::Hub::current();
-            counted_by_->begin_outside_wait();
+            detail::Hub& hub = detail::Hub::current();
+            hub.begin_outside_wait();
+            counted_by_ = hub.identity();
         }
     }
     void collect(detail::WaitNode&) noexcept override {
@@ -81,13 +83,14 @@ struct Link::Node final : detail::Collector, detail::Orphan {
 
  private:
     void stop_counting() noexcept {
-        detail::Hub* const hub = std::exchange(counted_by_, nullptr);
+        const std::uint64_t counted_by = std::exchange(counted_by_, 0);
         // A link may outlive its hub, and be destroyed in a forked child.
-        if (hub != nullptr && hub == detail::Hub::current_or_null()) hub->end_outside_wait();
+        detail::Hub* const hub = detail::Hub::current_or_null();
+        if (hub != nullptr && hub->identity() == counted_by) hub->end_outside_wait();
     }
 
     const detail::Home home_;
-    detail::Hub* counted_by_ = nullptr;  // as a wait for the world outside
+    std::uint64_t counted_by_ = 0;  // the hub, as a wait for the world outside
 };
 
 Link::Link(std::unique_ptr<Node> node) noexcept : node_{std::move(node)} {}
