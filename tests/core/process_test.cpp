@@ -61,55 +61,6 @@ TEST_CASE("process: exec of a missing program says stage, path and errno", "[cor
     });
 }
 
-TEST_CASE("process: a program that cannot be executed is named, with what it wants", "[core][os]") {
-    run_and_reap([] {
-        const tests::TempDir directory;
-        const auto refusal = [&](const std::string& program, const std::string& in = "",
-                                 std::vector<std::string> more = {}) {
-            Command command{.argv = {program}, .cwd = in};
-            for (std::string& word : more) command.argv.push_back(std::move(word));
-            const SpawnError error = failure_of(command);
-            CHECK(error.stage() == SpawnStage::exec);
-            return std::string(error.what());
-        };
-        const auto write = [&](const std::string& name, const std::string& text, mode_t mode) {
-            std::string path = directory.write(name, text);
-            REQUIRE(::chmod(path.c_str(), mode) == 0);
-            return path;
-        };
-        CHECK(refusal("no-such-program-in-path") ==
-              "exec of no-such-program-in-path, which is in no place of its PATH: No such file or "
-              "directory");
-        const std::string missing = ": No such file or directory";
-        const std::string alone = write("alone", "#!/no/such/interpreter\n", 0755);
-        const std::string needs = ", which is there, but needs another program to run it that is ";
-        CHECK(refusal(alone) == "exec of " + alone + needs + "not" + missing);
-        const std::string home = directory.path().string();
-        CHECK(refusal("./alone", home) == "exec of ./alone in " + home + needs + "not" + missing);
-        CHECK(refusal("./nobody", home) == "exec of ./nobody in " + home + missing);
-
-        const std::string text = write("text", "just words", 0644);
-        CHECK(refusal(text) == "exec of " + text +
-                                   ", which has to be a file that may be executed (chmod +x): "
-                                   "Permission denied");
-        CHECK(refusal(home).starts_with("exec of " + home + ", which has to be a file"));
-        CHECK(::chmod(text.c_str(), 0755) == 0);
-        CHECK(refusal(text) == "exec of " + text +
-                                   ", which is no program of this machine and has no \"#!\" in "
-                                   "front: Exec format error");
-
-        const std::string busy = write("busy", "#!/bin/sh\n", 0755);
-        const Fd writer{static_cast<int>(sys::must(sys::open(busy.c_str(), O_RDWR), "open"))};
-        CHECK(refusal(busy) ==
-              "exec of " + busy + ", which somebody still has open for writing: Text file busy");
-
-        const std::string longest = refusal("/bin/true", "", {std::string(200'000, 'x')});
-        CHECK(longest.starts_with("exec of /bin/true with 200011 bytes of arguments, "));
-        CHECK(longest.ends_with("a quarter of ulimit -s: Argument list too long"));
-        CHECK(no_children());
-    });
-}
-
 TEST_CASE("process: each stage of a start reports its own failure", "[core][os]") {
     run_and_reap([] {
         const tests::TempDir directory;

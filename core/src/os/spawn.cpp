@@ -32,17 +32,32 @@ std::size_t bytes_of(const std::vector<std::string>& texts) noexcept {
     return bytes;
 }
 
+bool is_looked_up(const Command& command) noexcept {
+    return program_of(command).find('/') == std::string::npos;
+}
+
 /// What an exec wants that was refused, where the system's word for it says too little.
-std::string wish(int error, const Command& command) {
-    const std::string& program = program_of(command);
+std::string wish(const SpawnPlan& plan, const Command& command) {
+    const auto place = std::filesystem::path{command.cwd} / plan.place;
     std::error_code unknown;
-    switch (error) {
+    switch (plan.error) {
         case ENOENT:
-            if (program.find('/') == std::string::npos) return ", which is in no place of its PATH";
-            return std::filesystem::exists(std::filesystem::path{command.cwd} / program, unknown)
-                       ? ", which is there, but needs another program to run it that is not"
-                       : "";
+        case ENOTDIR:
+            if (plan.is_there)
+                return ", which is there, but needs another program to run it that is not";
+            return is_looked_up(command) ? ", which is in no place of its PATH" : "";
         case EACCES:
+            if (!plan.is_there) {
+                const std::string directory = std::filesystem::path{plan.place}.parent_path();
+                return is_looked_up(command)
+                           ? ", which is in no place of its PATH that can be looked into (" +
+                                 directory + " cannot)"
+                           : ", in a directory that cannot be looked into";
+            }
+            if (::faccessat(AT_FDCWD, place.c_str(), X_OK, AT_EACCESS) == 0 &&
+                !std::filesystem::is_directory(place, unknown)) {
+                return ", which needs another program to run it that may not be executed";
+            }
             return ", which has to be a file that may be executed (chmod +x)";
         case ENOEXEC:
             return ", which is no program of this machine and has no \"#!\" in front";
@@ -50,11 +65,16 @@ std::string wish(int error, const Command& command) {
             return ", which somebody still has open for writing";
         case E2BIG:
             return " with " + std::to_string(bytes_of(command.argv)) +
-                   " bytes of arguments, of which one may have 128 KiB, and all with the "
-                   "environment a quarter of ulimit -s";
+                   " bytes of arguments, of which one may have " +
+                   std::to_string(::sysconf(_SC_PAGESIZE) * 32 / 1024) +
+                   " KiB, and all with the environment a quarter of ulimit -s";
         default:
             return "";
     }
+}
+
+std::string in_cwd(const Command& command) {
+    return command.cwd.empty() ? "" : " in " + command.cwd;
 }
 
 [[noreturn]] void fail(SpawnStage stage, int error, const Command& command) {
@@ -62,10 +82,14 @@ std::string wish(int error, const Command& command) {
     if (stage == SpawnStage::cwd) {
         throw SpawnError(stage, error, "cwd " + command.cwd + " for " + program);
     }
-    const std::string place = command.cwd.empty() ? "" : " in " + command.cwd;
-    if (stage == SpawnStage::exec)
-        throw SpawnError(stage, error, "exec of " + program + place + wish(error, command));
-    throw SpawnError(stage, error, name(stage) + (" for " + program) + place);
+    throw SpawnError(stage, error, name(stage) + (" for " + program) + in_cwd(command));
+}
+
+[[noreturn]] void fail(const SpawnPlan& plan, const Command& command) {
+    if (plan.stage != SpawnStage::exec) fail(plan.stage, plan.error, command);
+    std::string text = "exec of " + program_of(command);
+    if (is_looked_up(command) && plan.is_there) text += " (" + std::string(plan.place) + ")";
+    throw SpawnError(plan.stage, plan.error, text + in_cwd(command) + wish(plan, command));
 }
 
 std::intptr_t must(sys::Outcome outcome, SpawnStage stage, const Command& command) {
@@ -228,7 +252,7 @@ std::shared_ptr<Child> Child::start(const Command& command) {
     child->pidfd_ = Fd{pidfd};
     if (plan.error != 0) {
         child->doomed_ = true;  // it ends by itself; its last holder, we, reaps it
-        fail(plan.stage, plan.error, command);
+        fail(plan, command);
     }
     return child;
 }

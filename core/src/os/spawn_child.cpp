@@ -10,6 +10,7 @@
 #include <fcntl.h>
 #include <linux/close_range.h>
 #include <sys/prctl.h>
+#include <sys/stat.h>
 #include <sys/syscall.h>
 #include <unistd.h>
 
@@ -93,17 +94,36 @@ void set_limits(SpawnPlan& plan) noexcept {
     if (plan.umask >= 0) raw(SYS_umask, plan.umask);
 }
 
-// As a shell looks a program up: what is not there, or not reachable, sends us to the next place;
-// a file that may not be executed is remembered, for it says more than "not found".
+bool exists(const char* path) noexcept {
+    struct statx found;
+    return raw(SYS_statx, AT_FDCWD, path, 0, STATX_TYPE, &found) == 0;
+}
+
+// As a shell looks a program up: what is not there, not reachable or not to be executed sends us to
+// the next place. Of all places that one is told of whose failure says most.
 [[noreturn]] void execute(SpawnPlan& plan) noexcept {
-    bool refused = false;
-    for (const char* const* path = plan.paths; *path != nullptr; ++path) {
+    enum : std::uint8_t { not_there, out_of_reach, refused, conclusive } known = not_there;
+    int told = 0;
+    for (const char* const* path = plan.paths; *path != nullptr && known != conclusive; ++path) {
         raw(SYS_execve, *path, plan.argv, plan.environment);
-        if (errno == EACCES) refused = true;
-        if (errno != ENOENT && errno != ENOTDIR && errno != EACCES) break;
+        const int error = errno;
+        const bool is_there = exists(*path);
+        auto says = not_there;
+        if (error != ENOENT && error != ENOTDIR && error != EACCES) {
+            says = conclusive;
+        } else if (is_there) {
+            says = refused;
+        } else if (error == EACCES) {
+            says = out_of_reach;
+        }
+        if (known != not_there && says <= known) continue;
+        known = says;
+        told = error;
+        plan.place = *path;
+        plan.is_there = is_there;
     }
-    if (refused && (errno == ENOENT || errno == ENOTDIR)) errno = EACCES;
-    fail(plan, SpawnStage::exec);
+    errno = told;
+    fail(plan, SpawnStage::exec);  // only now: one that begins leaves no note
 }
 
 }  // namespace

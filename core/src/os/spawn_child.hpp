@@ -29,6 +29,9 @@ struct SpawnPlan {
     // The child's note.
     SpawnStage stage = SpawnStage::clone;
     int error = 0;
+    // Of a failed exec: which of `paths` the error is about, and whether something is there.
+    const char* place = nullptr;
+    bool is_there = false;
 };
 
 /// The function for clone(2); `plan` is a SpawnPlan. Does not return to its caller's program: it
