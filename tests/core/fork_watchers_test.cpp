@@ -4,8 +4,8 @@
 #include <algorithm>
 #include <array>
 #include <atomic>
-#include <cstddef>
 #include <csignal>
+#include <cstddef>
 #include <filesystem>
 #include <memory>
 #include <new>
@@ -19,6 +19,8 @@
 #include <green/green.hpp>
 #include <green/watcher.hpp>
 
+#include "sched/hub.hpp"
+#include "sim/virtual_reactor.hpp"
 #include "support/commands.hpp"
 #include "support/temp_dir.hpp"
 
@@ -277,22 +279,36 @@ TEST_CASE("fork: what a fork watcher destroys in the child is not touched there 
 
 TEST_CASE("fork: a call that another thread was sending does not hold the child up",
           "[core][fork]") {
+    /// Where a call stands still on its way into the hub.
+    struct Slow final : detail::VirtualReactor {
+        void notify() noexcept override {
+            arrived.release();
+            goes_on.acquire();
+        }
+        std::binary_semaphore arrived{0};
+        std::binary_semaphore goes_on{0};
+    };
     run_and_reap([] {
         AsyncWatcher async;
         async.set_ref(false);
-        async.start([] {});
-        std::atomic<bool> over{false};
+        auto owned = std::make_unique<Slow>();
+        Slow& slow = *owned;
+        std::binary_semaphore over{0};
         std::thread sender{[&] {
-            while (!over) async.send();
+            detail::Hub hub{std::move(owned)};
+            async.start([] {});
+            async.send();
+            async.stop();
+            over.acquire();
         }};
-        for (int i = 0; i < 20; ++i) {
-            CHECK(end_of([&] {
-                      async.start([] {});
-                      async.stop();
-                      return 0;
-                  }) == 0);
-        }
-        over = true;
+        slow.arrived.acquire();
+        CHECK(end_of([&] {
+                  async.start([] {});
+                  async.stop();
+                  return 0;
+              }) == 0);
+        slow.goes_on.release();
+        over.release();
         sender.join();
     });
 }
