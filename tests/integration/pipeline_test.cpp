@@ -3,9 +3,7 @@
 
 #include <csignal>
 #include <cstdlib>
-#include <fstream>
 #include <map>
-#include <sstream>
 
 #include <catch2/catch.hpp>
 
@@ -13,19 +11,18 @@
 
 #include "integration/greensup.hpp"
 #include "support/run_green.hpp"
+#include "support/text_files.hpp"
 
 using namespace std::chrono_literals;
 using tests::Greensup;
+using tests::lines_of;
 using tests::run_green_for_real;
 
 namespace {
 
 std::string example() {
-    std::ifstream stream{std::string(GREENSUP_SOURCE) + "/examples/pipeline/workers.toml"};
-    REQUIRE(stream.good());
-    std::ostringstream text;
-    text << stream.rdbuf();
-    auto toml = text.str();
+    auto toml = tests::text_of(std::string(GREENSUP_SOURCE) + "/examples/pipeline/workers.toml");
+    REQUIRE_FALSE(toml.empty());
     const std::string name = "name = \"pipeline\"";
     toml.replace(toml.find(name), name.size(), name + "\nrun_dir = \"${RUN}\"");
     for (const std::string section : {"ticker", "printer", "tee"}) {
@@ -35,13 +32,6 @@ std::string example() {
                          (section == "tee" ? "ready.delay = \"0s\"\n" : ""));
     }
     return toml;
-}
-
-std::vector<std::string> lines_of(const std::string& path) {
-    std::vector<std::string> lines;
-    std::ifstream file(path);
-    for (std::string line; std::getline(file, line);) lines.push_back(line);
-    return lines;
 }
 
 /// Waits for so many more lines.

@@ -3,7 +3,6 @@
 #include <algorithm>
 #include <cerrno>
 #include <csignal>
-#include <fstream>
 #include <map>
 #include <set>
 #include <sstream>
@@ -15,21 +14,11 @@
 
 #include "supervisor.hpp"
 #include "support/roles.hpp"
+#include "support/text_files.hpp"
 
 GREEN_TEST_ROLE(supervisor) { return greensup::start_supervisor(arguments.at(0)); }
 
 namespace greensup::test {
-namespace {
-
-std::string read_file(const std::string& path) {
-    std::ifstream file(path, std::ios::binary);
-    std::ostringstream text;
-    text << file.rdbuf();
-    return text.str();
-}
-
-}  // namespace
-
 Running::Running(const std::string& toml, const std::string& supervisor, unsigned descriptors)
     : supervisor_{supervisor}, descriptors_{descriptors} {
     write(toml);
@@ -62,11 +51,11 @@ void Running::start() {
     process_ = green::Process::start(command);
 }
 
-std::string Running::log() const { return read_file(directory_ / "log"); }
+std::string Running::log() const { return tests::text_of(directory_ / "log"); }
 
 std::vector<Line> Running::transitions() const {
     std::vector<Line> lines;
-    std::istringstream file(read_file(run_dir() + "/transitions.log"));
+    std::istringstream file(tests::text_of(run_dir() + "/transitions.log"));
     for (std::string text; std::getline(file, text);) {
         const auto json = nlohmann::json::parse(text);
         lines.push_back({json["t_ns"], json["pool"], json["slot"], json["generation"], json["pid"],
@@ -179,7 +168,7 @@ int fewest_ready(const std::vector<Line>& lines, const std::string& pool, int co
 }
 
 bool lives(int pid) {
-    const auto text = read_file("/proc/" + std::to_string(pid) + "/stat");
+    const auto text = tests::text_of("/proc/" + std::to_string(pid) + "/stat");
     const auto end = text.rfind(") ");
     return end != std::string::npos &&
            text[end + 2] != 'Z';  // not every init takes care of orphans
