@@ -166,7 +166,7 @@ const Schema<PipeConfig>& pipe_schema() {
             row("from", Effect::roll, TextCodec{}, &P::from, "for example from = \"NAME.stdout\""),
             row("to", Effect::roll, TextCodec{}, &P::to, "for example to = \"NAME.stdin\""),
             row("shape", Effect::roll, shapes(), &P::shape),
-            row("framing", Effect::roll, framings, &P::framing),
+            row("framing", Effect::restart, framings, &P::framing),
             row("capacity", Effect::roll, SizeCodec{4ULL << 10, 1ULL << 31}, &P::capacity),
         },
         {},

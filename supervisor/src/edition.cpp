@@ -2,6 +2,8 @@
 
 #include <utility>
 
+#include "refusal.hpp"
+
 namespace greensup {
 namespace {
 
@@ -38,7 +40,13 @@ std::shared_ptr<OpenQueue> Editor::open(const QueueConfig& queue) {
 }
 
 std::shared_ptr<OpenPipe> Editor::open(const PipeConfig& pipe, int readers) {
-    if (auto open = pipes_[pipe.name].lock(); open && goes_on_as(open->config(), pipe)) return open;
+    if (auto open = pipes_[pipe.name].lock()) {
+        const auto why = obstacle(open->config(), pipe);
+        if (why.empty()) return open;
+        throw Refusal{Code::failed,
+                      "pipe " + pipe.name + " cannot be changed while it is open: " + why,
+                      "give it another name, or shut down and start anew"};
+    }
     auto opened = std::make_shared<OpenPipe>(pipe, readers);
     pipes_[pipe.name] = opened;
     return opened;

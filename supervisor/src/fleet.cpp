@@ -169,13 +169,27 @@ std::string Fleet::waits_for(const Pool& pool) const {
     return {};
 }
 
+std::map<std::string, std::shared_ptr<OpenPipe>> Fleet::open_pipes(const Edition& edition) const {
+    auto pipes = edition.pipes;
+    for (const auto& pool : pools_)
+        for (const auto& member : pool->members)
+            pipes.insert(member->edition->pipes.begin(), member->edition->pipes.end());
+    return pipes;
+}
+
 void Fleet::tell_pipes(const Edition& edition) const {
-    for (const auto& [name, pipe] : edition.pipes) {
+    for (const auto& [name, pipe] : open_pipes(edition)) {
+        // Into one that is to go only those of before write.
+        const bool stays = edition.pipes.contains(name);
+        const auto has_it = [&, &name = name](const auto& member) {
+            return stays || member->edition->pipes.contains(name);
+        };
         PipeSides sides;
         sides.writers_over = true;
         if (const auto pool = find(pipe_end(pipe->config().from).worker)) {
             std::set<int> active;
             for (const auto& member : pool->members) {
+                if (!has_it(member)) continue;
                 const auto state = member->instance.state;
                 // Who was given up has not said his last word.
                 if (state == State::done || state == State::stopped)
@@ -190,10 +204,10 @@ void Fleet::tell_pipes(const Edition& edition) const {
         }
         if (const auto pool = find(pipe_end(pipe->config().to).worker)) {
             for (const auto& member : pool->members)
-                if (member->instance.state == State::done)
+                if (has_it(member) && member->instance.state == State::done)
                     sides.reader_slots_done.insert(member->instance.slot);
             for (const auto& member : pool->members)
-                if (member->instance.state != State::done)
+                if (has_it(member) && member->instance.state != State::done)
                     sides.reader_slots_done.erase(member->instance.slot);
         }
         pipe->tell(std::move(sides));

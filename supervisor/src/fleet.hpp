@@ -8,6 +8,7 @@
 #pragma once
 
 #include <functional>
+#include <map>
 #include <memory>
 #include <optional>
 #include <random>
@@ -76,7 +77,10 @@ class Fleet {
     /// Forgets who is leaving and over, and pools that nobody wants and that are empty. That is a
     /// change like any other.
     void sweep();
-    /// Tells the pipes of an edition what has become of the pools at their ends.
+    /// The pipes of an edition, and those that somebody of an earlier one still has, by name.
+    [[nodiscard]] std::map<std::string, std::shared_ptr<OpenPipe>> open_pipes(
+        const Edition& edition) const;
+    /// Tells the pipes that are open what has become of the pools at their ends.
     void tell_pipes(const Edition& edition) const;
 
  private:

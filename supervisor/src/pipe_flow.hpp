@@ -58,7 +58,8 @@ class PipeFlow {
  public:
     static constexpr std::size_t portion = 64 << 10;
 
-    /// `readers`: how many slots they have. What is there goes on its way, if goes_on_as().
+    /// `readers`: how many slots they have. What is there goes on its way, as there is no
+    /// obstacle().
     void configure(PipeShape shape, Cut cut, int readers);
 
     [[nodiscard]] Cut cut() const noexcept { return cut_; }

@@ -5,6 +5,7 @@
 #include <span>
 #include <utility>
 
+#include "config_schema.hpp"
 #include "frames/frame_header.hpp"
 
 namespace greensup {
@@ -64,9 +65,15 @@ Cut cut_of(const PipeConfig& pipe) {
     return Cut::bytes;
 }
 
-bool goes_on_as(const PipeConfig& before, const PipeConfig& after) {
-    return cut_of(before) == cut_of(after) &&
-           (before.shape == PipeShape::broadcast) == (after.shape == PipeShape::broadcast);
+std::string obstacle(const PipeConfig& before, const PipeConfig& after) {
+    const auto differ = [&](auto of) { return of(before) != of(after); };
+    std::string key;
+    if (differ([](const auto& pipe) { return pipe.shape == PipeShape::broadcast; })) key = "shape";
+    if (differ([](const auto& pipe) { return cut_of(pipe); })) key = "framing";
+    if (differ([](const auto& pipe) { return cut_of(pipe) == Cut::frames; })) key = "from";
+    for (const auto& change : changes(pipe_schema(), before, after))
+        if (change.key == key) return key + ": " + change.before + " -> " + change.after;
+    return {};
 }
 
 FirstMessage first_message(Cut cut, std::string_view text) {

@@ -14,9 +14,10 @@ namespace greensup {
 /// What travels: the three framings of the configuration, and the frames of hub workers.
 enum class Cut { bytes, lines, capnp, frames };
 Cut cut_of(const PipeConfig& pipe);
-/// Whether what lies in a pipe can go on its way when its configuration changes so. Not if it would
-/// be cut at other places, nor if each reader has a copy and one would do, or the other way round.
-bool goes_on_as(const PipeConfig& before, const PipeConfig& after);
+/// Why what lies in a pipe could not go on its way if its configuration changed so: it would be cut
+/// at other places, or each reader has a copy and one would do, or the other way round. Empty if it
+/// could.
+std::string obstacle(const PipeConfig& before, const PipeConfig& after);
 
 /// The first message in a text that starts where one starts.
 struct FirstMessage {

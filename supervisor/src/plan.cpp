@@ -8,7 +8,6 @@
 
 #include "config_schema.hpp"
 #include "launch.hpp"
-#include "pipe_frames.hpp"
 #include "units.hpp"
 
 namespace greensup {
@@ -132,9 +131,6 @@ class Planner {
             concern(pipe, why);
             if (old->from != pipe.from) concern(pipe_end(old->from).worker, why);
             if (old->to != pipe.to) concern(pipe_end(old->to).worker, why);
-            if (goes_on_as(*old, pipe)) continue;
-            add(What::open_pipe, pipe.name, {}, {pipe.from + " -> " + pipe.to});
-            last_.push_back({What::close_pipe, pipe.name, {}, {"opened anew"}});
         }
         for (const auto& pipe : before_.pipes) {
             if (after_.pipe(pipe.name) != nullptr) continue;

@@ -27,7 +27,7 @@ struct PlanStep {
         update_supervisor,  // a live key of [supervisor] changed
         bind_socket,        // new, or its address changed: bind before anybody needs it
         open_queue,         // new
-        open_pipe,          // new, or its bytes are cut at other places than before
+        open_pipe,          // new
         update_queue,       // live keys changed: no process is touched
         start_pool,         // new: start `slots`
         update_pool,        // live keys changed: no process is touched
@@ -36,7 +36,7 @@ struct PlanStep {
         roll_pool,          // replace `slots` one by one; slots above the new count are retired
         retire_pool,        // gone from the file: drain all
         close_socket,       // nobody uses it any more, or a new binding took its place
-        close_pipe,         // gone from the file, or another one took its place
+        close_pipe,         // gone from the file
         close_queue,        // gone from the file; a segment that still holds messages stays on disk
         needs_restart,      // changed, but takes effect only when the supervisor starts anew
     };

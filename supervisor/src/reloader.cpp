@@ -152,7 +152,7 @@ void Reloader::carry_out(const Plan& plan, ReloadJob& job) {
         if (step.what == What::retire_pool && !contains(retiring_, step.name))
             retiring_.push_back(step.name);
     }
-    roller_.begin(rolls, edition_->generation);
+    roller_.begin(rolls, edition_);
 }
 
 void Reloader::start_pool(const PlanStep& step, std::vector<std::string>& rolls, ReloadJob& job) {
@@ -184,6 +184,7 @@ void Reloader::move_the_others(const std::vector<std::string>& rolled) {
 void Reloader::retire(Pool& pool) {
     pool.is_wanted = false;
     pool.is_rolling = false;
+    pool.note.clear();
     for (const auto& member : pool.members) {
         if (member->is_leaving) continue;
         member->is_leaving = true;
@@ -194,9 +195,14 @@ void Reloader::retire(Pool& pool) {
 
 std::optional<TimePoint> Reloader::advance() {
     const auto next = roller_.advance();
-    if (!roller_.is_busy()) {
-        std::erase_if(retiring_, [&](const std::string& name) { return !fleet_.find(name); });
-        for (const auto& name : retiring_) retire(*fleet_.find(name));
+    std::erase_if(retiring_, [&](const std::string& name) { return !fleet_.find(name); });
+    for (const auto& name : retiring_) {
+        auto& pool = *fleet_.find(name);
+        const auto holder = roller_.is_busy() ? std::string{} : roller_.held_by(pool);
+        if (!holder.empty())
+            pool.note = "stays for " + holder;
+        else if (!roller_.is_busy() || roller_.waits_for().contains(name))
+            retire(pool);
     }
     if (job_ && is_done(*job_)) {
         job_->outcome.set(outcome_of(*job_));
@@ -206,7 +212,11 @@ std::optional<TimePoint> Reloader::advance() {
 }
 
 bool Reloader::is_done(const ReloadJob& job) const {
-    if (roller_.is_busy() || !retiring_.empty()) return false;
+    if (roller_.is_busy()) return false;
+    const auto is_leaving = [&](const std::string& name) {
+        return roller_.held_by(*fleet_.find(name)).empty();
+    };
+    if (std::any_of(retiring_.begin(), retiring_.end(), is_leaving)) return false;
     return std::none_of(job.newcomers.begin(), job.newcomers.end(), [&](const auto& name) {
         const auto pool = fleet_.find(name);
         return pool && is_coming_up(*pool);

@@ -5,6 +5,8 @@
 #include <green/deadline.hpp>
 #include <green/log.hpp>
 
+#include "launch.hpp"
+
 namespace greensup {
 namespace {
 
@@ -27,12 +29,25 @@ std::string progress(const Pool& pool, std::uint64_t target) {
     return std::to_string(moved) + " of " + std::to_string(pool.worker()->count) + " moved";
 }
 
+/// The pipes of which the present instances of this pool have an end, with their names.
+std::map<std::shared_ptr<OpenPipe>, std::string> pipes_of(const Pool& pool, bool reads) {
+    std::map<std::shared_ptr<OpenPipe>, std::string> pipes;
+    for (const auto& member : pool.members) {
+        if (is_over(member->instance.state)) continue;
+        for (const auto& grant : pipe_grants(member->edition->config, pool.name))
+            if (grant.reads == reads)
+                pipes.emplace(member->edition->pipes.at(grant.pipe), grant.pipe);
+    }
+    return pipes;
+}
+
 }  // namespace
 
-void Roller::begin(const std::vector<std::string>& pools, std::uint64_t generation) {
+void Roller::begin(const std::vector<std::string>& pools, std::shared_ptr<const Edition> edition) {
     cancel();
     failures_.clear();
-    target_ = generation;
+    edition_ = std::move(edition);
+    target_ = edition_->generation;
     waiting_.assign(pools.begin(), pools.end());
     for (const auto& name : pools) {
         const auto pool = fleet_.find(name);
@@ -50,13 +65,73 @@ void Roller::cancel() {
         }
     }
     waiting_.clear();
+    waits_for_.clear();
     has_begun_ = false;
 }
 
+// --- whose turn it is ---
+
+std::map<std::string, std::string> Roller::writers_ahead_of(const Pool& pool) const {
+    std::map<std::string, std::string> ahead;
+    auto going = pipes_of(pool, true);
+    for (const auto& [name, pipe] : edition_->pipes) going.erase(pipe);
+    for (const auto& other : fleet_.pools())
+        for (const auto& [pipe, name] : pipes_of(*other, false))
+            if (going.contains(pipe)) ahead.emplace(other->name, name);
+    return ahead;
+}
+
+bool Roller::is_to_roll(const std::string& pool) const {
+    return std::find(waiting_.begin(), waiting_.end(), pool) != waiting_.end();
+}
+
+bool Roller::is_to_go(const std::string& pool) const {
+    return edition_->config.worker(pool) == nullptr;
+}
+
+std::string Roller::held_by(const Pool& pool, std::set<std::string> seen) const {
+    seen.insert(pool.name);
+    for (const auto& [writer, pipe] : writers_ahead_of(pool)) {
+        if (seen.contains(writer) || is_to_roll(writer)) continue;
+        if (!is_to_go(writer)) return writer + ", which writes into pipe " + pipe;
+        if (auto holder = held_by(*fleet_.find(writer), seen); !holder.empty()) return holder;
+    }
+    return {};
+}
+
+bool Roller::choose() {
+    waits_for_.clear();
+    const auto may_go = [&](const std::string& name) {
+        bool may = true;
+        for (const auto& [writer, pipe] : writers_ahead_of(*fleet_.find(name))) {
+            const bool goes = is_to_go(writer) && held_by(*fleet_.find(writer)).empty();
+            if (goes) waits_for_.insert(writer);
+            may = may && !goes && !is_to_roll(writer);
+        }
+        return may;
+    };
+    auto chosen = std::find_if(waiting_.begin(), waiting_.end(), may_go);
+    if (chosen == waiting_.end()) {
+        if (!waits_for_.empty()) return false;
+        chosen = waiting_.begin();  // they go round in a circle
+    }
+    waits_for_.clear();
+    std::rotate(waiting_.begin(), chosen, std::next(chosen));
+    return true;
+}
+
+// --- step by step ---
+
 std::optional<TimePoint> Roller::advance() {
     while (!waiting_.empty()) {
+        if (!has_begun_ && !choose()) return std::nullopt;
         const auto pool = fleet_.find(waiting_.front());
         if (!has_begun_) {
+            if (const auto writer = held_by(*pool); !writer.empty()) {
+                fail(*pool, writer + ", has not moved");
+                waiting_.pop_front();
+                continue;
+            }
             has_begun_ = true;
             progressed_ = green::now();
             old_ones_ = 0;
@@ -117,7 +192,7 @@ bool Roller::act(Pool& pool, const RollAction& action) {
             finish(pool);
             return true;
         case What::failed:
-            fail(pool, action);
+            fail(pool, action.why);
             return true;
         case What::wait:
             break;
@@ -135,19 +210,19 @@ void Roller::finish(Pool& pool) {
     green::log::info("roll.done", {{"pool", pool.name}, {"generation", target_}});
 }
 
-void Roller::fail(Pool& pool, const RollAction& action) {
+void Roller::fail(Pool& pool, const std::string& why) {
     for (const auto& member : pool.members) {
-        if (member->instance.generation != target_ || !member->instance.on_trial) continue;
+        if (!member->instance.on_trial) continue;
         member->is_leaving = true;
         if (!is_over(member->instance.state))
             fleet_.apply(*member, Input::request(Input::What::kill, "roll failed"));
     }
     pool.is_rolling = false;
-    pool.note = "roll failed: " + action.why;
-    failures_.push_back(pool.name + ": " + action.why);
+    pool.note = "roll failed: " + why;
+    failures_.push_back(pool.name + ": " + why);
     green::log::error("roll.failed", {{"pool", pool.name},
                                       {"generation", target_},
-                                      {"why", action.why},
+                                      {"why", why},
                                       {"now", "the old ones keep serving"}});
 }
 

@@ -129,16 +129,6 @@ TEST_CASE("plan: a pipe rolls both of its ends when it comes, changes or goes",
     CHECK(to_text_of(base + lines, base + lines + "capacity = '4KiB'\n") ==
           "roll   web      slots 0 1  (pipe p: capacity: 1MiB -> 4KiB)\n"
           "roll   counter  slot 0  (pipe p: capacity: 1MiB -> 4KiB)\n");
-    CHECK(to_text_of(base + lines, base + replaced(lines, "'lines'", "'capnp'")) ==
-          "open   pipe p   (web.stdout -> counter.stdin)\n"
-          "roll   web      slots 0 1  (pipe p: framing: lines -> capnp)\n"
-          "roll   counter  slot 0  (pipe p: framing: lines -> capnp)\n"
-          "close  pipe p   (opened anew)\n");
-    CHECK(to_text_of(base + lines, base + replaced(lines, "'merge'", "'broadcast'")) ==
-          "open   pipe p   (web.stdout -> counter.stdin)\n"
-          "roll   web      slots 0 1  (pipe p: shape: merge -> broadcast)\n"
-          "roll   counter  slot 0  (pipe p: shape: merge -> broadcast)\n"
-          "close  pipe p   (opened anew)\n");
     const std::string third = "[workers.third]\ncommand = 'x'\n";
     CHECK(to_text_of(base + third + lines,
                      base + third + replaced(lines, "counter.stdin", "third.stdin")) ==

@@ -1,0 +1,136 @@
+// What becomes of a pipe, and of what is in it, when a reload changes or removes it.
+#include <algorithm>
+#include <csignal>
+
+#include <catch2/catch.hpp>
+
+#include "pipe_support.hpp"
+#include "support/run_green.hpp"
+
+using namespace greensup;
+using namespace greensup::test;
+using tests::lines_of;
+
+namespace {
+
+const std::string idle = shell("exec sleep 1000");
+/// It would be ready, if it lived.
+const std::string broken_writer = "[workers.a]\nready.delay = \"1m\"\n" + shell("exit 1");
+
+void await_more(const std::string& file) {
+    const auto size = lines_of(file).size();
+    Running::until([&] { return lines_of(file).size() > size + 100; });
+}
+
+/// All that was written was read, once and in order.
+void check_end(Running& running, const tests::TempDir& dir, std::size_t writers,
+               bool is_ordered = true) {
+    running.process().signal(SIGTERM);
+    CHECK(running.end().success());
+    auto read = lines_of(dir / "r");
+    (void)std::erase(read, "end");
+    CHECK(check_account(dir.path(), read, is_ordered) == writers);
+    CHECK(running.log().find("pipe.left") == std::string::npos);
+}
+
+}  // namespace
+
+TEST_CASE("shell: a reload makes, changes and removes pipes, and carries over what is in them",
+          "[supervisor][shell][pipe]") {
+    tests::run_green_for_real([] {
+        const tests::TempDir dir;
+        const auto pools = pool("a", "", role("endless_writer", {dir.path()})) +
+                           pool("b", "", role("mortal_reader", {dir / "r"}));
+        Running running(pipe("framing = \"lines\"\n") + pools);
+        const auto before = running.await_settled();
+        await_line_of_each(before, dir / "r");
+        auto larger = pipe("framing = \"lines\"\nshape = \"merge\"\n");
+        larger.replace(larger.find("4KiB"), 4, "64KiB");
+        running.write(larger + pools);
+        const auto answer = running.ask({"1", "reload"});
+        CHECK(answer.ok);
+        CHECK(answer.plan ==
+              "roll   a  slot 0  (pipe p: shape: pair -> merge; capacity: 4KiB -> 64KiB)\n"
+              "roll   b  slot 0  (pipe p: shape: pair -> merge; capacity: 4KiB -> 64KiB)\n");
+        const auto after = running.await_settled(2);
+        CHECK(pids(before, "b") != pids(after, "b"));
+        await_line_of_each(after, dir / "r");
+        check_end(running, dir, 2);
+    });
+}
+
+TEST_CASE("shell: a pipe that would be cut at other places is not changed by a reload",
+          "[supervisor][shell][pipe]") {
+    tests::run_green_for_real([] {
+        const tests::TempDir dir;
+        const auto pools = pool("a", "", role("endless_writer", {dir.path()})) +
+                           pool("b", "", role("mortal_reader", {dir / "r"}));
+        Running running(pipe("framing = \"lines\"\n") + pools);
+        const auto before = running.await_settled();
+        await_line_of_each(before, dir / "r");
+        const auto refused = [&](const std::string& keys, const std::string& change) {
+            running.write(pipe(keys) + pools);
+            const auto answer = running.ask({"1", "reload"});
+            CHECK_FALSE(answer.ok);
+            CHECK(answer.code == Code::failed);
+            CHECK(answer.message == "pipe p cannot be changed while it is open: " + change);
+            CHECK(answer.hint == "give it another name, or shut down and start anew");
+        };
+        refused("framing = \"capnp\"\n", "framing: lines -> capnp");
+        refused("framing = \"lines\"\nshape = \"broadcast\"\n", "shape: pair -> broadcast");
+        const auto same = running.status();
+        CHECK(same.generation == 1);
+        CHECK(pids(same, "a") == pids(before, "a"));
+        CHECK(pids(same, "b") == pids(before, "b"));
+        await_more(dir / "r");
+
+        // Under another name it is another pipe, and the one before is read to its end.
+        auto other = pipe("framing = \"bytes\"\n");
+        other.replace(other.find("pipes.p"), 7, "pipes.q");
+        running.write(other + pools);
+        CHECK(running.ask({"2", "reload"}).ok);
+        await_line_of_each(running.await_settled(2), dir / "r");
+        check_end(running, dir, 2, false);  // both readers may have been at it
+    });
+}
+
+TEST_CASE("shell: readers of a pipe that goes stay while its writers do",
+          "[supervisor][shell][pipe]") {
+    tests::run_green_for_real([] {
+        const tests::TempDir dir;
+        // The reader comes first in the file.
+        Running running(pipe("framing = \"lines\"\n") +
+                        pool("b", "", role("mortal_reader", {dir / "r"})) +
+                        pool("a", "", role("endless_writer", {dir.path()})));
+        const auto before = running.await_settled();
+        await_line_of_each(before, dir / "r");
+        running.write(pool("b", "", idle) + broken_writer);
+        const auto answer = running.ask({"1", "reload"});
+        CHECK(answer.code == Code::roll_failed);
+        CHECK(answer.message.find("b: a, which writes into pipe p, has not moved") !=
+              std::string::npos);
+        const auto now = running.status();
+        CHECK(pids(now, "b") == pids(before, "b"));
+        CHECK(pids(now, "a") == pids(before, "a"));
+        await_more(dir / "r");
+        running.write(pool("b", "", idle) + pool("a", "", idle));
+        CHECK(running.ask({"2", "reload"}).ok);
+        running.await_settled(3);
+        check_end(running, dir, 1);
+    });
+}
+
+TEST_CASE("shell: a pool that is removed goes before those who read its pipe",
+          "[supervisor][shell][pipe]") {
+    tests::run_green_for_real([] {
+        const tests::TempDir dir;
+        Running running(pipe("framing = \"lines\"\n") +
+                        pool("b", "", role("mortal_reader", {dir / "r"})) +
+                        pool("a", "", role("endless_writer", {dir.path()})));
+        await_line_of_each(running.await_settled(), dir / "r");
+        running.write(pool("b", "", idle));
+        CHECK(running.ask({"1", "reload"}).ok);
+        CHECK(running.await_settled(2).pools.size() == 1);
+        check_end(running, dir, 1);
+    });
+}
