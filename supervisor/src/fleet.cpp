@@ -203,12 +203,18 @@ void Fleet::tell_pipes(const Edition& edition) const {
             sides.writers_over = active.empty() && !pool->is_rolling;
         }
         if (const auto pool = find(pipe_end(pipe->config().to).worker)) {
-            for (const auto& member : pool->members)
-                if (has_it(member) && member->instance.state == State::done)
-                    sides.reader_slots_done.insert(member->instance.slot);
-            for (const auto& member : pool->members)
-                if (has_it(member) && member->instance.state != State::done)
-                    sides.reader_slots_done.erase(member->instance.slot);
+            std::set<int> active;
+            for (const auto& member : pool->members) {
+                if (!has_it(member)) continue;
+                const auto state = member->instance.state;
+                auto& slots = state == State::done     ? sides.reader_slots_done
+                              : state == State::failed ? sides.reader_slots_failed
+                                                       : active;
+                slots.insert(member->instance.slot);
+            }
+            for (const auto slot : active) sides.reader_slots_failed.erase(slot);
+            for (const auto slot : active) sides.reader_slots_done.erase(slot);
+            for (const auto slot : sides.reader_slots_failed) sides.reader_slots_done.erase(slot);
         }
         pipe->tell(std::move(sides));
     }

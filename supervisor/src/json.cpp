@@ -236,9 +236,17 @@ QueueStatus read_queue(const json& document) {
 }
 
 PipeStatus read_pipe(const json& document) {
-    return {document.at("name"),  document.at("from"),    document.at("to"),
-            document.at("shape"), document.at("waiting"), document.at("passed"),
-            document.at("torn"),  document.at("refused")};
+    PipeStatus pipe;
+    pipe.name = document.at("name").get<std::string>();
+    pipe.from = document.at("from").get<std::string>();
+    pipe.to = document.at("to").get<std::string>();
+    pipe.shape = document.at("shape").get<std::string>();
+    pipe.waiting = document.at("waiting").get<std::uint64_t>();
+    pipe.passed = document.at("passed").get<std::uint64_t>();
+    pipe.torn = document.at("torn").get<std::uint64_t>();
+    pipe.refused = document.at("refused").get<std::uint64_t>();
+    pipe.missed = document.value("missed", std::uint64_t{0});
+    return pipe;
 }
 
 Status read_status(const json& document) {
@@ -301,7 +309,8 @@ std::string to_json_text(const Status& status, bool pretty) {
                                      {"waiting", pipe.waiting},
                                      {"passed", pipe.passed},
                                      {"torn", pipe.torn},
-                                     {"refused", pipe.refused}});
+                                     {"refused", pipe.refused},
+                                     {"missed", pipe.missed}});
     document["sockets"] = Document::array();
     for (const auto& socket : status.sockets)
         document["sockets"].push_back({{"name", socket.name}, {"listen", socket.listen}});

@@ -27,6 +27,14 @@ std::size_t unread_in(const green::Fd& fd) {
                : 0;
 }
 
+void log_missed(const PipeConfig& pipe, int slot, std::uint64_t bytes) {
+    if (bytes == 0) return;
+    green::log::warning("pipe.missed", {{"pipe", pipe.name},
+                                        {"pool", pipe_end(pipe.to).worker},
+                                        {"slot", slot},
+                                        {"bytes_since_it_was_opened", bytes}});
+}
+
 }  // namespace
 
 struct OpenPipe::Writer {
@@ -61,6 +69,7 @@ OpenPipe::OpenPipe(const PipeConfig& config, int readers) : config_{config} {
 }
 
 OpenPipe::~OpenPipe() {
+    for (const auto slot : flow_.lost()) log_missed(config_, slot, flow_.missed_by(slot));
     if (const auto left = figures().waiting; left > 0)
         green::log::warning("pipe.left", {{"pipe", config_.name}, {"bytes", left}});
 }
@@ -158,8 +167,23 @@ bool OpenPipe::others_go_on(const Reader& reader) const {
 void OpenPipe::tell(PipeSides sides) {
     if (sides == sides_) return;
     sides_ = std::move(sides);
-    flow_.set_done(sides_.reader_slots_done);
+    tell_who_is_lost();
     look();
+}
+
+void OpenPipe::tell_who_is_lost() {
+    const auto before = flow_.lost();
+    flow_.set_over(sides_.reader_slots_done, sides_.reader_slots_failed);
+    if (flow_.shape() != PipeShape::broadcast) return;
+    for (const auto slot : flow_.lost())
+        if (!before.contains(slot))
+            green::log::warning("pipe.lost",
+                                {{"pipe", config_.name},
+                                 {"pool", pipe_end(config_.to).worker},
+                                 {"slot", slot},
+                                 {"now", "the others go on without it, as long as there are any"}});
+    for (const auto slot : before)
+        if (!flow_.lost().contains(slot)) log_missed(config_, slot, flow_.missed_by(slot));
 }
 
 std::uint64_t OpenPipe::left_in(const Writer& writer) {
@@ -182,6 +206,7 @@ PipeFigures OpenPipe::figures() {
     auto figures = counted_;
     for (const auto& [number, reader] : readers_) note_read(*reader);
     figures.waiting = flow_.waiting();
+    figures.missed = flow_.missed();
     for (const auto& [number, writer] : writers_) {
         figures.waiting += left_in(*writer);
         figures.torn += writer->cutter.torn();

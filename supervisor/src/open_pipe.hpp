@@ -35,13 +35,15 @@ struct PipeFigures {
     std::uint64_t passed = 0;   // bytes that were sent on
     std::uint64_t torn = 0;     // messages whose writer died in the middle
     std::uint64_t refused = 0;  // messages that were too large
+    std::uint64_t missed = 0;   // bytes that were not kept for lost readers of a broadcast
 };
 
 /// What became of the pools at its ends.
 struct PipeSides {
-    bool writers_over = false;        // nobody writes, and nobody will
-    std::set<int> writer_slots_over;  // the same for single slots
-    std::set<int> reader_slots_done;  // that have come to their end by themselves
+    bool writers_over = false;          // nobody writes, and nobody will
+    std::set<int> writer_slots_over;    // the same for single slots
+    std::set<int> reader_slots_done;    // that have come to their end by themselves
+    std::set<int> reader_slots_failed;  // that were given up
 
     friend bool operator==(const PipeSides&, const PipeSides&) = default;
 };
@@ -91,6 +93,7 @@ class OpenPipe {
     bool read(Writer& writer);
     void serve(Reader& reader);
     bool write(Reader& reader);
+    void tell_who_is_lost();
     void let_go(Reader& reader);
     void start(std::unique_ptr<green::IoWatcher>& watcher, int fd, green::IoEvents events,
                std::function<void()> callback);

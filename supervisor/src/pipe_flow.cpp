@@ -107,8 +107,10 @@ void PipeFlow::put(int writer, std::string_view messages) {
         case PipeShape::spread:
             return share_out(messages);
         case PipeShape::broadcast:
-            for (int slot = 0; slot < readers_; ++slot)
+            for (int slot = 0; slot < readers_; ++slot) {
                 if (takes(slot)) outlets_[slot].add(messages);
+                if (lost_.contains(slot)) missed_[slot] += messages.size();
+            }
     }
 }
 
@@ -167,8 +169,20 @@ bool PipeFlow::pass_on() {
     return waits;
 }
 
-void PipeFlow::set_done(std::set<int> slots) {
-    done_ = std::move(slots);
+std::uint64_t PipeFlow::missed_by(int slot) const {
+    const auto found = missed_.find(slot);
+    return found == missed_.end() ? 0 : found->second;
+}
+
+std::uint64_t PipeFlow::missed() const {
+    std::uint64_t all = 0;
+    for (const auto& [slot, bytes] : missed_) all += bytes;
+    return all;
+}
+
+void PipeFlow::set_over(std::set<int> done, std::set<int> lost) {
+    done_ = std::move(done);
+    lost_ = std::move(lost);
     if (shape_ == PipeShape::spread || shape_ == PipeShape::broadcast) drop_the_gone();
 }
 
@@ -187,6 +201,8 @@ void PipeFlow::drop_the_gone() {
             ++it;
             continue;
         }
+        if (shape_ == PipeShape::broadcast && lost_.contains(it->first))
+            missed_[it->first] += it->second.size();
         rest += it->second.take_all();
         it = outlets_.erase(it);
     }

@@ -85,9 +85,14 @@ class PipeFlow {
     void reader_came(int slot) { present_.insert(slot); }
     /// He left so many bytes unread.
     void reader_left(int slot, std::size_t unread);
-    /// Slots whose readers have come to their end, and have no successors: where others do the same
-    /// work, or hear the same, nothing waits for them.
-    void set_done(std::set<int> slots);
+    /// Slots whose readers have come to their end, and slots whose readers are lost: where others
+    /// do the same work, or hear the same, nothing waits for either of them, as long as anybody is
+    /// left. What everybody hears is counted for those that are lost.
+    void set_over(std::set<int> done, std::set<int> lost);
+    [[nodiscard]] const std::set<int>& lost() const noexcept { return lost_; }
+    /// Bytes that this slot has not heard, and will not.
+    [[nodiscard]] std::uint64_t missed_by(int slot) const;
+    [[nodiscard]] std::uint64_t missed() const;
     /// Where others do the same work, what waits for somebody who is away goes to those who are
     /// there, as far as they have room. Returns whether some of it still waits.
     bool pass_on();
@@ -96,7 +101,9 @@ class PipeFlow {
     [[nodiscard]] bool has_room_at(int slot) const;
     /// Somebody who is there has room.
     [[nodiscard]] bool has_room_now() const;
-    [[nodiscard]] bool takes(int slot) const { return slot < readers_ && !done_.contains(slot); }
+    [[nodiscard]] bool takes(int slot) const {
+        return slot < readers_ && !done_.contains(slot) && !lost_.contains(slot);
+    }
     void share_out(std::string_view messages);
     [[nodiscard]] int next_in_turn();
     void drop_the_gone();
@@ -108,6 +115,8 @@ class PipeFlow {
     std::map<int, Outlet> outlets_;
     std::set<int> present_;
     std::set<int> done_;
+    std::set<int> lost_;
+    std::map<int, std::uint64_t> missed_;
 };
 
 }  // namespace greensup

@@ -86,6 +86,7 @@ struct PipeStatus {
     std::uint64_t passed = 0;   // bytes
     std::uint64_t torn = 0;     // messages of which the writer wrote only a part before it died
     std::uint64_t refused = 0;  // messages that were too large
+    std::uint64_t missed = 0;   // bytes that were not kept for lost readers of a broadcast
 };
 
 struct SocketStatus {

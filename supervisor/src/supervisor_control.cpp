@@ -99,6 +99,7 @@ PipeStatus status_of(const PipeConfig& pipe, const PipeFigures& figures) {
     status.passed = figures.passed;
     status.torn = figures.torn;
     status.refused = figures.refused;
+    status.missed = figures.missed;
     return status;
 }
 

@@ -155,7 +155,7 @@ TEST_CASE("pipe: of a writer that is gone nothing more is read, whoever else has
             pipe.remove(from, false);
         }
         CHECK(read(reader) == "a\n");
-        pipe.tell({true, {}, {}});
+        pipe.tell({true, {}, {}, {}});
         CHECK(read(reader) == "<end>");
     });
 }

@@ -104,11 +104,35 @@ TEST_CASE("pipe: broadcast gives all to everybody, at the pace of the slowest",
     }
     SECTION("who has come to his end is not waited for") {
         all.reader_left(1, 0);
-        all.set_done({1});
+        all.set_over({1}, {});
         CHECK(all.has_room(0));
         all.put(0, "b\n");
         CHECK(waits_for(all, 1).empty());
         CHECK(waits_for(all, 2) == "b\n");
+        CHECK(all.missed() == 0);
+    }
+    SECTION("who was given up is not waited for, and what he misses is counted") {
+        const auto left = all.outlet(1).size();
+        all.reader_left(1, 0);
+        all.set_over({}, {1});
+        CHECK(all.missed_by(1) == left);
+        CHECK(all.has_room(0));
+        all.put(0, "b\n");
+        CHECK(all.missed_by(1) == left + 2);
+        CHECK(waits_for(all, 2) == "b\n");
+        all.set_over({}, {});
+        all.put(0, "c\n");
+        CHECK(waits_for(all, 1) == "c\n");
+        CHECK(all.missed() == left + 2);
+    }
+    SECTION("when all were given up it waits for the first that comes back") {
+        for (int slot : {0, 1, 2}) all.reader_left(slot, 0);
+        all.set_over({}, {0, 1, 2});
+        CHECK_FALSE(all.has_room(0));
+        CHECK(all.missed() == 0);
+        all.set_over({}, {0, 2});
+        CHECK(all.outlet(1).size() > PipeFlow::portion);
+        CHECK(all.missed_by(1) == 0);
     }
     SECTION("who is no more neither") {
         all.configure(PipeShape::broadcast, Cut::lines, 1);
@@ -145,10 +169,10 @@ TEST_CASE("pipe: spread gives each line to one, in turn", "[supervisor][pipe]") 
     SECTION("it is kept when there are none") {
         for (int slot : {0, 1, 2}) spread.reader_left(slot, 0);
         CHECK(spread.waiting() == 8);
-        spread.set_done({0, 1, 2});
+        spread.set_over({0, 1, 2}, {});
         CHECK(spread.waiting() == 8);
         CHECK_FALSE(spread.has_room(0));
-        spread.set_done({0, 1});
+        spread.set_over({0, 1}, {});
         CHECK(spread.waiting() == 8);
         CHECK(spread.outlet(2).size() == 8);
     }
@@ -201,7 +225,7 @@ TEST_CASE("pipe: what a dead reader leaves goes to the others only as they have 
         CHECK(spread.outlet(1).size() == 3 * PipeFlow::portion);
     }
     SECTION("without one the others get it all") {
-        spread.set_done({1});
+        spread.set_over({1}, {});
         CHECK(spread.outlet(0).unsent() == 4 * PipeFlow::portion);
     }
 }

@@ -259,3 +259,23 @@ TEST_CASE("shell: hub workers have pipes, which outlive both of their ends",
         CHECK(running.log().find("bytes_left_in_pipes=0") != std::string::npos);
     });
 }
+
+TEST_CASE("shell: a broadcast goes on without a reader that was given up, and tells what it misses",
+          "[supervisor][shell][pipe]") {
+    tests::run_green_for_real([] {
+        const tests::TempDir dir;
+        Running running(
+            pipe("framing = \"lines\"\nshape = \"broadcast\"\n") +
+            pool("a", until_done, role("mortal_writer", {dir / "w", "a", "1", "20000"})) +
+            "[workers.b]\ncount = 2\nready.delay = \"0s\"\nbackoff.initial = \"off\"\n" +
+            until_done + "intensity = { max = 1, then = \"fail\" }\n" +
+            shell("test " + slots + " = 1 && exit 1; exec cat > " + (dir / "r")));
+        running.await_log("worker.done pool=b slot=0");
+        CHECK(lines_of(dir / "r") == lives("a", 1, 20000));
+        CHECK(running.log().find("pipe.lost pipe=p pool=b slot=1") != std::string::npos);
+        CHECK(running.status().pipes.at(0).missed == text_of(dir / "r").size());
+        running.process().signal(SIGTERM);
+        CHECK(running.end().success());
+        CHECK(running.log().find("pipe.missed pipe=p pool=b slot=1") != std::string::npos);
+    });
+}

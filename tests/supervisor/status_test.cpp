@@ -63,7 +63,7 @@ Status shop() {
     jobs.acked = 42;
     jobs.holders = {{"parse", 0, 4301, 9}, {"store", 1, 4309, 3}};
     status.queues = {raw, jobs};
-    status.pipes = {{"lines", "web.stdout", "parse.stdin", "merge", 4096, 1U << 20, 1, 0}};
+    status.pipes = {{"lines", "web.stdout", "parse.stdin", "merge", 4096, 1U << 20, 1, 0, 0}};
     status.sockets = {{"web", "tcp://127.0.0.1:8080"}};
     return status;
 }
@@ -138,7 +138,7 @@ TEST_CASE("status: the JSON has the promised fields and is read back as it was",
         std::string::npos);
     CHECK(
         text.find(
-            R"("pipes":[{"name":"lines","from":"web.stdout","to":"parse.stdin","shape":"merge","waiting":4096,"passed":1048576,"torn":1,"refused":0}])") !=
+            R"("pipes":[{"name":"lines","from":"web.stdout","to":"parse.stdin","shape":"merge","waiting":4096,"passed":1048576,"torn":1,"refused":0,"missed":0}])") !=
         std::string::npos);
     for (const bool pretty : {false, true}) {
         const auto again = parse_status(to_json_text(status, pretty));
