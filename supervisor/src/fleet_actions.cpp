@@ -111,14 +111,14 @@ void Fleet::converse(const std::shared_ptr<Member>& member,
     }
 }
 
-/// Lets the input of its pipes come to an end. Returns whether it has any.
+/// Lets the input of its pipes come to an end. Returns whether it has any that it will see the end
+/// of.
 bool Fleet::end_input(Member& member) {
     const auto& ends = member.incarnation->ends;
     bool any = false;
     for (std::size_t i = 0; i < ends.size(); ++i) {
         if (!ends[i].grant.reads) continue;
-        any = true;
-        ends[i].pipe->end_input(ends[i].end, has_successor(member, ends[i]));
+        any = ends[i].pipe->end_input(ends[i].end, has_successor(member, ends[i])) || any;
     }
     return any;
 }

@@ -5,6 +5,7 @@
 #include <fcntl.h>
 #include <sys/ioctl.h>
 #include <sys/socket.h>
+#include <sys/wait.h>
 #include <system_error>
 
 #include <green/log.hpp>
@@ -19,6 +20,14 @@ namespace {
 namespace sys = green::sys;
 using green::IoEvents;
 using green::IoWatcher;
+
+/// Nobody has waited for it yet, so that its number is still its own.
+bool has_ended(int pid) {
+    siginfo_t info{};
+    const auto asked =
+        sys::waitid(P_PID, static_cast<id_t>(pid), info, WEXITED | WNOHANG | WNOWAIT);
+    return !asked.ok() || info.si_pid == pid;
+}
 
 std::size_t unread_in(const green::Fd& fd) {
     int count = 0;
@@ -58,10 +67,16 @@ struct OpenPipe::Reader {
 
     int slot;
     green::Fd ours;
-    green::Fd theirs;  // what it leaves unread stays there as long as this is open
+    // What it leaves unread stays there as long as an end is open. A pipe needs it only when ours
+    // is closed, and without it we hear of who closes his end; a socket would lose what is in it.
+    green::Fd theirs;
     std::unique_ptr<IoWatcher> watcher{};
+    bool watches_room = false;
     Ending ending = Ending::none;
     std::optional<std::string> hello{};  // what of it still has to be sent
+    int pid = 0;
+    std::optional<green::TimePoint> closed_at{};  // its end, by itself
+    bool is_deaf = false;                         // and it lives on
 };
 
 OpenPipe::OpenPipe(const PipeConfig& config, int readers) : config_{config} {
@@ -118,10 +133,14 @@ int OpenPipe::add_writer(int slot, green::Fd& theirs) {
 
 int OpenPipe::add_reader(int slot, green::Fd& theirs) {
     auto [reading, writing] = make_ends();
-    theirs = green::Fd{static_cast<int>(sys::must(sys::dup(reading.number()), "a pipe"))};
+    green::Fd kept;
+    if (cut() == Cut::frames)
+        kept = green::Fd{static_cast<int>(sys::must(sys::dup(reading.number()), "a pipe"))};
+    theirs = std::move(reading);
     readers_[++last_end_] =
-        std::make_unique<Reader>(Reader{slot, std::move(writing), std::move(reading)});
+        std::make_unique<Reader>(Reader{slot, std::move(writing), std::move(kept)});
     flow_.reader_came(slot);
+    tell_who_is_lost();
     look();
     return last_end_;
 }
@@ -133,25 +152,35 @@ void OpenPipe::remove(int end, bool in_peace) {
         writer->second->left_behind = unread_in(writer->second->ours);
         writer->second->left_in_peace = in_peace;
     }
-    if (const auto reader = readers_.find(end); reader != readers_.end()) {
-        const auto slot = reader->second->slot;
-        const bool was_first = is_first(*reader->second);
-        const auto unread = unread_in(reader->second->theirs);
-        readers_.erase(reader);
-        if (was_first) flow_.reader_left(slot, unread);
-        for (const auto& [number, other] : readers_)
-            if (other->slot == slot) flow_.reader_came(slot);
+    if (const auto found = readers_.find(end); found != readers_.end()) {
+        const bool was_first = is_first(*found->second);
+        const auto reader = std::move(found->second);
+        readers_.erase(found);
+        if (was_first) give_back(*reader);
+        tell_who_is_lost();
     }
     look();
 }
 
-void OpenPipe::end_input(int end, bool has_successor) {
+/// What it has not read belongs to those who come after it.
+void OpenPipe::give_back(const Reader& reader) {
+    flow_.reader_left(reader.slot, unread_by(reader));
+    for (const auto& [number, other] : readers_)
+        if (other->slot == reader.slot && !other->closed_at) flow_.reader_came(reader.slot);
+}
+
+void OpenPipe::belongs_to(int end, int pid) {
+    if (const auto reader = readers_.find(end); reader != readers_.end()) reader->second->pid = pid;
+}
+
+bool OpenPipe::end_input(int end, bool has_successor) {
     const auto found = readers_.find(end);
-    if (found == readers_.end()) return;
+    if (found == readers_.end() || found->second->closed_at) return false;
     auto& reader = *found->second;
     reader.ending =
         has_successor || others_go_on(reader) ? Reader::Ending::soon : Reader::Ending::dry;
     look();
+    return true;
 }
 
 /// Where several do the same work, or hear the same, one may leave while the others go on.
@@ -160,7 +189,8 @@ bool OpenPipe::others_go_on(const Reader& reader) const {
     return !writers_.empty() &&
            std::any_of(readers_.begin(), readers_.end(), [&](const auto& entry) {
                const auto& other = *entry.second;
-               return other.slot != reader.slot && other.ending == Reader::Ending::none;
+               return other.slot != reader.slot && !other.closed_at &&
+                      other.ending == Reader::Ending::none;
            });
 }
 
@@ -173,7 +203,9 @@ void OpenPipe::tell(PipeSides sides) {
 
 void OpenPipe::tell_who_is_lost() {
     const auto before = flow_.lost();
-    flow_.set_over(sides_.reader_slots_done, sides_.reader_slots_failed);
+    auto lost = deaf_slots();
+    lost.insert(sides_.reader_slots_failed.begin(), sides_.reader_slots_failed.end());
+    flow_.set_over(sides_.reader_slots_done, std::move(lost));
     if (flow_.shape() != PipeShape::broadcast) return;
     for (const auto slot : flow_.lost())
         if (!before.contains(slot))
@@ -191,8 +223,9 @@ std::uint64_t OpenPipe::left_in(const Writer& writer) {
            (writer.is_gone ? writer.left_behind : unread_in(writer.ours));
 }
 
-std::uint64_t OpenPipe::waiting_for(const std::set<int>& slots) {
+std::uint64_t OpenPipe::waiting_for(std::set<int> slots) {
     for (const auto& [number, reader] : readers_) note_read(*reader);
+    for (const auto slot : deaf_slots()) slots.erase(slot);
     auto all = flow_.waiting_for(slots);
     for (const auto& [number, writer] : writers_)
         if (std::any_of(slots.begin(), slots.end(), [&, &writer = writer](int slot) {
@@ -241,8 +274,9 @@ void OpenPipe::look() {
         (void)flow_.pass_on();
         for (const auto& [number, reader] : readers_) {
             const auto before = counted_.passed;
+            const auto was_closed = reader->closed_at;
             serve(*reader);
-            goes_on = goes_on || counted_.passed != before;
+            goes_on = goes_on || counted_.passed != before || reader->closed_at != was_closed;
         }
     }
 }
@@ -325,9 +359,64 @@ void OpenPipe::serve(Reader& reader) {
 
 /// Its input ends.
 void OpenPipe::let_go(Reader& reader) {
-    watch(reader, false);
+    if (!reader.theirs.is_open()) {
+        const auto path = "/proc/self/fd/" + std::to_string(reader.ours.number());
+        const auto opened = sys::open(path.c_str(), O_RDONLY | O_NONBLOCK);
+        if (!opened.ok()) return try_again(opened.error);
+        reader.theirs = green::Fd{opened.as_int()};
+    }
+    reader.watcher.reset();
     reader.ours.close();
 }
+
+// --- who reads no more ---
+
+/// It has closed its end, or is just dying. What was meant for it goes to whom it would go to then.
+void OpenPipe::has_closed(Reader& reader) {
+    const bool was_first = is_first(reader);
+    reader.closed_at = green::now();
+    reader.watcher.reset();
+    reader.hello.reset();
+    if (was_first) give_back(reader);
+    reader.ours.close();
+    reader.theirs.close();
+    if (!grace_.active()) grace_.start([this] { note_the_deaf(); });
+}
+
+void OpenPipe::note_the_deaf() {
+    bool is_early = false;
+    for (const auto& [number, reader] : readers_) {
+        if (!reader->closed_at || reader->is_deaf) continue;
+        const bool is_due = green::now() - *reader->closed_at >= std::chrono::seconds{1};
+        // Whose end is being told will be removed in a moment.
+        if (is_due && reader->pid != 0 && has_ended(reader->pid)) continue;
+        is_early = is_early || !is_due;
+        reader->is_deaf = is_due;
+        if (is_due)
+            green::log::warning("pipe.closed",
+                                {{"pipe", config_.name},
+                                 {"pool", pipe_end(config_.to).worker},
+                                 {"slot", reader->slot},
+                                 {"pid", reader->pid},
+                                 {"why", "it has closed its end and lives on"},
+                                 {"now", "what is meant for it is for those who still read"}});
+    }
+    tell_who_is_lost();
+    look();
+    if (is_early && !grace_.active()) grace_.start([this] { note_the_deaf(); });
+}
+
+/// Whose readers live and read no more, each of them.
+std::set<int> OpenPipe::deaf_slots() const {
+    std::set<int> slots;
+    for (const auto& [number, reader] : readers_)
+        if (reader->is_deaf) slots.insert(reader->slot);
+    for (const auto& [number, reader] : readers_)
+        if (!reader->closed_at) slots.erase(reader->slot);
+    return slots;
+}
+
+// --- step by step ---
 
 /// Returns whether there may be more to send at once.
 bool OpenPipe::write(Reader& reader) {
@@ -345,8 +434,8 @@ bool OpenPipe::write(Reader& reader) {
         watch(reader, true);
         return false;
     }
-    if (!sent.ok()) {  // it has closed its end; what was meant for it waits for the next one
-        let_go(reader);
+    if (!sent.ok()) {
+        has_closed(reader);
         return false;
     }
     counted_.passed += sent.as_size();
@@ -359,8 +448,12 @@ bool OpenPipe::write(Reader& reader) {
     return true;
 }
 
+std::size_t OpenPipe::unread_by(const Reader& reader) {
+    return unread_in(reader.theirs.is_open() ? reader.theirs : reader.ours);
+}
+
 void OpenPipe::note_read(Reader& reader) {
-    if (is_first(reader)) flow_.outlet(reader.slot).unread(cut(), unread_in(reader.theirs));
+    if (is_first(reader)) flow_.outlet(reader.slot).unread(cut(), unread_by(reader));
 }
 
 void OpenPipe::watch(Writer& writer, bool on) {
@@ -372,10 +465,17 @@ void OpenPipe::watch(Writer& writer, bool on) {
     });
 }
 
+/// For room. Where we have no end of its own, also for its closing, which is an event of any kind.
 void OpenPipe::watch(Reader& reader, bool on) {
-    if (!on) return reader.watcher.reset();
-    if (reader.watcher) return;
-    start(reader.watcher, reader.ours.number(), IoEvents::write, [this] { look(); });
+    if (reader.watcher && reader.watches_room == on) return;
+    reader.watcher.reset();
+    reader.watches_room = on;
+    if (on) return start(reader.watcher, reader.ours.number(), IoEvents::write, [this] { look(); });
+    if (!reader.theirs.is_open())
+        start(reader.watcher, reader.ours.number(), IoEvents::read, [this, &reader] {
+            has_closed(reader);
+            look();
+        });
 }
 
 /// The kernel watches only so much for one user. The other ends go on meanwhile.
@@ -386,10 +486,15 @@ void OpenPipe::start(std::unique_ptr<IoWatcher>& watcher, int fd, IoEvents event
         watcher->start(std::move(callback));
     } catch (const std::system_error& error) {
         watcher.reset();
-        if (later_.active()) return;
-        green::log::warning("pipe.unwatched", {{"pipe", config_.name}, {"error", error.what()}});
-        later_.start([this] { look(); });
+        try_again(error.code().value());
     }
+}
+
+void OpenPipe::try_again(int error) {
+    if (later_.active()) return;
+    green::log::warning("pipe.unwatched",
+                        {{"pipe", config_.name}, {"error", std::strerror(error)}});
+    later_.start([this] { look(); });
 }
 
 // --- who is meant ---
@@ -410,7 +515,7 @@ bool OpenPipe::is_first(const Writer& writer) const {
 
 bool OpenPipe::is_first(const Reader& reader) const {
     for (const auto& [number, other] : readers_)
-        if (other->slot == reader.slot) return other.get() == &reader;
+        if (other->slot == reader.slot && !other->closed_at) return other.get() == &reader;
     return false;
 }
 

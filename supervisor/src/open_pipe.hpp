@@ -69,15 +69,18 @@ class OpenPipe {
     /// The process that had this end is gone. Of a writer that has left in peace the last line is
     /// whole, whether it has an end or not.
     void remove(int end, bool in_peace);
+    /// The process that has it, for what is told of it.
+    void belongs_to(int end, int pid);
     /// The reader with this end shall leave: his input ends. With a successor that is as soon as he
     /// has the whole of what he has a part of; without one, when there is nothing left to read.
-    void end_input(int end, bool has_successor);
+    /// Returns whether he will hear of it: not if he has closed his end.
+    bool end_input(int end, bool has_successor);
     /// What has become of both sides.
     void tell(PipeSides sides);
 
     [[nodiscard]] PipeFigures figures();
     /// Of what waits, the bytes that may still come to the readers of these slots.
-    [[nodiscard]] std::uint64_t waiting_for(const std::set<int>& slots);
+    [[nodiscard]] std::uint64_t waiting_for(std::set<int> slots);
 
  private:
     struct Writer;
@@ -94,9 +97,15 @@ class OpenPipe {
     void serve(Reader& reader);
     bool write(Reader& reader);
     void tell_who_is_lost();
+    [[nodiscard]] std::set<int> deaf_slots() const;
+    void give_back(const Reader& reader);
     void let_go(Reader& reader);
+    void has_closed(Reader& reader);
+    void note_the_deaf();
     void start(std::unique_ptr<green::IoWatcher>& watcher, int fd, green::IoEvents events,
                std::function<void()> callback);
+    void try_again(int error);
+    [[nodiscard]] static std::size_t unread_by(const Reader& reader);
     void note_read(Reader& reader);
     void watch(Writer& writer, bool on);
     void watch(Reader& reader, bool on);
@@ -118,6 +127,7 @@ class OpenPipe {
     std::optional<std::string> hello_;  // what readers are told first, once a writer has spoken
     PipeFigures counted_;
     green::TimerWatcher later_{std::chrono::seconds{1}};  // when an end could not be watched
+    green::TimerWatcher grace_{std::chrono::seconds{1}};  // for those who close their ends and die
     std::vector<char> portion_ = std::vector<char>(PipeFlow::portion);
 };
 

@@ -140,6 +140,7 @@ void Spawner::start(const Edition& edition, const WorkerConfig& worker, const In
     for (auto& held : into.ends)
         if (held.grant.is_standard) held.theirs.close();
     const auto pid = into.process.pid();
+    for (const auto& held : into.ends) held.pipe->belongs_to(held.end, pid);
     const auto patience = worker.kind == Kind::hub ? worker.stop.drain : worker.stop.timeout;
     table_.fill(into.row, {pid, start_time_of(pid).value_or(0), worker.kind, patience,
                            worker.name + "/" + std::to_string(instance.slot)});

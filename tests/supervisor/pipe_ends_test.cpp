@@ -222,3 +222,96 @@ TEST_CASE("pipe: writers that never stop do not keep back what a dead reader has
         CHECK(left == 0);
     });
 }
+
+TEST_CASE("pipe: who closes his end and lives on leaves to the others what he has not read",
+          "[supervisor][pipe]") {
+    tests::run_green_for_real([] {
+        OpenPipe pipe{lines(PipeShape::spread), 2};
+        green::Fd writer;
+        std::array<green::Fd, 2> readers;
+        (void)pipe.add_writer(0, writer);
+        (void)pipe.add_reader(0, readers[0]);
+        const int deaf = pipe.add_reader(1, readers[1]);
+        write(writer, "a\nb\n");
+        CHECK(read(readers[0]) == "b\n");
+        readers[1].close();
+        turn();
+        CHECK(read(readers[0]) == "a\n");
+        write(writer, "c\nd\n");
+        CHECK(read(readers[0]) == "c\nd\n");
+        CHECK_FALSE(pipe.end_input(deaf, false));
+    });
+}
+
+TEST_CASE("pipe: a broadcast goes on without who has closed his end, until he has a successor",
+          "[supervisor][pipe]") {
+    tests::run_green_for_real([] {
+        OpenPipe pipe{lines(PipeShape::broadcast), 2};
+        green::Fd writer;
+        std::array<green::Fd, 3> readers;
+        (void)pipe.add_writer(0, writer);
+        (void)pipe.add_reader(0, readers[0]);
+        const int deaf = pipe.add_reader(1, readers[1]);
+        readers[1].close();
+        const std::string line(1023, 'x');
+        std::size_t heard = 0;
+        for (int i = 0; i < 2000 && heard < 4 * PipeFlow::portion; ++i) {
+            while (green::sys::write(writer.number(), (line + "\n").data(), 1024).ok()) {
+            }
+            turn();
+            heard += read(readers[0]).size();
+        }
+        CHECK(heard >= 4 * PipeFlow::portion);
+        while (!read(readers[0]).empty()) turn();
+        const auto missed = pipe.figures().missed;
+        CHECK(missed >= heard);
+        pipe.remove(deaf, false);
+        (void)pipe.add_reader(1, readers[2]);
+        write(writer, "z\n");
+        CHECK(read(readers[0]) == "z\n");
+        CHECK(read(readers[2]) == "z\n");
+        CHECK(pipe.figures().missed == missed);
+    });
+}
+
+TEST_CASE("pipe: what a reader that has closed his end has not read is his successor's",
+          "[supervisor][pipe]") {
+    tests::run_green_for_real([] {
+        OpenPipe pipe{lines(PipeShape::pair), 1};
+        green::Fd writer;
+        std::array<green::Fd, 2> readers;
+        (void)pipe.add_writer(0, writer);
+        (void)pipe.add_reader(0, readers[0]);
+        write(writer, "a\nb\n");
+        char c = 0;
+        REQUIRE(::read(readers[0].number(), &c, 1) == 1);
+        readers[0].close();
+        turn();
+        CHECK(pipe.waiting_for({0}) == 4);
+        for (int i = 0; i < 1000 && pipe.waiting_for({0}) > 0; ++i) turn();
+        CHECK(pipe.waiting_for({0}) == 0);
+        (void)pipe.add_reader(0, readers[1]);
+        CHECK(read(readers[1]) == "a\nb\n");
+        CHECK(pipe.waiting_for({0}) == 0);
+    });
+}
+
+TEST_CASE("pipe: what lies before a reader whose input has ended is counted when he dies",
+          "[supervisor][pipe]") {
+    tests::run_green_for_real([] {
+        OpenPipe pipe{lines(PipeShape::pair), 1};
+        green::Fd writer;
+        std::array<green::Fd, 2> readers;
+        (void)pipe.add_writer(0, writer);
+        const int first = pipe.add_reader(0, readers[0]);
+        write(writer, "a\nb\n");
+        CHECK(pipe.end_input(first, true));
+        std::array<char, 3> some{};
+        REQUIRE(::read(readers[0].number(), some.data(), some.size()) == 3);
+        readers[0].close();
+        turn();
+        pipe.remove(first, false);
+        (void)pipe.add_reader(0, readers[1]);
+        CHECK(read(readers[1]) == "b\n");
+    });
+}

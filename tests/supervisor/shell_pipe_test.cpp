@@ -34,6 +34,7 @@ TEST_CASE("shell: a pipe brings every line once, however often both of its ends 
         CHECK(status.pipes[0].torn == 3);
         CHECK(status.pipes[0].waiting == 0);
         CHECK(text_of(dir / "r.lives").size() == 6);
+        CHECK(running.log().find("pipe.closed") == std::string::npos);  // they died of it
     });
 }
 
@@ -277,5 +278,22 @@ TEST_CASE("shell: a broadcast goes on without a reader that was given up, and te
         running.process().signal(SIGTERM);
         CHECK(running.end().success());
         CHECK(running.log().find("pipe.missed pipe=p pool=b slot=1") != std::string::npos);
+    });
+}
+
+TEST_CASE("shell: who closes its input and lives on is told, and leaves when it is told to",
+          "[supervisor][shell][pipe]") {
+    tests::run_green_for_real([] {
+        const tests::TempDir dir;
+        Running running(pipe("framing = \"lines\"\n") +
+                            pool("a", "", role("endless_writer", {dir.path()})) +
+                            pool("b", "", shell("exec 0<&-; exec sleep 1000")),
+                        "shutdown_timeout = \"5m\"\n");
+        const auto pid = pids(running.await_settled(), "b").at(0);
+        running.await_log("pipe.closed pipe=p pool=b slot=0 pid=" + std::to_string(pid));
+        CHECK(running.status().pipes.at(0).waiting > 0);
+        running.process().signal(SIGTERM);
+        CHECK(running.end().success());
+        CHECK(running.log().find("not drained in time") == std::string::npos);
     });
 }
