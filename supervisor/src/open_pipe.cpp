@@ -1,6 +1,7 @@
 #include "open_pipe.hpp"
 
 #include <algorithm>
+#include <cerrno>
 #include <cstring>
 #include <fcntl.h>
 #include <sys/ioctl.h>
@@ -120,7 +121,34 @@ std::pair<green::Fd, green::Fd> OpenPipe::make_ends() const {
     return both;
 }
 
+/// Each that died keeps its pipe until a reader has taken what is in it. Another one has to wait,
+/// so that who dies for ever does not use up our descriptors, and nothing has to be thrown away.
+void OpenPipe::refuse_if_behind(int slot) {
+    std::size_t dead = 0;
+    std::uint64_t bytes = 0;
+    for (const auto& [number, writer] : writers_) {
+        if (writer->slot != slot || !writer->is_gone) continue;
+        ++dead;
+        bytes += left_in(*writer);
+    }
+    if (dead < most_left_behind) {
+        behind_.erase(slot);
+        return;
+    }
+    if (behind_.insert(slot).second)
+        green::log::warning("pipe.behind",
+                            {{"pipe", config_.name},
+                             {"pool", pipe_end(config_.from).worker},
+                             {"slot", slot},
+                             {"writers_that_died", dead},
+                             {"bytes", bytes},
+                             {"now", "no other starts until a reader has taken some"}});
+    sys::fail(EAGAIN, "pipe " + config_.name + " has the rest of " + std::to_string(dead) +
+                          " writers that nobody has read");
+}
+
 int OpenPipe::add_writer(int slot, green::Fd& theirs) {
+    refuse_if_behind(slot);
     auto [reading, writing] = make_ends();
     theirs = std::move(writing);
     const auto largest = static_cast<std::size_t>(config_.capacity);
@@ -282,6 +310,8 @@ void OpenPipe::look() {
 }
 
 bool OpenPipe::serve(Writer& writer, bool may_read) {
+    // Who has left nothing need not wait for room.
+    if (writer.is_gone && left_in(writer) == 0) return true;
     while (is_first(writer) && hand_over(writer)) {
         const bool may_have_more = std::exchange(writer.was_stopped, false) && may_read;
         if (!writer.is_gone && !may_have_more) {

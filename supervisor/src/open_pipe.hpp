@@ -50,6 +50,9 @@ struct PipeSides {
 
 class OpenPipe {
  public:
+    /// So many writers of a slot may have died and left something behind that nobody has taken yet.
+    static constexpr std::size_t most_left_behind = 8;
+
     OpenPipe(const PipeConfig& config, int readers);
     OpenPipe(const OpenPipe&) = delete;
     OpenPipe& operator=(const OpenPipe&) = delete;
@@ -63,7 +66,7 @@ class OpenPipe {
     void apply(const PipeConfig& config, int readers);
 
     /// An end for a process of that slot; `theirs` is what it gets. Returns its number. Throws
-    /// std::system_error.
+    /// std::system_error: EAGAIN when most_left_behind has been reached.
     [[nodiscard]] int add_writer(int slot, green::Fd& theirs);
     [[nodiscard]] int add_reader(int slot, green::Fd& theirs);
     /// The process that had this end is gone. Of a writer that has left in peace the last line is
@@ -93,6 +96,7 @@ class OpenPipe {
     bool serve(Writer& writer, bool may_read);
     bool hand_over(Writer& writer);
     [[nodiscard]] static std::uint64_t left_in(const Writer& writer);
+    void refuse_if_behind(int slot);
     bool read(Writer& writer);
     void serve(Reader& reader);
     bool write(Reader& reader);
@@ -122,6 +126,7 @@ class OpenPipe {
     PipeSides sides_;
     std::map<int, std::unique_ptr<Writer>> writers_;  // by number: the older come first
     std::map<int, std::unique_ptr<Reader>> readers_;
+    std::set<int> behind_;  // slots of writers of which that was told
     int last_end_ = 0;
     int last_read_ = 0;                 // the end of the writer that was read last
     std::optional<std::string> hello_;  // what readers are told first, once a writer has spoken

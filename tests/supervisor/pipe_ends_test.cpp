@@ -2,8 +2,11 @@
 #include <algorithm>
 #include <array>
 #include <cerrno>
+#include <filesystem>
+#include <iterator>
 #include <span>
 #include <string>
+#include <system_error>
 #include <unistd.h>
 
 #include <catch2/catch.hpp>
@@ -313,5 +316,54 @@ TEST_CASE("pipe: what lies before a reader whose input has ended is counted when
         pipe.remove(first, false);
         (void)pipe.add_reader(0, readers[1]);
         CHECK(read(readers[1]) == "b\n");
+    });
+}
+
+TEST_CASE("pipe: writers that die while nobody reads keep so many descriptors and no more",
+          "[supervisor][pipe]") {
+    tests::run_green_for_real([] {
+        OpenPipe pipe{lines(PipeShape::pair), 1};
+        green::Fd reader;
+        (void)pipe.add_reader(0, reader);
+        std::string expected;
+        const auto open_files = [] {
+            const std::filesystem::directory_iterator all{"/proc/self/fd"};
+            return std::distance(begin(all), end(all));
+        };
+        const auto live = [&](const std::string& text) {
+            green::Fd writer;
+            const int end = pipe.add_writer(0, writer);
+            if (!text.empty()) write(writer, text);
+            expected += text;
+            writer.close();
+            pipe.remove(end, false);
+        };
+        // Until there is no room.
+        const std::string line = std::string(1023, 'x') + "\n";
+        for (int i = 0; i < 100 && pipe.figures().waiting < PipeFlow::portion + 8192; ++i)
+            live(line + line + line + line);
+        const auto before = open_files();
+        for (int i = 0; i < 100; ++i) live("");
+        CHECK(open_files() == before);
+        std::size_t lives = 0;
+        for (; lives < 100; ++lives) {
+            try {
+                live("life " + std::to_string(lives) + "\n");
+            } catch (const std::system_error& error) {
+                CHECK(error.code().value() == EAGAIN);
+                break;
+            }
+        }
+        CHECK(lives <= OpenPipe::most_left_behind);
+        CHECK(lives > 0);
+        CHECK(open_files() <= before + static_cast<std::ptrdiff_t>(OpenPipe::most_left_behind));
+        std::string all;
+        while (pipe.figures().waiting > 0) {
+            all += read(reader);
+            turn();
+        }
+        live("the last\n");
+        all += read(reader);
+        CHECK(all == expected);
     });
 }
