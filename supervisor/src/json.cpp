@@ -48,6 +48,33 @@ Document write(const QueueStatus& queue) {
     return document;
 }
 
+Document write(const std::vector<PipeEndStatus>& ends) {
+    auto document = Document::array();
+    for (const auto& end : ends)
+        document.push_back({{"slot", end.slot},
+                            {"pid", end.pid == 0 ? Document() : Document(end.pid)},
+                            {"state", end.state},
+                            {"bytes", end.bytes},
+                            {"waiting", end.waiting},
+                            {"stands_ms", end.stands_ms}});
+    return document;
+}
+
+Document write(const PipeStatus& pipe) {
+    return {{"name", pipe.name},
+            {"from", pipe.from},
+            {"to", pipe.to},
+            {"shape", pipe.shape},
+            {"waiting", pipe.waiting},
+            {"passed", pipe.passed},
+            {"torn", pipe.torn},
+            {"refused", pipe.refused},
+            {"missed", pipe.missed},
+            {"removed", pipe.removed},
+            {"writers", write(pipe.writers)},
+            {"readers", write(pipe.readers)}};
+}
+
 Document write(const Diagnostic& d) {
     return {{"file", d.file},
             {"line", d.place.line},
@@ -235,6 +262,14 @@ QueueStatus read_queue(const json& document) {
     return queue;
 }
 
+std::vector<PipeEndStatus> read_ends(const json& document) {
+    std::vector<PipeEndStatus> ends;
+    for (const auto& end : document)
+        ends.push_back({end.at("slot"), end.at("pid").is_null() ? 0 : end["pid"].get<int>(),
+                        end.at("state"), end.at("bytes"), end.at("waiting"), end.at("stands_ms")});
+    return ends;
+}
+
 PipeStatus read_pipe(const json& document) {
     PipeStatus pipe;
     pipe.name = document.at("name").get<std::string>();
@@ -245,7 +280,11 @@ PipeStatus read_pipe(const json& document) {
     pipe.passed = document.at("passed").get<std::uint64_t>();
     pipe.torn = document.at("torn").get<std::uint64_t>();
     pipe.refused = document.at("refused").get<std::uint64_t>();
+    // An earlier version does not tell more.
     pipe.missed = document.value("missed", std::uint64_t{0});
+    pipe.removed = document.value("removed", false);
+    pipe.writers = read_ends(document.value("writers", json::array()));
+    pipe.readers = read_ends(document.value("readers", json::array()));
     return pipe;
 }
 
@@ -301,16 +340,7 @@ std::string to_json_text(const Status& status, bool pretty) {
     document["queues"] = Document::array();
     for (const auto& queue : status.queues) document["queues"].push_back(write(queue));
     document["pipes"] = Document::array();
-    for (const auto& pipe : status.pipes)
-        document["pipes"].push_back({{"name", pipe.name},
-                                     {"from", pipe.from},
-                                     {"to", pipe.to},
-                                     {"shape", pipe.shape},
-                                     {"waiting", pipe.waiting},
-                                     {"passed", pipe.passed},
-                                     {"torn", pipe.torn},
-                                     {"refused", pipe.refused},
-                                     {"missed", pipe.missed}});
+    for (const auto& pipe : status.pipes) document["pipes"].push_back(write(pipe));
     document["sockets"] = Document::array();
     for (const auto& socket : status.sockets)
         document["sockets"].push_back({{"name", socket.name}, {"listen", socket.listen}});

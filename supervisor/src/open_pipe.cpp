@@ -1,6 +1,7 @@
 #include "open_pipe.hpp"
 
 #include <algorithm>
+#include <array>
 #include <cerrno>
 #include <cstring>
 #include <fcntl.h>
@@ -61,6 +62,9 @@ struct OpenPipe::Writer {
     bool left_in_peace = false;
     bool is_finished = false;  // its last words were taken
     bool was_held = false;
+    int pid = 0;
+    std::uint64_t taken = 0;
+    std::optional<green::TimePoint> stands_since{};
 };
 
 struct OpenPipe::Reader {
@@ -78,7 +82,16 @@ struct OpenPipe::Reader {
     int pid = 0;
     std::optional<green::TimePoint> closed_at{};  // its end, by itself
     bool is_deaf = false;                         // and it lives on
+    std::uint64_t sent = 0;
+    std::uint64_t has_read = 0;
+    std::optional<green::TimePoint> stands_since{};
 };
+
+std::string_view to_text(EndFigures::State state) {
+    constexpr std::array<std::string_view, 6> names{"open",  "next",   "held",
+                                                    "ended", "closed", "gone"};
+    return names.at(static_cast<std::size_t>(state));
+}
 
 OpenPipe::OpenPipe(const PipeConfig& config, int readers) : config_{config} {
     flow_.configure(config.shape, cut_of(config), readers);
@@ -199,6 +212,7 @@ void OpenPipe::give_back(const Reader& reader) {
 
 void OpenPipe::belongs_to(int end, int pid) {
     if (const auto reader = readers_.find(end); reader != readers_.end()) reader->second->pid = pid;
+    if (const auto writer = writers_.find(end); writer != writers_.end()) writer->second->pid = pid;
 }
 
 bool OpenPipe::end_input(int end, bool has_successor) {
@@ -272,8 +286,46 @@ PipeFigures OpenPipe::figures() {
         figures.waiting += left_in(*writer);
         figures.torn += writer->cutter.torn();
         figures.refused += writer->cutter.refused();
+        figures.writers.push_back(end_of(*writer));
     }
+    std::set<int> away;
+    for (int slot = 0; slot < flow_.readers(); ++slot) away.insert(slot);
+    for (const auto& [number, reader] : readers_) {
+        figures.readers.push_back(end_of(*reader));
+        if (!reader->closed_at) away.erase(reader->slot);
+    }
+    for (const auto slot : away)
+        figures.readers.push_back(
+            {slot, 0, EndFigures::State::gone, 0, flow_.outlet(slot).size(), std::nullopt});
     return figures;
+}
+
+EndFigures OpenPipe::end_of(const Writer& writer) const {
+    using State = EndFigures::State;
+    const auto waiting = left_in(writer);
+    const auto state = writer.is_gone      ? State::gone
+                       : !is_first(writer) ? State::next
+                       : writer.was_held   ? State::held
+                       : writer.is_at_end  ? State::ended
+                                           : State::open;
+    return {writer.slot, writer.is_gone ? 0 : writer.pid,
+            state,       writer.taken,
+            waiting,     waiting > 0 ? writer.stands_since : std::nullopt};
+}
+
+EndFigures OpenPipe::end_of(const Reader& reader) {
+    using State = EndFigures::State;
+    const bool is_first = this->is_first(reader);
+    const auto state = reader.closed_at         ? State::closed
+                       : !reader.ours.is_open() ? State::ended
+                       : !is_first              ? State::next
+                                                : State::open;
+    return {reader.slot,
+            reader.pid,
+            state,
+            reader.sent,
+            is_first ? flow_.outlet(reader.slot).size() : 0,
+            reader.stands_since};
 }
 
 // --- going on ---
@@ -315,6 +367,7 @@ bool OpenPipe::serve(Writer& writer, bool may_read) {
     while (is_first(writer) && hand_over(writer)) {
         const bool may_have_more = std::exchange(writer.was_stopped, false) && may_read;
         if (!writer.is_gone && !may_have_more) {
+            writer.stands_since.reset();
             watch(writer, !writer.is_at_end);
             return false;
         }
@@ -324,6 +377,7 @@ bool OpenPipe::serve(Writer& writer, bool may_read) {
         writer.is_finished = true;
     }
     writer.was_stopped = true;
+    if (!writer.stands_since) writer.stands_since = green::now();
     watch(writer, false);
     return false;
 }
@@ -357,6 +411,8 @@ bool OpenPipe::read(Writer& writer) {
     if (writer.is_at_end) return false;
     if (writer.is_gone) writer.left_behind -= got.as_size();
     last_read_ = writer.number;
+    writer.taken += got.as_size();
+    writer.stands_since.reset();
     writer.cutter.take({portion_.data(), got.as_size()}, writer.whole);
     if (!writer.cutter.is_broken()) return true;
     green::log::error("pipe.broken", {{"pipe", config_.name},
@@ -405,6 +461,7 @@ void OpenPipe::let_go(Reader& reader) {
 void OpenPipe::has_closed(Reader& reader) {
     const bool was_first = is_first(reader);
     reader.closed_at = green::now();
+    reader.stands_since.reset();
     reader.watcher.reset();
     reader.hello.reset();
     if (was_first) give_back(reader);
@@ -469,6 +526,7 @@ bool OpenPipe::write(Reader& reader) {
         return false;
     }
     counted_.passed += sent.as_size();
+    reader.sent += sent.as_size();
     if (is_greeting) {
         reader.hello->erase(0, sent.as_size());
         return true;
@@ -483,7 +541,16 @@ std::size_t OpenPipe::unread_by(const Reader& reader) {
 }
 
 void OpenPipe::note_read(Reader& reader) {
-    if (is_first(reader)) flow_.outlet(reader.slot).unread(cut(), unread_by(reader));
+    if (!is_first(reader)) return;
+    const auto unread = unread_by(reader);
+    auto& outlet = flow_.outlet(reader.slot);
+    outlet.unread(cut(), unread);
+    const auto has_read = reader.sent - std::min<std::uint64_t>(unread, reader.sent);
+    const bool goes_on = std::exchange(reader.has_read, has_read) != has_read;
+    if (outlet.size() == 0)
+        reader.stands_since.reset();
+    else if (goes_on || !reader.stands_since)
+        reader.stands_since = green::now();
 }
 
 void OpenPipe::watch(Writer& writer, bool on) {

@@ -19,6 +19,7 @@
 #include <optional>
 #include <set>
 #include <string>
+#include <string_view>
 #include <utility>
 #include <vector>
 
@@ -30,12 +31,34 @@
 
 namespace greensup {
 
+/// A process at a pipe, or a slot for which nobody reads.
+struct EndFigures {
+    enum class State {
+        open,
+        next,    // it has its turn when the one before it in its slot is gone
+        held,    // a writer of another type than the one before it
+        ended,   // its input has ended, or it writes no more
+        closed,  // a reader that has closed its end
+        gone     // a writer that has left something behind; a slot without a reader
+    };
+    int slot = 0;
+    int pid = 0;
+    State state = State::open;
+    std::uint64_t bytes = 0;    // that were taken from it, or sent to it
+    std::uint64_t waiting = 0;  // that were not taken from it, or that it has not read
+    /// Something waits, and since then nothing of it was taken, or read.
+    std::optional<green::TimePoint> stands_since;
+};
+std::string_view to_text(EndFigures::State state);
+
 struct PipeFigures {
     std::uint64_t waiting = 0;  // bytes that were written, and that no reader has read
     std::uint64_t passed = 0;   // bytes that were sent on
     std::uint64_t torn = 0;     // messages whose writer died in the middle
     std::uint64_t refused = 0;  // messages that were too large
     std::uint64_t missed = 0;   // bytes that were not kept for lost readers of a broadcast
+    std::vector<EndFigures> writers;
+    std::vector<EndFigures> readers;
 };
 
 /// What became of the pools at its ends.
@@ -96,6 +119,8 @@ class OpenPipe {
     bool serve(Writer& writer, bool may_read);
     bool hand_over(Writer& writer);
     [[nodiscard]] static std::uint64_t left_in(const Writer& writer);
+    [[nodiscard]] EndFigures end_of(const Writer& writer) const;
+    [[nodiscard]] EndFigures end_of(const Reader& reader);
     void refuse_if_behind(int slot);
     bool read(Writer& writer);
     void serve(Reader& reader);

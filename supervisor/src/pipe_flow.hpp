@@ -64,6 +64,8 @@ class PipeFlow {
 
     [[nodiscard]] Cut cut() const noexcept { return cut_; }
     [[nodiscard]] PipeShape shape() const noexcept { return shape_; }
+    /// How many slots may get something.
+    [[nodiscard]] int readers() const noexcept { return shape_ == PipeShape::merge ? 1 : readers_; }
     /// Whether what this writer sends goes to this reader, or may.
     [[nodiscard]] bool feeds(int writer, int reader) const {
         if (shape_ == PipeShape::pair) return writer == reader;

@@ -152,6 +152,37 @@ std::vector<std::string> row(const QueueStatus& queue) {
             remarks(queue)};
 }
 
+/// What is wrong with an end; empty if nothing is. `end` is "b.stdin", or "b".
+std::string remark(const PipeEndStatus& one, const std::string& end) {
+    constexpr std::int64_t long_enough = 1000;
+    const auto who = end.substr(0, end.find('.')) + "/" + std::to_string(one.slot);
+    const auto with_pid = who + (one.pid == 0 ? "" : " (pid " + std::to_string(one.pid) + ")");
+    if (one.state == "closed") return with_pid + " has closed its input";
+    if (one.state == "held") return with_pid + " sends another type than the one before it";
+    if (one.state == "gone") return one.waiting == 0 ? "" : "nobody reads for " + who;
+    if (one.stands_ms < long_enough) return {};
+    return with_pid + " has read nothing for " + age(one.stands_ms);
+}
+
+std::string remarks(const PipeStatus& pipe) {
+    constexpr std::size_t most = 2;
+    std::vector<std::string> all;
+    if (pipe.removed) all.emplace_back("not in the file any more");
+    if (pipe.missed > 0) all.push_back("missed " + size_text(pipe.missed));
+    std::vector<std::string> ends;
+    for (const auto& writer : pipe.writers)
+        if (writer.state == "held") ends.push_back(remark(writer, pipe.from));
+    for (const auto& reader : pipe.readers)
+        if (auto text = remark(reader, pipe.to); !text.empty()) ends.push_back(std::move(text));
+    if (ends.size() > most) {
+        const auto more = "and " + std::to_string(ends.size() - most) + " more";
+        ends.resize(most);
+        ends.push_back(more);
+    }
+    all.insert(all.end(), ends.begin(), ends.end());
+    return join(all, "; ");
+}
+
 std::vector<std::string> row(const PipeStatus& pipe) {
     return {pipe.name,
             pipe.from,
@@ -160,7 +191,8 @@ std::vector<std::string> row(const PipeStatus& pipe) {
             size_text(pipe.waiting),
             size_text(pipe.passed),
             std::to_string(pipe.torn),
-            std::to_string(pipe.refused)};
+            std::to_string(pipe.refused),
+            remarks(pipe)};
 }
 
 std::string headline(const Status& status) {
@@ -225,7 +257,7 @@ std::string to_text(const Status& status) {
         text += "\n" + table(rows);
     }
     if (!status.pipes.empty()) {
-        rows = {{"PIPE", "FROM", "TO", "SHAPE", "WAITING", "PASSED", "TORN", "REFUSED"}};
+        rows = {{"PIPE", "FROM", "TO", "SHAPE", "WAITING", "PASSED", "TORN", "REFUSED", ""}};
         for (const auto& pipe : status.pipes) rows.push_back(row(pipe));
         text += "\n" + table(rows);
     }

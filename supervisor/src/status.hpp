@@ -76,6 +76,16 @@ struct QueueStatus {
     }
 };
 
+/// A process at a pipe, or a slot for which nobody reads.
+struct PipeEndStatus {
+    int slot = 0;
+    int pid = 0;        // 0: nobody
+    std::string state;  // "open", "next", "held", "ended", "closed", "gone"
+    std::uint64_t bytes = 0;
+    std::uint64_t waiting = 0;
+    std::int64_t stands_ms = 0;  // for so long something waits there, and nothing of it has moved
+};
+
 struct PipeStatus {
     std::string name;
     std::string from;
@@ -87,6 +97,9 @@ struct PipeStatus {
     std::uint64_t torn = 0;     // messages of which the writer wrote only a part before it died
     std::uint64_t refused = 0;  // messages that were too large
     std::uint64_t missed = 0;   // bytes that were not kept for lost readers of a broadcast
+    bool removed = false;       // it is not in the file any more
+    std::vector<PipeEndStatus> writers;
+    std::vector<PipeEndStatus> readers;
 };
 
 struct SocketStatus {

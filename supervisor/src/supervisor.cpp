@@ -123,7 +123,7 @@ void Supervisor::end() {
         left += (left.empty() ? "" : " ") + name + ":" + std::to_string(messages);
     }
     std::uint64_t bytes = 0;
-    for (const auto& [name, pipe] : works_->reloader.edition().pipes)
+    for (const auto& [name, pipe] : works_->fleet.open_pipes(works_->reloader.edition()))
         bytes += pipe->figures().waiting;
     works_.reset();  // closes sockets and removes what is empty
     (void)sys::unlink(paths_.processes().c_str());

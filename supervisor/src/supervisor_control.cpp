@@ -89,7 +89,23 @@ QueueStatus status_of(const std::string& name, const QueueFigures& figures, cons
     return status;
 }
 
-PipeStatus status_of(const PipeConfig& pipe, const PipeFigures& figures) {
+PipeEndStatus status_of(const EndFigures& end) {
+    PipeEndStatus status;
+    status.slot = end.slot;
+    status.pid = end.pid;
+    status.state = to_text(end.state);
+    status.bytes = end.bytes;
+    status.waiting = end.waiting;
+    if (end.stands_since)
+        status.stands_ms =
+            std::chrono::duration_cast<std::chrono::milliseconds>(green::now() - *end.stands_since)
+                .count();
+    return status;
+}
+
+PipeStatus status_of(OpenPipe& open) {
+    const auto& pipe = open.config();
+    const auto figures = open.figures();
     PipeStatus status;
     status.name = pipe.name;
     status.from = pipe.from;
@@ -100,6 +116,8 @@ PipeStatus status_of(const PipeConfig& pipe, const PipeFigures& figures) {
     status.torn = figures.torn;
     status.refused = figures.refused;
     status.missed = figures.missed;
+    for (const auto& end : figures.writers) status.writers.push_back(status_of(end));
+    for (const auto& end : figures.readers) status.readers.push_back(status_of(end));
     return status;
 }
 
@@ -124,7 +142,12 @@ Status Supervisor::status() const {
             status_of(queue.name, edition.queues.at(queue.name)->figures(), works_->fleet));
     }
     for (const auto& pipe : edition.config.pipes)
-        status.pipes.push_back(status_of(pipe, edition.pipes.at(pipe.name)->figures()));
+        status.pipes.push_back(status_of(*edition.pipes.at(pipe.name)));
+    for (const auto& [name, pipe] : works_->fleet.open_pipes(edition)) {
+        if (edition.pipes.contains(name)) continue;
+        status.pipes.push_back(status_of(*pipe));
+        status.pipes.back().removed = true;
+    }
     for (const auto& socket : edition.config.sockets)
         status.sockets.push_back({socket.name, edition.sockets.at(socket.name)->address()});
     return status;

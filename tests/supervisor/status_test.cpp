@@ -63,7 +63,20 @@ Status shop() {
     jobs.acked = 42;
     jobs.holders = {{"parse", 0, 4301, 9}, {"store", 1, 4309, 3}};
     status.queues = {raw, jobs};
-    status.pipes = {{"lines", "web.stdout", "parse.stdin", "merge", 4096, 1U << 20, 1, 0, 0}};
+    PipeStatus lines;
+    lines.name = "lines";
+    lines.from = "web.stdout";
+    lines.to = "parse.stdin";
+    lines.shape = "merge";
+    lines.waiting = 4096;
+    lines.passed = 1U << 20;
+    lines.torn = 1;
+    lines.missed = 1024;
+    lines.writers = {{0, 4301, "open", 1U << 20, 4000, 5000}, {1, 0, "gone", 7, 0, 0}};
+    lines.readers = {{0, 4309, "open", 1U << 20, 96, 192000},
+                     {1, 4310, "closed", 0, 0, 0},
+                     {2, 0, "gone", 0, 5, 0}};
+    status.pipes = {lines};
     status.sockets = {{"web", "tcp://127.0.0.1:8080"}};
     return status;
 }
@@ -97,7 +110,10 @@ TEST_CASE("status: the table shows pools, queues, pipes and what is wrong",
         "store/1 3\n"
         "\n"
         "PIPE   FROM        TO           SHAPE  WAITING  PASSED  TORN  REFUSED\n"
-        "lines  web.stdout  parse.stdin  merge  4KiB     1MiB    1     0\n");
+        "lines  web.stdout  parse.stdin  merge  4KiB     1MiB    1     0        missed 1KiB; "
+        "parse/0 "
+        "(pid 4309) has read nothing for 00:03:12; parse/1 (pid 4310) has closed its input; and 1 "
+        "more\n");
 }
 
 TEST_CASE("status: a rejected configuration is shown with its mistakes", "[supervisor][status]") {
@@ -138,7 +154,7 @@ TEST_CASE("status: the JSON has the promised fields and is read back as it was",
         std::string::npos);
     CHECK(
         text.find(
-            R"("pipes":[{"name":"lines","from":"web.stdout","to":"parse.stdin","shape":"merge","waiting":4096,"passed":1048576,"torn":1,"refused":0,"missed":0}])") !=
+            R"("pipes":[{"name":"lines","from":"web.stdout","to":"parse.stdin","shape":"merge","waiting":4096,"passed":1048576,"torn":1,"refused":0,"missed":1024,"removed":false,"writers":[{"slot":0,"pid":4301,"state":"open","bytes":1048576,"waiting":4000,"stands_ms":5000},{"slot":1,"pid":null,"state":"gone","bytes":7,"waiting":0,"stands_ms":0}],"readers":[{"slot":0,)") !=
         std::string::npos);
     for (const bool pretty : {false, true}) {
         const auto again = parse_status(to_json_text(status, pretty));
