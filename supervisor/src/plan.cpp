@@ -126,6 +126,7 @@ class Planner {
             const auto changed = changes(pipe_schema(), *old, pipe);
             if (changed.empty()) continue;
             std::vector<std::string> reasons;
+            reasons.reserve(changed.size());
             for (const auto& change : changed) reasons.push_back(reason(change));
             const auto why = "pipe " + pipe.name + ": " + join(reasons, "; ");
             concern(pipe, why);

@@ -100,7 +100,7 @@ class Decider {
             for (const auto& producer : role.producers) {
                 const auto* p = pool(producer);
                 if (p != nullptr && p->live > 0 && producer != name && !reaches(name, producer))
-                    return producer + ", which feeds " + what;
+                    return std::string(producer).append(", which feeds ").append(what);
             }
             if (const auto left = left_in(role); left > 0)
                 return what + " (" + std::to_string(left) + " left)";
