@@ -2,6 +2,7 @@
 #include <algorithm>
 #include <array>
 #include <cerrno>
+#include <csignal>
 #include <filesystem>
 #include <iterator>
 #include <span>
@@ -63,6 +64,18 @@ std::string frame(green::ipc::FrameKind kind, const std::string& payload) {
     green::ipc::FrameHeader{static_cast<std::uint32_t>(payload.size()), 0, kind}.write(header);
     return std::string(reinterpret_cast<const char*>(header.data()), header.size()) + payload;
 }
+
+/// Writing to who has closed his end is told by the call, as it is in the supervisor.
+class NoSigpipe {
+ public:
+    NoSigpipe() = default;
+    NoSigpipe(const NoSigpipe&) = delete;
+    NoSigpipe& operator=(const NoSigpipe&) = delete;
+    ~NoSigpipe() { (void)std::signal(SIGPIPE, before_); }
+
+ private:
+    void (*before_)(int) = std::signal(SIGPIPE, SIG_IGN);
+};
 
 /// Somebody who writes more whenever it is read, but for an end that comes too late.
 class Refill final : public green::sys::Injector {
@@ -229,6 +242,7 @@ TEST_CASE("pipe: writers that never stop do not keep back what a dead reader has
 TEST_CASE("pipe: who closes his end and lives on leaves to the others what he has not read",
           "[supervisor][pipe]") {
     tests::run_green_for_real([] {
+        const NoSigpipe no_sigpipe;
         OpenPipe pipe{lines(PipeShape::spread), 2};
         green::Fd writer;
         std::array<green::Fd, 2> readers;
@@ -249,6 +263,7 @@ TEST_CASE("pipe: who closes his end and lives on leaves to the others what he ha
 TEST_CASE("pipe: a broadcast goes on without who has closed his end, until he has a successor",
           "[supervisor][pipe]") {
     tests::run_green_for_real([] {
+        const NoSigpipe no_sigpipe;
         OpenPipe pipe{lines(PipeShape::broadcast), 2};
         green::Fd writer;
         std::array<green::Fd, 3> readers;
@@ -280,6 +295,7 @@ TEST_CASE("pipe: a broadcast goes on without who has closed his end, until he ha
 TEST_CASE("pipe: what a reader that has closed his end has not read is his successor's",
           "[supervisor][pipe]") {
     tests::run_green_for_real([] {
+        const NoSigpipe no_sigpipe;
         OpenPipe pipe{lines(PipeShape::pair), 1};
         green::Fd writer;
         std::array<green::Fd, 2> readers;
@@ -302,6 +318,7 @@ TEST_CASE("pipe: what a reader that has closed his end has not read is his succe
 TEST_CASE("pipe: what lies before a reader whose input has ended is counted when he dies",
           "[supervisor][pipe]") {
     tests::run_green_for_real([] {
+        const NoSigpipe no_sigpipe;
         OpenPipe pipe{lines(PipeShape::pair), 1};
         green::Fd writer;
         std::array<green::Fd, 2> readers;
