@@ -105,6 +105,7 @@ OpenPipe::~OpenPipe() {
 
 void OpenPipe::apply(const PipeConfig& config, int readers) {
     config_ = config;
+    for (const auto& [number, reader] : readers_) note_read(*reader);
     flow_.configure(config.shape, cut_of(config), readers);
     look();
 }
@@ -253,6 +254,7 @@ void OpenPipe::tell_who_is_lost() {
         if (!before.contains(slot))
             green::log::warning("pipe.lost",
                                 {{"pipe", config_.name},
+    for (const auto& [number, reader] : readers_) note_read(*reader);
                                  {"pool", pipe_end(config_.to).worker},
                                  {"slot", slot},
                                  {"now", "the others go on without it, as long as there are any"}});

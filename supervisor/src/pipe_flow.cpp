@@ -186,6 +186,27 @@ void PipeFlow::set_over(std::set<int> done, std::set<int> lost) {
     if (shape_ == PipeShape::spread || shape_ == PipeShape::broadcast) drop_the_gone();
 }
 
+/// Who comes is given what none of those before him has read: they may all be gone before they do.
+void PipeFlow::welcome_the_new() {
+    std::string unheard;
+    bool is_known = false;
+    for (const auto slot : hearers_) {
+        const auto text = outlets_[slot].text();
+        if (is_known && text.size() >= unheard.size()) continue;
+        unheard = text;
+        is_known = true;
+    }
+    const auto before = std::exchange(hearers_, {});
+    for (int slot = 0; slot < readers_; ++slot) {
+        if (!takes(slot)) continue;
+        hearers_.insert(slot);
+        if (before.contains(slot)) continue;
+        outlets_[slot].add(unheard);
+        if (const auto missed = missed_.find(slot); missed != missed_.end())
+            missed->second -= std::min<std::uint64_t>(missed->second, unheard.size());
+    }
+}
+
 /// What waits for a slot that is no more goes to the others, unless they have had it too.
 void PipeFlow::drop_the_gone() {
     if (shape_ == PipeShape::pair) return;
@@ -195,6 +216,7 @@ void PipeFlow::drop_the_gone() {
     bool any = false;
     for (int slot = 0; slot < readers_; ++slot) any = any || takes_part(slot);
     if (!any) return;
+    if (shape_ == PipeShape::broadcast) welcome_the_new();
     std::string rest;
     for (auto it = outlets_.begin(); it != outlets_.end();) {
         if (present_.contains(it->first) || takes_part(it->first)) {

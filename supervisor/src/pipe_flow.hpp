@@ -6,7 +6,8 @@
 //  P2  What a reader has not read is kept until he has, so that his successor gets it. A message of
 //      which he has read a part is given to the successor from its beginning; bytes, which have no
 //      parts, go on where he stopped.
-//  P3  Of what was not sent yet only about a portion waits for each reader: then the writers wait.
+//  P3  What everybody hears is heard by somebody: who comes begins with what nobody has read yet.
+//  P4  Of what was not sent yet only about a portion waits for each reader: then the writers wait.
 #pragma once
 
 #include <cstddef>
@@ -44,9 +45,10 @@ class Outlet {
     void passed_on(std::size_t count);
     /// Takes all that is there, for somebody else.
     [[nodiscard]] std::string take_all();
+    /// All that he has not read, from where a message begins.
+    [[nodiscard]] std::string_view text() const { return std::string_view{bytes_}.substr(begin_); }
 
  private:
-    [[nodiscard]] std::string_view text() const { return std::string_view{bytes_}.substr(begin_); }
     void trim();
 
     std::string bytes_;
@@ -108,6 +110,7 @@ class PipeFlow {
     }
     void share_out(std::string_view messages);
     [[nodiscard]] int next_in_turn();
+    void welcome_the_new();
     void drop_the_gone();
 
     PipeShape shape_ = PipeShape::pair;
@@ -119,6 +122,7 @@ class PipeFlow {
     std::set<int> done_;
     std::set<int> lost_;
     std::map<int, std::uint64_t> missed_;
+    std::set<int> hearers_;  // of a broadcast, now or when there were any the last time
 };
 
 }  // namespace greensup

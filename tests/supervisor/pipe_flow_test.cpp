@@ -120,6 +120,10 @@ TEST_CASE("pipe: broadcast gives all to everybody, at the pace of the slowest",
         all.put(0, "b\n");
         CHECK(all.missed_by(1) == left + 2);
         CHECK(waits_for(all, 2) == "b\n");
+        for (int slot : {0, 2}) {
+            all.outlet(slot).sent(all.outlet(slot).unsent());
+            all.outlet(slot).unread(Cut::lines, 0);
+        }
         all.set_over({}, {});
         all.put(0, "c\n");
         CHECK(waits_for(all, 1) == "c\n");
@@ -133,6 +137,37 @@ TEST_CASE("pipe: broadcast gives all to everybody, at the pace of the slowest",
         all.set_over({}, {0, 2});
         CHECK(all.outlet(1).size() > PipeFlow::portion);
         CHECK(all.missed_by(1) == 0);
+    }
+    SECTION("what nobody has read is for whoever comes") {
+        for (int slot : {0, 1, 2}) all.outlet(slot).unread(Cut::lines, 0);
+        all.put(0, "unheard\n");
+        const auto lose = [&](std::set<int> lost) {
+            for (const auto slot : lost) all.reader_left(slot, all.outlet(slot).size());
+            all.set_over({}, std::move(lost));
+        };
+        lose({0});
+        lose({0, 1});
+        lose({0, 1, 2});
+        const bool is_new = GENERATE(true, false);
+        if (is_new)
+            all.configure(PipeShape::broadcast, Cut::lines, 4);
+        else
+            all.set_over({}, {1, 2});
+        CHECK(waits_for(all, is_new ? 3 : 0) == "unheard\n");
+        CHECK(all.missed_by(0) == (is_new ? 8 : 0));
+        CHECK(all.missed_by(2) > 0);
+        // Another one comes before that was read, and the one who has it is lost.
+        if (is_new) {
+            all.set_over({}, {0, 2});
+            all.set_over({3}, {0, 2});
+            CHECK(waits_for(all, 1) == "unheard\n");
+        }
+        // It is not sent to those who come when it was read.
+        all.outlet(is_new ? 1 : 0).sent(8);
+        all.outlet(is_new ? 1 : 0).unread(Cut::lines, 0);
+        all.set_over({}, {});
+        all.put(0, "c\n");
+        CHECK(waits_for(all, 2) == "c\n");
     }
     SECTION("who is no more neither") {
         all.configure(PipeShape::broadcast, Cut::lines, 1);
