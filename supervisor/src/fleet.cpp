@@ -154,11 +154,33 @@ void Fleet::grant_permits(bool ignores_order) {
 }
 
 std::string Fleet::missing(const Member& member) const {
+    const auto grants = pipe_grants(member.edition->config, member.pool);
+    const bool is_behind = std::any_of(grants.begin(), grants.end(), [&](const auto& grant) {
+        return grant.reads && member.edition->pipes.at(grant.pipe)->is_behind();
+    });
     for (const auto& name : member.worker->after) {
         const auto pool = find(name);
-        if (pool && !is_all_ready(*pool)) return name;
+        if (!pool || is_all_ready(*pool)) continue;
+        if (!is_behind || !waits_for_reader(*pool, member.pool, {})) return name;
     }
     return {};
+}
+
+bool Fleet::waits_for_reader(const Pool& pool, const std::string& reader,
+                             std::set<std::string> seen) const {
+    if (!seen.insert(pool.name).second || is_all_ready(pool)) return false;
+    std::set<std::string> ahead;
+    for (const auto& member : pool.members) {
+        ahead.insert(member->worker->after.begin(), member->worker->after.end());
+        for (const auto& grant : pipe_grants(member->edition->config, pool.name)) {
+            const auto& pipe = *member->edition->pipes.at(grant.pipe);
+            if (!grant.reads && pipe.is_behind()) ahead.insert(pipe_end(pipe.config().to).worker);
+        }
+    }
+    return std::any_of(ahead.begin(), ahead.end(), [&](const std::string& name) {
+        const auto next = find(name);
+        return name == reader || (next && waits_for_reader(*next, reader, seen));
+    });
 }
 
 std::string Fleet::waits_for(const Pool& pool) const {

@@ -12,6 +12,7 @@
 #include <memory>
 #include <optional>
 #include <random>
+#include <set>
 #include <string>
 #include <vector>
 
@@ -99,6 +100,10 @@ class Fleet {
     void grant_permits(bool ignores_order);
     /// The first pool that has to be ready before this one may start, and is not.
     [[nodiscard]] std::string missing(const Member& member) const;
+    /// It cannot get ready before `reader` takes what its writers, or those it waits for, have
+    /// left.
+    [[nodiscard]] bool waits_for_reader(const Pool& pool, const std::string& reader,
+                                        std::set<std::string> seen) const;
     [[nodiscard]] std::shared_ptr<Member> shared(Member& member) const;
     double chance();
 

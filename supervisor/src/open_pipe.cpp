@@ -135,29 +135,37 @@ std::pair<green::Fd, green::Fd> OpenPipe::make_ends() const {
     return both;
 }
 
+std::vector<const OpenPipe::Writer*> OpenPipe::left_behind(int slot) const {
+    std::vector<const Writer*> dead;
+    for (const auto& [number, writer] : writers_)
+        if (writer->slot == slot && writer->is_gone) dead.push_back(writer.get());
+    return dead;
+}
+
+bool OpenPipe::is_behind() const {
+    return std::any_of(behind_.begin(), behind_.end(),
+                       [&](int slot) { return left_behind(slot).size() >= most_left_behind; });
+}
+
 /// Each that died keeps its pipe until a reader has taken what is in it. Another one has to wait,
 /// so that who dies for ever does not use up our descriptors, and nothing has to be thrown away.
 void OpenPipe::refuse_if_behind(int slot) {
-    std::size_t dead = 0;
-    std::uint64_t bytes = 0;
-    for (const auto& [number, writer] : writers_) {
-        if (writer->slot != slot || !writer->is_gone) continue;
-        ++dead;
-        bytes += left_in(*writer);
-    }
-    if (dead < most_left_behind) {
+    const auto dead = left_behind(slot);
+    if (dead.size() < most_left_behind) {
         behind_.erase(slot);
         return;
     }
+    std::uint64_t bytes = 0;
+    for (const auto* writer : dead) bytes += left_in(*writer);
     if (behind_.insert(slot).second)
         green::log::warning("pipe.behind",
                             {{"pipe", config_.name},
                              {"pool", pipe_end(config_.from).worker},
                              {"slot", slot},
-                             {"writers_that_died", dead},
+                             {"writers_that_died", dead.size()},
                              {"bytes", bytes},
                              {"now", "no other starts until a reader has taken some"}});
-    sys::fail(EAGAIN, "pipe " + config_.name + " has the rest of " + std::to_string(dead) +
+    sys::fail(EAGAIN, "pipe " + config_.name + " has the rest of " + std::to_string(dead.size()) +
                           " writers that nobody has read");
 }
 
@@ -246,6 +254,7 @@ void OpenPipe::tell(PipeSides sides) {
 
 void OpenPipe::tell_who_is_lost() {
     const auto before = flow_.lost();
+    for (const auto& [number, reader] : readers_) note_read(*reader);
     auto lost = deaf_slots();
     lost.insert(sides_.reader_slots_failed.begin(), sides_.reader_slots_failed.end());
     flow_.set_over(sides_.reader_slots_done, std::move(lost));
@@ -254,7 +263,6 @@ void OpenPipe::tell_who_is_lost() {
         if (!before.contains(slot))
             green::log::warning("pipe.lost",
                                 {{"pipe", config_.name},
-    for (const auto& [number, reader] : readers_) note_read(*reader);
                                  {"pool", pipe_end(config_.to).worker},
                                  {"slot", slot},
                                  {"now", "the others go on without it, as long as there are any"}});

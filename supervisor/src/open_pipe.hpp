@@ -105,6 +105,8 @@ class OpenPipe {
     void tell(PipeSides sides);
 
     [[nodiscard]] PipeFigures figures();
+    /// A slot of its writers waits until a reader has taken some.
+    [[nodiscard]] bool is_behind() const;
     /// Of what waits, the bytes that may still come to the readers of these slots.
     [[nodiscard]] std::uint64_t waiting_for(std::set<int> slots);
 
@@ -121,6 +123,7 @@ class OpenPipe {
     [[nodiscard]] static std::uint64_t left_in(const Writer& writer);
     [[nodiscard]] EndFigures end_of(const Writer& writer) const;
     [[nodiscard]] EndFigures end_of(const Reader& reader);
+    [[nodiscard]] std::vector<const Writer*> left_behind(int slot) const;
     void refuse_if_behind(int slot);
     bool read(Writer& writer);
     void serve(Reader& reader);

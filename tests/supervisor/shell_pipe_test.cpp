@@ -297,3 +297,27 @@ TEST_CASE("shell: who closes its input and lives on is told, and leaves when it 
         CHECK(running.log().find("not drained in time") == std::string::npos);
     });
 }
+
+TEST_CASE("shell: a reader does not wait for writers that wait for it",
+          "[supervisor][shell][pipe]") {
+    const bool is_direct = GENERATE(true, false);
+    tests::run_green_for_real([is_direct] {
+        const tests::TempDir dir;
+        auto wide = pipe("");
+        wide.replace(wide.find("4KiB"), 4, "64KiB");
+        // It would be ready, if it lived; what it leaves is soon too much for one that nobody
+        // reads.
+        Running running(wide +
+                        "[workers.a]\nready.delay = \"1m\"\nbackoff.initial = \"off\"\n"
+                        "intensity.max = \"off\"\n" +
+                        shell("head -c 20000 /dev/zero; exit 1") +
+                        pool("c", "after = [\"a\"]\n", shell("exec sleep 1000")) +
+                        pool("b", is_direct ? "after = [\"a\"]\n" : "after = [\"c\"]\n",
+                             shell("exec cat > " + (dir / "r"))));
+        running.await_log("pipe.behind pipe=p pool=a slot=0");
+        Running::until([&] { return text_of(dir / "r").size() > 500000; });
+        CHECK(running.log().find("worker.ready pool=c") == std::string::npos);
+        running.process().signal(SIGTERM);
+        CHECK(running.end().success());
+    });
+}
