@@ -201,6 +201,8 @@ std::optional<TimePoint> Reloader::advance() {
         const auto holder = roller_.is_busy() ? std::string{} : roller_.held_by(pool);
         if (!holder.empty())
             pool.note = "stays for " + holder;
+        else if (!roller_.is_next(pool))
+            pool.note = "goes when those have gone who write what it reads";
         else if (!roller_.is_busy() || roller_.waits_for().contains(name))
             retire(pool);
     }

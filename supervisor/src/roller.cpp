@@ -81,6 +81,25 @@ std::map<std::string, std::string> Roller::writers_ahead_of(const Pool& pool) co
     return ahead;
 }
 
+std::set<std::string> Roller::all_ahead_of(const Pool& pool) const {
+    std::set<std::string> all;
+    std::vector<std::string> to_see{pool.name};
+    while (!to_see.empty()) {
+        const auto seen = fleet_.find(to_see.back());
+        to_see.pop_back();
+        for (const auto& [writer, pipe] : writers_ahead_of(*seen))
+            if (all.insert(writer).second) to_see.push_back(writer);
+    }
+    return all;
+}
+
+bool Roller::is_next(const Pool& pool) const {
+    const auto ahead = all_ahead_of(pool);
+    return std::all_of(ahead.begin(), ahead.end(), [&](const std::string& writer) {
+        return all_ahead_of(*fleet_.find(writer)).contains(pool.name);
+    });
+}
+
 bool Roller::is_to_roll(const std::string& pool) const {
     return std::find(waiting_.begin(), waiting_.end(), pool) != waiting_.end();
 }
@@ -103,7 +122,7 @@ bool Roller::choose() {
     waits_for_.clear();
     const auto may_go = [&](const std::string& name) {
         bool may = true;
-        for (const auto& [writer, pipe] : writers_ahead_of(*fleet_.find(name))) {
+        for (const auto& writer : all_ahead_of(*fleet_.find(name))) {
             const bool goes = is_to_go(writer) && held_by(*fleet_.find(writer)).empty();
             if (goes) waits_for_.insert(writer);
             may = may && !goes && !is_to_roll(writer);
@@ -112,8 +131,11 @@ bool Roller::choose() {
     };
     auto chosen = std::find_if(waiting_.begin(), waiting_.end(), may_go);
     if (chosen == waiting_.end()) {
-        if (!waits_for_.empty()) return false;
-        chosen = waiting_.begin();  // they go round in a circle
+        const auto is_next = [&](const auto& name) { return this->is_next(*fleet_.find(name)); };
+        if (std::any_of(waits_for_.begin(), waits_for_.end(), is_next)) return false;
+        // They go round in a circle: one that nobody else is ahead of.
+        chosen = std::find_if(waiting_.begin(), waiting_.end(), is_next);
+        if (chosen == waiting_.end()) chosen = waiting_.begin();
     }
     waits_for_.clear();
     std::rotate(waiting_.begin(), chosen, std::next(chosen));

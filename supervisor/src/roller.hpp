@@ -37,6 +37,10 @@ class Roller {
     /// Who has not moved and writes into a pipe that goes and that this pool reads: "NAME, which
     /// writes into pipe PIPE". Empty if there is nobody, or who there is will go.
     [[nodiscard]] std::string held_by(const Pool& pool) const { return held_by(pool, {}); }
+    /// Of pools that write into pipes that go, each has to be gone, or rolled, before those that
+    /// read them. That is so for nobody of this pool, or only for those who wait for this one too,
+    /// as they go round in a circle.
+    [[nodiscard]] bool is_next(const Pool& pool) const;
     /// "web: slot 0 of generation 3: exit 1", of the last begin().
     [[nodiscard]] const std::vector<std::string>& failures() const { return failures_; }
 
@@ -45,6 +49,8 @@ class Roller {
     bool choose();
     /// The pools that write into pipes that go and that this one reads, each with such a pipe.
     [[nodiscard]] std::map<std::string, std::string> writers_ahead_of(const Pool& pool) const;
+    /// And those that are ahead of them, and so on.
+    [[nodiscard]] std::set<std::string> all_ahead_of(const Pool& pool) const;
     [[nodiscard]] std::string held_by(const Pool& pool, std::set<std::string> seen) const;
     [[nodiscard]] bool is_to_roll(const std::string& pool) const;
     [[nodiscard]] bool is_to_go(const std::string& pool) const;

@@ -1,6 +1,7 @@
 // What becomes of a pipe, and of what is in it, when a reload changes or removes it.
 #include <algorithm>
 #include <csignal>
+#include <fstream>
 
 #include <catch2/catch.hpp>
 
@@ -132,5 +133,62 @@ TEST_CASE("shell: a pool that is removed goes before those who read its pipe",
         CHECK(running.ask({"1", "reload"}).ok);
         CHECK(running.await_settled(2).pools.size() == 1);
         check_end(running, dir, 1);
+    });
+}
+
+TEST_CASE("shell: pools that are removed together go one after the other, along their pipes",
+          "[supervisor][shell][pipe]") {
+    tests::run_green_for_real([] {
+        const tests::TempDir dir;
+        const auto go = dir / "go";
+        auto second = pipe("framing = \"lines\"\n");
+        second.replace(second.find("pipes.p"), 7, "pipes.q");
+        second.replace(second.find("b.stdin"), 7, "c.stdin");
+        second.replace(second.find("a.stdout"), 8, "b.stdout");
+        const auto kept = pool("d", "", idle);
+        Running running(pipe("framing = \"lines\"\n") + second + kept +
+                        pool("c", "", shell("exec cat > " + (dir / "r"))) +
+                        pool("b", "", shell("exec cat")) +
+                        pool("a", "stop.timeout = \"1m\"\n",
+                             shell("trap 'until test -e " + go +
+                                   "; do sleep 0.01; done; echo last; exit 0' TERM; echo first; "
+                                   "while :; do sleep 0.01; done")));
+        running.await_settled();
+        Running::until([&] { return lines_of(dir / "r").size() == 1; });
+        running.write(kept);
+        running.process().signal(SIGHUP);
+        running.await_log("worker.stopping pool=a");
+        const auto now = running.status();
+        for (const auto* name : {"b", "c"})
+            CHECK(find(now, name)->instances.at(0).state == State::ready);
+        std::ofstream{go};
+        running.await([](const Status& status) { return status.pools.size() == 1; });
+        CHECK(lines_of(dir / "r") == std::vector<std::string>{"first", "last"});
+        CHECK(running.log().find("pipe.left") == std::string::npos);
+    });
+}
+
+TEST_CASE("shell: of pools that go round in a circle one is rolled before those behind it",
+          "[supervisor][shell][pipe]") {
+    tests::run_green_for_real([] {
+        const auto hub = [](const std::string& name) {
+            return "[workers." + name + "]\nkind = \"hub\"\nroll.min_ready = \"0s\"\n" +
+                   role("hub_worker");
+        };
+        const auto joins = [](const std::string& name, const std::string& from,
+                              const std::string& to) {
+            return "[pipes." + name + "]\nfrom = \"" + from + "\"\nto = \"" + to + "\"\n";
+        };
+        const auto pools = hub("c") + hub("a") + hub("b");
+        Running running(joins("p", "a", "b") + joins("q", "b", "a") + joins("r", "b", "c") + pools);
+        running.await_settled();
+        running.write(pools);
+        CHECK(running.ask({"1", "reload"}).ok);
+        running.await_settled(2);
+        const auto log = running.log();
+        const auto last = log.find("roll.begin pool=c");
+        REQUIRE(last != std::string::npos);
+        for (const auto* name : {"a", "b"})
+            CHECK(log.find("roll.done pool=" + std::string(name)) < last);
     });
 }
