@@ -237,6 +237,17 @@ void Fleet::tell_pipes(const Edition& edition) const {
             for (const auto slot : active) sides.reader_slots_failed.erase(slot);
             for (const auto slot : active) sides.reader_slots_done.erase(slot);
             for (const auto slot : sides.reader_slots_failed) sides.reader_slots_done.erase(slot);
+            // Who stays till its turn to be replaced would see the end again in each of its lives.
+            const bool is_to_wait =
+                !stays &&
+                std::any_of(pool->members.begin(), pool->members.end(), [&](const auto& member) {
+                    return has_it(member) && !member->is_leaving &&
+                           !is_over(member->instance.state);
+                });
+            if (is_to_wait) {
+                sides.writers_over = false;
+                sides.writer_slots_over.clear();
+            }
         }
         pipe->tell(std::move(sides));
     }

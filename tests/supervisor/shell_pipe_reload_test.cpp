@@ -192,3 +192,19 @@ TEST_CASE("shell: of pools that go round in a circle one is rolled before those 
             CHECK(log.find("roll.done pool=" + std::string(name)) < last);
     });
 }
+
+TEST_CASE("shell: who reads a pipe that goes does not see its end before its turn to leave",
+          "[supervisor][shell][pipe]") {
+    tests::run_green_for_real([] {
+        const tests::TempDir dir;
+        Running running(pipe("framing = \"lines\"\nshape = \"spread\"\n") +
+                        pool("b", "count = 2\n", shell("cat; echo end >> " + (dir / "ends"))) +
+                        pool("a", "", shell("exec sleep 1000")));
+        const auto before = running.await_settled();
+        running.write("[workers.b]\nready.delay = \"1m\"\ncount = 2\n" + shell("exit 1") +
+                      pool("a", "", idle));
+        CHECK(running.ask({"1", "reload"}).code == Code::roll_failed);
+        CHECK(pids(running.status(), "b") == pids(before, "b"));
+        CHECK(lines_of(dir / "ends").empty());
+    });
+}
