@@ -56,7 +56,7 @@ void Fleet::spawn(Member& member) {
     member.incarnation = spawner_.spawn(*member.edition, *member.worker, member.instance, failure);
     if (!member.incarnation) {
         apply(member, failure.is_shortage
-                          ? Input::shortage(failure.error)
+                          ? Input::shortage(failure.error, failure.stage_and_path)
                           : Input::exec_failed(failure.error, failure.stage_and_path));
         return;
     }

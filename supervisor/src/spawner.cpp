@@ -155,7 +155,8 @@ std::shared_ptr<Incarnation> Spawner::spawn(const Edition& edition, const Worker
     } catch (const green::SpawnError& error) {
         const auto number = error.code().value();
         failure = {number, is_shortage(number),
-                   stage_text(error, command_for(edition, worker, instance))};
+                   is_shortage(number) ? error.what()
+                                       : stage_text(error, command_for(edition, worker, instance))};
     } catch (const std::system_error& error) {
         const auto number = error.code().value();
         failure = {number, is_shortage(number), error.what()};

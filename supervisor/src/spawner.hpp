@@ -41,7 +41,7 @@ struct Incarnation {
 struct SpawnFailure {
     int error = 0;
     bool is_shortage = false;
-    std::string stage_and_path;
+    std::string stage_and_path;  // of a shortage, all that is known of it
 };
 
 class Spawner {

@@ -276,7 +276,7 @@ class Stepper {
         auto decision = after_shortage(std::move(next_.budget), chance_);
         next_.budget = std::move(decision.budget);
         delay_ = decision.delay;
-        next_.cause = {Cause::Kind::shortage, input.number, ""};
+        next_.cause = {Cause::Kind::shortage, input.number, input.text};
         return given_up ? E::exit_retry : E::shortage;
     }
 

@@ -74,7 +74,7 @@ struct Cause {
         exit,           // `number` is the exit code
         signal,         // `number` is the signal
         exec,           // never became the program: `number` is errno, `text` stage and path
-        shortage,       // the system had no process or descriptor to spare; `number` is errno
+        shortage,       // the system had nothing to spare: `number` is errno, `text` what for
         start_timeout,  // did not get ready in time
         drain_timeout,  // did not finish draining in time
         stop_timeout,   // ignored its stop signal
@@ -123,11 +123,11 @@ struct Input {
     What what;
     int number = 0;  // spawned: pid; exec_failed, shortage: errno; exited: code or signal
     bool by_signal = false;
-    std::string text;  // exec_failed: "exec ./web"; requests: who asked
+    std::string text;  // exec_failed: "exec ./web"; shortage: of what; requests: who asked
 
     static Input spawned(int pid);
     static Input exec_failed(int error, std::string stage_and_path);
-    static Input shortage(int error);
+    static Input shortage(int error, std::string what = "");
     static Input exited(int code);
     static Input killed_by(int signal);
     static Input request(What what, std::string who);  // start, drain, stop, kill, retry

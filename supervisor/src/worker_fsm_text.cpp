@@ -54,7 +54,7 @@ std::string to_text(const Cause& cause) {
         case Cause::Kind::exec:
             return cause.text + ": " + error_text(cause.number);
         case Cause::Kind::shortage:
-            return "shortage: " + error_text(cause.number);
+            return "shortage: " + (cause.text.empty() ? error_text(cause.number) : cause.text);
         case Cause::Kind::start_timeout:
             return "not ready in time";
         case Cause::Kind::drain_timeout:
@@ -79,7 +79,9 @@ Input Input::spawned(int pid) { return {What::spawned, pid, false, ""}; }
 Input Input::exec_failed(int error, std::string stage_and_path) {
     return {What::exec_failed, error, false, std::move(stage_and_path)};
 }
-Input Input::shortage(int error) { return {What::shortage, error, false, ""}; }
+Input Input::shortage(int error, std::string what) {
+    return {What::shortage, error, false, std::move(what)};
+}
 Input Input::exited(int code) { return {What::exited, code, false, ""}; }
 Input Input::killed_by(int signal) { return {What::exited, signal, true, ""}; }
 Input Input::request(What what, std::string who) { return {what, 0, false, std::move(who)}; }

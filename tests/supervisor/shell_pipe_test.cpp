@@ -315,6 +315,7 @@ TEST_CASE("shell: a reader does not wait for writers that wait for it",
                         pool("b", is_direct ? "after = [\"a\"]\n" : "after = [\"c\"]\n",
                              shell("exec cat > " + (dir / "r"))));
         running.await_log("pipe.behind pipe=p pool=a slot=0");
+        running.await_log("cause=\"shortage: pipe p has the rest of 8 writers");
         Running::until([&] { return text_of(dir / "r").size() > 500000; });
         CHECK(running.log().find("worker.ready pool=c") == std::string::npos);
         running.process().signal(SIGTERM);
