@@ -93,7 +93,8 @@ std::string_view to_text(EndFigures::State state) {
     return names.at(static_cast<std::size_t>(state));
 }
 
-OpenPipe::OpenPipe(const PipeConfig& config, int readers) : config_{config} {
+OpenPipe::OpenPipe(const PipeConfig& config, int readers, std::chrono::nanoseconds grace)
+    : config_{config}, patience_{grace} {
     flow_.configure(config.shape, cut_of(config), readers);
 }
 
@@ -484,7 +485,7 @@ void OpenPipe::note_the_deaf() {
     bool is_early = false;
     for (const auto& [number, reader] : readers_) {
         if (!reader->closed_at || reader->is_deaf) continue;
-        const bool is_due = green::now() - *reader->closed_at >= std::chrono::seconds{1};
+        const bool is_due = green::now() - *reader->closed_at >= patience_;
         // Whose end is being told will be removed in a moment.
         if (is_due && reader->pid != 0 && has_ended(reader->pid)) continue;
         is_early = is_early || !is_due;

@@ -76,7 +76,9 @@ class OpenPipe {
     /// So many writers of a slot may have died and left something behind that nobody has taken yet.
     static constexpr std::size_t most_left_behind = 8;
 
-    OpenPipe(const PipeConfig& config, int readers);
+    /// `grace`: who has closed its end may be dying, and has so long to do it.
+    OpenPipe(const PipeConfig& config, int readers,
+             std::chrono::nanoseconds grace = std::chrono::seconds{1});
     OpenPipe(const OpenPipe&) = delete;
     OpenPipe& operator=(const OpenPipe&) = delete;
     ~OpenPipe();
@@ -160,7 +162,8 @@ class OpenPipe {
     std::optional<std::string> hello_;  // what readers are told first, once a writer has spoken
     PipeFigures counted_;
     green::TimerWatcher later_{std::chrono::seconds{1}};  // when an end could not be watched
-    green::TimerWatcher grace_{std::chrono::seconds{1}};  // for those who close their ends and die
+    std::chrono::nanoseconds patience_;
+    green::TimerWatcher grace_{patience_};  // for those who close their ends and die
     std::vector<char> portion_ = std::vector<char>(PipeFlow::portion);
 };
 
