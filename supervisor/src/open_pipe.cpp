@@ -46,6 +46,18 @@ void log_missed(const PipeConfig& pipe, int slot, std::uint64_t bytes) {
                                         {"bytes_since_it_was_opened", bytes}});
 }
 
+/// What it has not read would be lost to its successor if it died with our only end closed.
+void log_kept_open(const PipeConfig& pipe, int slot, int error) {
+    green::log::warning(
+        "pipe.kept_open",
+        {{"pipe", pipe.name},
+         {"pool", pipe_end(pipe.to).worker},
+         {"slot", slot},
+         {"why", "its other end cannot be opened in /proc/self/fd"},
+         {"error", std::strerror(error)},
+         {"now", "its input ends when it has read everything, or a descriptor is free"}});
+}
+
 }  // namespace
 
 struct OpenPipe::Writer {
@@ -82,6 +94,7 @@ struct OpenPipe::Reader {
     int pid = 0;
     std::optional<green::TimePoint> closed_at{};  // its end, by itself
     bool is_deaf = false;                         // and it lives on
+    bool is_kept_open = false;                    // it was told that its input cannot end yet
     std::uint64_t sent = 0;
     std::uint64_t has_read = 0;
     std::optional<green::TimePoint> stands_since{};
@@ -456,10 +469,16 @@ void OpenPipe::serve(Reader& reader) {
 
 /// Its input ends.
 void OpenPipe::let_go(Reader& reader) {
-    if (!reader.theirs.is_open()) {
+    // Of one that has read everything nothing has to be kept.
+    if (!reader.theirs.is_open() && unread_in(reader.ours) > 0) {
         const auto path = "/proc/self/fd/" + std::to_string(reader.ours.number());
         const auto opened = sys::open(path.c_str(), O_RDONLY | O_NONBLOCK);
-        if (!opened.ok()) return try_again(opened.error);
+        if (!opened.ok()) {
+            if (!std::exchange(reader.is_kept_open, true))
+                log_kept_open(config_, reader.slot, opened.error);
+            if (!later_.active()) later_.start([this] { look(); });
+            return;
+        }
         reader.theirs = green::Fd{opened.as_int()};
     }
     reader.watcher.reset();

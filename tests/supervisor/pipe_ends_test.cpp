@@ -340,6 +340,28 @@ TEST_CASE("pipe: what lies before a reader whose input has ended is counted when
     });
 }
 
+TEST_CASE("pipe: a reader's input ends without a descriptor to spare, when it has read everything",
+          "[supervisor][pipe]") {
+    tests::run_green_for_real([] {
+        OpenPipe pipe{lines(PipeShape::pair), 1};
+        green::Fd writer;
+        green::Fd reader;
+        (void)pipe.add_writer(0, writer);
+        const int to = pipe.add_reader(0, reader);
+        write(writer, "a\n");
+        const tests::FailNth no_descriptor{0, EMFILE, green::sys::Call::open, true};
+        CHECK(pipe.end_input(to, true));
+        CHECK(no_descriptor.fired());
+        CHECK(read(reader) == "a\n");
+        std::string end;
+        for (int i = 0; i < 1000 && end.empty(); ++i) {
+            turn();
+            end = read(reader);
+        }
+        CHECK(end == "<end>");
+    });
+}
+
 TEST_CASE("pipe: writers that die while nobody reads keep so many descriptors and no more",
           "[supervisor][pipe]") {
     tests::run_green_for_real([] {
