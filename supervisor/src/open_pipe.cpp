@@ -273,13 +273,17 @@ void OpenPipe::tell_who_is_lost() {
     lost.insert(sides_.reader_slots_failed.begin(), sides_.reader_slots_failed.end());
     flow_.set_over(sides_.reader_slots_done, std::move(lost));
     if (flow_.shape() != PipeShape::broadcast) return;
+    bool any = false;
+    for (int slot = 0; slot < flow_.readers(); ++slot)
+        any = any || !(flow_.lost().contains(slot) || sides_.reader_slots_done.contains(slot));
     for (const auto slot : flow_.lost())
         if (!before.contains(slot))
             green::log::warning("pipe.lost",
                                 {{"pipe", config_.name},
                                  {"pool", pipe_end(config_.to).worker},
                                  {"slot", slot},
-                                 {"now", "the others go on without it, as long as there are any"}});
+                                 {"now", any ? "the others go on without it"
+                                             : "nobody is left, and its writers wait"}});
     for (const auto slot : before)
         if (!flow_.lost().contains(slot)) log_missed(config_, slot, flow_.missed_by(slot));
 }
