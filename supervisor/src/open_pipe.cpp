@@ -1,19 +1,18 @@
+// Longer than most files: the way of a message from one end to the other, in the order of its steps.
 #include "open_pipe.hpp"
 
 #include <algorithm>
-#include <array>
 #include <cerrno>
 #include <cstring>
 #include <fcntl.h>
-#include <sys/ioctl.h>
 #include <sys/socket.h>
-#include <sys/wait.h>
 #include <system_error>
 
 #include <green/log.hpp>
 #include <green/sys.hpp>
 
 #include "frames/frame_header.hpp"
+#include "open_pipe_ends.hpp"
 #include "units.hpp"
 
 namespace greensup {
@@ -22,29 +21,6 @@ namespace {
 namespace sys = green::sys;
 using green::IoEvents;
 using green::IoWatcher;
-
-/// Nobody has waited for it yet, so that its number is still its own.
-bool has_ended(int pid) {
-    siginfo_t info{};
-    const auto asked =
-        sys::waitid(P_PID, static_cast<id_t>(pid), info, WEXITED | WNOHANG | WNOWAIT);
-    return !asked.ok() || info.si_pid == pid;
-}
-
-std::size_t unread_in(const green::Fd& fd) {
-    int count = 0;
-    return fd.is_open() && ::ioctl(fd.number(), FIONREAD, &count) == 0
-               ? static_cast<std::size_t>(count)
-               : 0;
-}
-
-void log_missed(const PipeConfig& pipe, int slot, std::uint64_t bytes) {
-    if (bytes == 0) return;
-    green::log::warning("pipe.missed", {{"pipe", pipe.name},
-                                        {"pool", pipe_end(pipe.to).worker},
-                                        {"slot", slot},
-                                        {"bytes_since_it_was_opened", bytes}});
-}
 
 /// What it has not read would be lost to its successor if it died with our only end closed.
 void log_kept_open(const PipeConfig& pipe, int slot, int error) {
@@ -60,59 +36,13 @@ void log_kept_open(const PipeConfig& pipe, int slot, int error) {
 
 }  // namespace
 
-struct OpenPipe::Writer {
-    int number;
-    int slot;
-    FrameCutter cutter;
-    green::Fd ours;
-    std::unique_ptr<IoWatcher> watcher{};
-    std::string whole{};       // messages that still have to be handed over
-    bool was_stopped = false;  // there was no room for what it may have written
-    bool is_at_end = false;
-    bool is_gone = false;
-    std::size_t left_behind = 0;  // by one that is gone, unread
-    bool left_in_peace = false;
-    bool is_finished = false;  // its last words were taken
-    bool was_held = false;
-    int pid = 0;
-    std::uint64_t taken = 0;
-    std::optional<green::TimePoint> stands_since{};
-};
-
-struct OpenPipe::Reader {
-    enum class Ending { none, soon, dry };
-
-    int slot;
-    green::Fd ours;
-    // What it leaves unread stays there as long as an end is open. A pipe needs it only when ours
-    // is closed, and without it we hear of who closes his end; a socket would lose what is in it.
-    green::Fd theirs;
-    std::unique_ptr<IoWatcher> watcher{};
-    bool watches_room = false;
-    Ending ending = Ending::none;
-    std::optional<std::string> hello{};  // what of it still has to be sent
-    int pid = 0;
-    std::optional<green::TimePoint> closed_at{};  // its end, by itself
-    bool is_deaf = false;                         // and it lives on
-    bool is_kept_open = false;                    // it was told that its input cannot end yet
-    std::uint64_t sent = 0;
-    std::uint64_t has_read = 0;
-    std::optional<green::TimePoint> stands_since{};
-};
-
-std::string_view to_text(EndFigures::State state) {
-    constexpr std::array<std::string_view, 6> names{"open",  "next",   "held",
-                                                    "ended", "closed", "gone"};
-    return names.at(static_cast<std::size_t>(state));
-}
-
 OpenPipe::OpenPipe(const PipeConfig& config, int readers, std::chrono::nanoseconds grace)
     : config_{config}, patience_{grace} {
     flow_.configure(config.shape, cut_of(config), readers);
 }
 
 OpenPipe::~OpenPipe() {
-    for (const auto slot : flow_.lost()) log_missed(config_, slot, flow_.missed_by(slot));
+    for (const auto slot : flow_.lost()) tell_what_it_missed(slot);
     if (const auto left = figures().waiting; left > 0)
         green::log::warning("pipe.left", {{"pipe", config_.name}, {"bytes", left}});
 }
@@ -266,96 +196,6 @@ void OpenPipe::tell(PipeSides sides) {
     look();
 }
 
-void OpenPipe::tell_who_is_lost() {
-    const auto before = flow_.lost();
-    for (const auto& [number, reader] : readers_) note_read(*reader);
-    auto lost = deaf_slots();
-    lost.insert(sides_.reader_slots_failed.begin(), sides_.reader_slots_failed.end());
-    flow_.set_over(sides_.reader_slots_done, std::move(lost));
-    if (flow_.shape() != PipeShape::broadcast) return;
-    bool any = false;
-    for (int slot = 0; slot < flow_.readers(); ++slot)
-        any = any || !(flow_.lost().contains(slot) || sides_.reader_slots_done.contains(slot));
-    for (const auto slot : flow_.lost())
-        if (!before.contains(slot))
-            green::log::warning("pipe.lost",
-                                {{"pipe", config_.name},
-                                 {"pool", pipe_end(config_.to).worker},
-                                 {"slot", slot},
-                                 {"now", any ? "the others go on without it"
-                                             : "nobody is left, and its writers wait"}});
-    for (const auto slot : before)
-        if (!flow_.lost().contains(slot)) log_missed(config_, slot, flow_.missed_by(slot));
-}
-
-std::uint64_t OpenPipe::left_in(const Writer& writer) {
-    return writer.whole.size() + writer.cutter.held() +
-           (writer.is_gone ? writer.left_behind : unread_in(writer.ours));
-}
-
-std::uint64_t OpenPipe::waiting_for(std::set<int> slots) {
-    for (const auto& [number, reader] : readers_) note_read(*reader);
-    for (const auto slot : deaf_slots()) slots.erase(slot);
-    auto all = flow_.waiting_for(slots);
-    for (const auto& [number, writer] : writers_)
-        if (std::any_of(slots.begin(), slots.end(), [&, &writer = writer](int slot) {
-                return flow_.feeds(writer->slot, slot);
-            }))
-            all += left_in(*writer);
-    return all;
-}
-
-PipeFigures OpenPipe::figures() {
-    auto figures = counted_;
-    for (const auto& [number, reader] : readers_) note_read(*reader);
-    figures.waiting = flow_.waiting();
-    figures.missed = flow_.missed();
-    for (const auto& [number, writer] : writers_) {
-        figures.waiting += left_in(*writer);
-        figures.torn += writer->cutter.torn();
-        figures.refused += writer->cutter.refused();
-        figures.writers.push_back(end_of(*writer));
-    }
-    std::set<int> away;
-    for (int slot = 0; slot < flow_.readers(); ++slot) away.insert(slot);
-    for (const auto& [number, reader] : readers_) {
-        figures.readers.push_back(end_of(*reader));
-        if (!reader->closed_at) away.erase(reader->slot);
-    }
-    for (const auto slot : away)
-        figures.readers.push_back(
-            {slot, 0, EndFigures::State::gone, 0, flow_.outlet(slot).size(), std::nullopt});
-    return figures;
-}
-
-EndFigures OpenPipe::end_of(const Writer& writer) const {
-    using State = EndFigures::State;
-    const auto waiting = left_in(writer);
-    const auto state = writer.is_gone      ? State::gone
-                       : !is_first(writer) ? State::next
-                       : writer.was_held   ? State::held
-                       : writer.is_at_end  ? State::ended
-                                           : State::open;
-    return {writer.slot, writer.is_gone ? 0 : writer.pid,
-            state,       writer.taken,
-            waiting,     waiting > 0 ? writer.stands_since : std::nullopt};
-}
-
-EndFigures OpenPipe::end_of(const Reader& reader) {
-    using State = EndFigures::State;
-    const bool is_first = this->is_first(reader);
-    const auto state = reader.closed_at         ? State::closed
-                       : !reader.ours.is_open() ? State::ended
-                       : !is_first              ? State::next
-                                                : State::open;
-    return {reader.slot,
-            reader.pid,
-            state,
-            reader.sent,
-            is_first ? flow_.outlet(reader.slot).size() : 0,
-            reader.stands_since};
-}
-
 // --- going on ---
 
 void OpenPipe::look() {
@@ -487,54 +327,6 @@ void OpenPipe::let_go(Reader& reader) {
     }
     reader.watcher.reset();
     reader.ours.close();
-}
-
-// --- who reads no more ---
-
-/// It has closed its end, or is just dying. What was meant for it goes to whom it would go to then.
-void OpenPipe::has_closed(Reader& reader) {
-    const bool was_first = is_first(reader);
-    reader.closed_at = green::now();
-    reader.stands_since.reset();
-    reader.watcher.reset();
-    reader.hello.reset();
-    if (was_first) give_back(reader);
-    reader.ours.close();
-    reader.theirs.close();
-    if (!grace_.active()) grace_.start([this] { note_the_deaf(); });
-}
-
-void OpenPipe::note_the_deaf() {
-    bool is_early = false;
-    for (const auto& [number, reader] : readers_) {
-        if (!reader->closed_at || reader->is_deaf) continue;
-        const bool is_due = green::now() - *reader->closed_at >= patience_;
-        // Whose end is being told will be removed in a moment.
-        if (is_due && reader->pid != 0 && has_ended(reader->pid)) continue;
-        is_early = is_early || !is_due;
-        reader->is_deaf = is_due;
-        if (is_due)
-            green::log::warning("pipe.closed",
-                                {{"pipe", config_.name},
-                                 {"pool", pipe_end(config_.to).worker},
-                                 {"slot", reader->slot},
-                                 {"pid", reader->pid},
-                                 {"why", "it has closed its end and lives on"},
-                                 {"now", "what is meant for it is for those who still read"}});
-    }
-    tell_who_is_lost();
-    look();
-    if (is_early && !grace_.active()) grace_.start([this] { note_the_deaf(); });
-}
-
-/// Whose readers live and read no more, each of them.
-std::set<int> OpenPipe::deaf_slots() const {
-    std::set<int> slots;
-    for (const auto& [number, reader] : readers_)
-        if (reader->is_deaf) slots.insert(reader->slot);
-    for (const auto& [number, reader] : readers_)
-        if (!reader->closed_at) slots.erase(reader->slot);
-    return slots;
 }
 
 // --- step by step ---

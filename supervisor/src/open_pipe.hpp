@@ -131,6 +131,7 @@ class OpenPipe {
     void serve(Reader& reader);
     bool write(Reader& reader);
     void tell_who_is_lost();
+    void tell_what_it_missed(int slot) const;
     [[nodiscard]] std::set<int> deaf_slots() const;
     void give_back(const Reader& reader);
     void let_go(Reader& reader);
