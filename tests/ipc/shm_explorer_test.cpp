@@ -1,19 +1,22 @@
 // Walks through every interleaving of a small cast on the slots and one ring: producers publish and
 // push, consumers pop, claim and ack, one of them gives its message back, or takes back that it
 // took it, one may die between any two steps while a keeper repairs, or takes leases away, and the
-// others go on.
+// others go on. Or one is stopped between any two steps, while a keeper sweeps and the others go
+// on, and goes on himself when they are through.
 //
 // shm_stepped.hpp says how. Here what an actor does is cut into phases; between two of them all
 // that it knows is in its locals, and its answers are those of its present phase.
 
 #include <algorithm>
 #include <array>
+#include <span>
 #include <utility>
 #include <vector>
 
 #include <catch2/catch.hpp>
 
 #include "queue/order_ring.hpp"
+#include "queue/pins.hpp"
 #include "queue/slot.hpp"
 #include "shm_stepped.hpp"
 
@@ -28,7 +31,7 @@ using shm_test::tape;
 using shm_test::What;
 
 constexpr std::size_t slots = 2;
-constexpr std::size_t cells = 4;
+constexpr std::size_t cells = 8;
 constexpr std::size_t cast = 5;
 constexpr std::size_t keeper = 4;  // 0 and 1 produce, 2 and 3 consume
 constexpr Owner referee = 9;
@@ -36,12 +39,20 @@ constexpr Owner referee = 9;
 struct Memory {
     SteppedWord head{What::index}, tail{What::index};
     std::array<SteppedWord, cells> ring{SteppedWord{What::cell}, SteppedWord{What::cell},
+                                        SteppedWord{What::cell}, SteppedWord{What::cell},
+                                        SteppedWord{What::cell}, SteppedWord{What::cell},
                                         SteppedWord{What::cell}, SteppedWord{What::cell}};
     std::array<SteppedWord, slots> state;
+    std::array<SteppedWord, 2> pins;  // of the consumers; PinWord
 };
 Memory memory;
+std::size_t used_cells = 4;  // a small ring goes round; copies need a larger one
+bool has_pins = false;       // a keeper looks at them
 
-BasicRing<SteppedWord> ring() { return {memory.head, memory.tail, memory.ring, slots}; }
+BasicRing<SteppedWord> ring() {
+    return {memory.head, memory.tail, std::span{memory.ring}.first(used_cells), slots};
+}
+SteppedWord& pin_of(std::size_t actor) { return memory.pins[actor - slots]; }
 Owner owner_of(std::size_t actor) { return static_cast<Owner>(actor + 1); }
 
 /// Where an actor stands.
@@ -63,6 +74,7 @@ struct State {
     std::array<Place, cast> places;
     Account account;
     int dead = -1;
+    int stopped = -1;  // until all others are through
     bool has_keeper_died = false;
 
     /// Two hashes of all that matters; 128 bits, so that two states are hardly ever taken for one.
@@ -79,6 +91,7 @@ struct State {
         add(memory.tail.value);
         for (const SteppedWord& word : memory.ring) add(word.value);
         for (const SteppedWord& word : memory.state) add(word.value);
+        for (const SteppedWord& word : memory.pins) add(word.value);
         for (const Place& place : places) {
             add(place.phase << 8 | place.answers.size << 1 | (place.is_over ? 1 : 0));
             for (const std::uint64_t local : place.locals) add(local);
@@ -87,6 +100,7 @@ struct State {
         for (std::size_t slot = 0; slot < slots; ++slot)
             add(account.acks[slot] << 1 | (account.is_put[slot] ? 1 : 0));
         add(static_cast<std::uint64_t>(dead + 1) << 1 | (has_keeper_died ? 1 : 0));
+        add(static_cast<std::uint64_t>(stopped + 1));
         return {one, two};
     }
 };
@@ -114,7 +128,8 @@ void produce(std::size_t actor, const Phase& phase) {
 
 /// Pops and claims. Returns the slot, or none. With an account the message ends with that: this is
 /// noted at the very step, and again each time that step is played again.
-std::uint64_t claim_next(Owner owner, SlotWord& taken, Account* ends = nullptr) {
+std::uint64_t claim_next(Owner owner, SlotWord& taken, Account* ends = nullptr,
+                         SteppedWord* pin = nullptr) {
     std::uint64_t slot = slots;
     (void)ring().pop([&](std::uint64_t index, std::uint64_t tag) {
         const std::uint64_t seen = memory.state[index].load();
@@ -122,7 +137,12 @@ std::uint64_t claim_next(Owner owner, SlotWord& taken, Account* ends = nullptr) 
         if (word.state != SlotState::ready || tag_of(word.generation) != tag) return Claim::stale;
         const SlotWord leased = word.leased_by(owner);
         const SlotWord after = ends != nullptr ? leased.acked_by(owner) : leased;
-        if (!memory.state[index].swap(seen, after.pack())) return Claim::retry;
+        if (pin != nullptr)
+            pin->store(PinWord{static_cast<std::uint32_t>(index), word.generation}.pack());
+        if (!memory.state[index].swap(seen, after.pack())) {
+            if (pin != nullptr) pin->store(0);
+            return Claim::retry;
+        }
         if (ends != nullptr) ends->acks[index] = 1;
         slot = index;
         taken = after;
@@ -149,20 +169,25 @@ void consume(std::size_t actor, Deed deed, const Phase& phase) {
     switch (phase.now.phase) {
         case 0: {
             Account* const ends = deed == Deed::untakes_at_most_once ? &phase.account : nullptr;
-            const std::uint64_t claimed = claim_next(owner_of(actor), taken, ends);
+            const std::uint64_t claimed =
+                claim_next(owner_of(actor), taken, ends, has_pins ? &pin_of(actor) : nullptr);
             if (claimed == slots) return phase.end();
             phase.next.locals = {claimed, taken.pack()};
             return phase.go_on(1);
         }
         case 1: {
             const SlotWord after = after_deed(deed, taken, owner_of(actor));
-            if (!memory.state[slot].swap(taken.pack(), after.pack())) return phase.end();
-            if (deed == Deed::acks) ++phase.account.acks[slot];
-            if (deed == Deed::untakes_at_most_once) phase.account.acks[slot] = 0;
-            return deed == Deed::acks ? phase.end() : phase.go_on(2);
+            const bool is_ours = memory.state[slot].swap(taken.pack(), after.pack());
+            if (is_ours && deed == Deed::acks) ++phase.account.acks[slot];
+            if (is_ours && deed == Deed::untakes_at_most_once) phase.account.acks[slot] = 0;
+            if (is_ours && deed != Deed::acks) return phase.go_on(2);
+            return has_pins ? phase.go_on(3) : phase.end();
         }
-        default:
+        case 2:
             (void)ring().push(slot, after_deed(deed, taken, owner_of(actor)).generation);
+            return has_pins ? phase.go_on(3) : phase.end();
+        default:
+            pin_of(actor).store(0);
             phase.end();
     }
 }
@@ -235,6 +260,49 @@ void repair(std::size_t dead, const Phase& phase) {
     }
 }
 
+/// As Keeper::sweep() does it when every lease is over: by the pins; and by the rings where a pin
+/// says so, or where a producer may be stopped.
+void sweep(bool is_producer_stopped, const Phase& phase) {
+    constexpr std::uint64_t each = 3;
+    constexpr std::uint64_t pins_end = 2 * each;
+    const std::uint64_t at = phase.now.phase;
+    if (at >= pins_end) {  // the locals are those of repair()
+        Place now = phase.now;
+        now.phase = at - pins_end + slots;
+        const Phase refilling{now, phase.next, phase.account};
+        repair(slots, refilling);
+        phase.next.phase = phase.next.phase - slots + pins_end;
+        return;
+    }
+    const std::uint64_t consumer = at / each;
+    const auto next_pin = [&] {
+        const bool is_last = consumer == 1;
+        const bool wants_refill = phase.next.locals[slots] != 0 || is_producer_stopped;
+        if (is_last && !wants_refill) return phase.end();
+        phase.next.locals[0] = 0;
+        if (is_last) phase.next.locals = {};
+        phase.go_on((consumer + 1) * each);
+    };
+    if (at % each == 0) {
+        phase.next.locals[0] = memory.pins[consumer].load();
+        return phase.next.locals[0] == 0 ? next_pin() : phase.go_on(at + 1);
+    }
+    const PinWord pin = PinWord::of(phase.now.locals[0]);
+    if (at % each == 2) {
+        (void)ring().push(pin.slot, pin.generation + 1);
+        return next_pin();
+    }
+    const std::uint64_t seen = memory.state[pin.slot].load();
+    const SlotWord word = SlotWord::of(seen);
+    if (word.state == SlotState::ready && word.generation == pin.generation + 1)
+        phase.next.locals[slots] = 1;
+    const bool is_held = word.state == SlotState::leased && word.generation == pin.generation &&
+                         word.owner == owner_of(slots + consumer);
+    if (is_held && memory.state[pin.slot].swap(seen, word.returned().pack()))
+        return phase.go_on(at + 1);
+    next_pin();
+}
+
 /// 128-bit keys, in one piece of memory that doubles.
 class Seen {
  public:
@@ -275,7 +343,8 @@ class Seen {
 
 /// What the keeper does. When it repairs one of the actors may die, anywhere; and if it may die
 /// too, another keeper repairs once more, from the beginning.
-enum class Keeping : std::uint8_t { none, takes_back, repairs, repairs_and_dies };
+/// When it sweeps one may be stopped.
+enum class Keeping : std::uint8_t { none, takes_back, sweeps, repairs, repairs_and_dies };
 
 struct Play {
     std::vector<std::size_t> actors;
@@ -291,6 +360,8 @@ class Explorer {
         for (Place& place : start.places) place.is_over = true;
         for (const std::size_t actor : play.actors) start.places[actor].is_over = false;
         start.places[keeper].is_over = play.keeping == Keeping::none;
+        has_pins = play.keeping == Keeping::sweeps;
+        used_cells = has_pins ? 8 : 4;
         memory = {};
         for (std::size_t slot = 0; slot < slots; ++slot) {
             memory.state[slot].value = SlotWord{SlotState::reserved, owner_of(slot), 0, 5}.pack();
@@ -317,11 +388,48 @@ class Explorer {
     std::size_t bad_ends = 0;
 
  private:
+    // The keeper begins when somebody has stopped, or when nobody does.
+    void stop_one(const State& state) {
+        for (std::size_t actor = 0; actor < keeper; ++actor) {
+            if (state.places[actor].is_over) continue;
+            State next = after_step(state, keeper, static_cast<int>(actor));
+            next.stopped = static_cast<int>(actor);
+            open_.push_back(next);
+        }
+    }
+
+    /// All but the one who is stopped are through: all that was put is to be had without him. He
+    /// goes on then, with the messages there or gone.
+    void release(State state) {
+        ++ends;
+        state.stopped = -1;
+        open_.push_back(state);
+        memory = state.memory;
+        SlotWord leased;
+        for (std::uint64_t slot = 0; (slot = claim_next(referee, leased)) != slots;) {
+            memory.state[slot].store(leased.acked_by(referee).freed().pack());
+            ++state.account.acks[slot];
+        }
+        for (std::size_t slot = 0; slot < slots; ++slot) {
+            const std::uint64_t wanted = state.account.is_put[slot] ? 1 : 0;
+            if (state.account.acks[slot] == wanted) continue;
+            ++bad_ends;
+            return;
+        }
+        state.memory = memory;
+        open_.push_back(state);
+    }
+
     void visit(const State& state) {
+        const bool may_stop = play_.keeping == Keeping::sweeps && state.stopped < 0 &&
+                              !state.places[keeper].is_over && state.places[keeper].phase == 0 &&
+                              state.places[keeper].answers.size == 0;
+        if (may_stop) stop_one(state);
         const bool may_kill = play_.keeping >= Keeping::repairs && state.dead < 0;
         bool has_next = false;
         for (std::size_t actor = 0; actor < cast; ++actor) {
             if (state.places[actor].is_over || state.dead == static_cast<int>(actor)) continue;
+            if (state.stopped == static_cast<int>(actor)) continue;
             if (actor == keeper && may_kill) continue;  // nobody has died yet
             has_next = true;
             open_.push_back(after_step(state, actor));
@@ -339,17 +447,23 @@ class Explorer {
             killed.places[actor] = {};  // nothing hangs on where it stood
             open_.push_back(killed);
         }
-        if (!has_next) judge(state);
+        if (has_next) return;
+        if (state.stopped >= 0) return release(state);
+        judge(state);
     }
 
     State after_step(const State& before, std::size_t actor) {
+        return after_step(before, actor, before.stopped);
+    }
+    State after_step(const State& before, std::size_t actor, int stopped) {
         State after = before;
         Place next = before.places[actor];
         next.answers.size = 0;
         memory = before.memory;
         tape = {&after.places[actor].answers};
         if (setjmp(interruption) == 0) {
-            act(actor, before.dead, {before.places[actor], next, after.account});
+            const bool is_producer = stopped >= 0 && stopped < static_cast<int>(slots);
+            act(actor, before.dead, is_producer, {before.places[actor], next, after.account});
             if (next.is_over) next.locals = {};
             after.places[actor] = next;
         }
@@ -358,11 +472,12 @@ class Explorer {
         return after;
     }
 
-    void act(std::size_t actor, int dead, const Phase& phase) const {
+    void act(std::size_t actor, int dead, bool is_producer_stopped, const Phase& phase) const {
         if (actor < slots) return produce(actor, phase);
         if (actor < keeper)
             return consume(actor, actor == slots ? play_.first_consumers : Deed::acks, phase);
         if (play_.keeping == Keeping::takes_back) return take_back(phase);
+        if (play_.keeping == Keeping::sweeps) return sweep(is_producer_stopped, phase);
         repair(static_cast<std::size_t>(dead), phase);
     }
 
@@ -403,6 +518,7 @@ const char* name_of(Deed deed) {
 const char* name_of(Keeping keeping) {
     if (keeping == Keeping::repairs_and_dies) return ", a death, a killed repair and a repair";
     if (keeping == Keeping::repairs) return ", a death and a repair";
+    if (keeping == Keeping::sweeps) return ", one stopped and a sweep";
     return keeping == Keeping::takes_back ? ", leases taken away" : "";
 }
 
@@ -431,6 +547,17 @@ TEST_CASE("queue explorer: nor when the repair is killed anywhere, and another o
     const std::vector<std::size_t> actors =
         GENERATE(std::vector<std::size_t>{0, 1, 2}, std::vector<std::size_t>{1, 2, 3});
     explore({actors, GENERATE(from_range(deeds)), Keeping::repairs_and_dies});
+}
+
+TEST_CASE("queue explorer: nor is one kept from others by him who is stopped anywhere",
+          "[ipc][queue]") {
+    const std::vector<std::size_t> actors =
+        GENERATE(std::vector<std::size_t>{0, 1, 2}, std::vector<std::size_t>{1, 2, 3});
+    explore({actors, GENERATE(from_range(deeds)), Keeping::sweeps});
+}
+
+TEST_CASE("queue explorer: nor with the whole cast and one who is stopped", "[.][queue][soak]") {
+    explore({{0, 1, 2, 3}, GENERATE(from_range(deeds)), Keeping::sweeps});
 }
 
 // Takes a GiB and a minute.

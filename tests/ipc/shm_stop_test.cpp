@@ -147,6 +147,140 @@ TEST_CASE("queue stop: whoever is stopped within a put or a get holds nobody up,
     WARN("stopped " << stops << " times");
 }
 
+// Whoever is stopped is not dead, so nobody repairs. But when his lease is over the keeper gets at
+// the message, wherever in his call he stands: nobody waits for him to go on.
+TEST_CASE("queue stop: what he who is stopped had in hand is with others when its lease is over",
+          "[ipc][queue]") {
+    struct Deed {
+        const char* name;
+        bool is_kept;  // where dead letters are
+        Act act;
+    };
+    static constexpr auto get = [](Member& member, auto&& end) {
+        Lease lease;
+        if (member.try_get(lease) == Got::message) (void)end(lease);
+    };
+    const Deed deeds[] = {
+        {"acks", false,
+         [](Member& member) { get(member, [&](Lease& lease) { return member.ack(lease); }); }},
+        {"nacks", false,
+         [](Member& member) { get(member, [&](Lease& lease) { return member.nack(lease); }); }},
+        {"nacks to the end", false,
+         [](Member& member) {
+             get(member, [&](Lease& lease) { return member.nack(lease, Turn::last); });
+         }},
+        {"nacks for later", false,
+         [](Member& member) {
+             get(member, [&](Lease& lease) { return member.nack_until(lease, 10); });
+         }},
+        {"untakes", false,
+         [](Member& member) { get(member, [&](Lease& lease) { return member.untake(lease); }); }},
+        {"rejects", false,
+         [](Member& member) { get(member, [&](Lease& lease) { return member.reject(lease); }); }},
+        {"rejects for good", true,
+         [](Member& member) { get(member, [&](Lease& lease) { return member.reject(lease); }); }},
+        {"puts", false, put_one},
+    };
+    unsigned stops = 0;
+    const auto play = [&](const Deed& deed, CrashHook hook) {
+        const Queue queue;
+        Settings settings;
+        settings.has_dead_letter = deed.is_kept;
+        queue.keeper->configure(settings);
+        unsigned moved = 0;
+        queue.keeper->set_mover([&](const Letter&, std::int64_t) {
+            ++moved;
+            return Kept::kept;
+        });
+        (void)sweep_all(*queue.keeper, 1);
+        const auto witness = queue.join(2);
+        const bool is_put = deed.act == put_one;
+        if (!is_put) send(*witness, stopped_id);
+        const pid_t child = fork_child([&] {
+            const auto member = queue.join(1);
+            crash_hook = hook;
+            deed.act(*member);
+            crash_hook = nullptr;
+        });
+        if (hook == count) {
+            REQUIRE(reap(child) == 0);
+            return;
+        }
+        int status = 0;
+        REQUIRE(::waitpid(child, &status, WUNTRACED) == child);
+        REQUIRE(WIFSTOPPED(status));
+        // A put has no lease: it is looked for once in a while.
+        const std::int64_t then = is_put ? 3 * late : late;
+        (void)sweep_all(*queue.keeper, then, 3);
+        const auto found = drain(*witness);
+        const Status now = shm_test::status(queue.segment());
+        CHECK(now.ready + now.leased + now.delayed + now.dead == 0);
+        const bool is_taken = !found.empty() || moved > 0;
+        REQUIRE(::kill(child, SIGCONT) == 0);
+        REQUIRE(reap(child) == 0);
+        (void)sweep_all(*queue.keeper, 6 * late);
+        const auto rest = drain(*witness);
+        CHECK(found.size() + rest.size() + moved <= 1);
+        const bool may_end =
+            std::string{deed.name} == "acks" || std::string{deed.name} == "rejects";
+        if (!may_end) CHECK(found.size() + rest.size() + moved == 1);
+        if (is_taken) CHECK(rest.empty());
+        queue.keeper->repair(1);
+        CHECK(is_sound(queue.segment()));
+        ++stops;
+    };
+    for (const Deed& deed : deeds) {
+        std::array<unsigned, crash_point_count> hits{};
+        {
+            Common<Report> fresh;
+            report = &*fresh;
+            play(deed, count);
+            std::copy(std::begin(fresh->hits), std::end(fresh->hits), hits.begin());
+        }
+        for (std::size_t point = 0; point < crash_point_count; ++point) {
+            for (unsigned nth = 1; nth <= hits[point]; ++nth) {
+                INFO("one " << deed.name << " and is stopped at " << crash_point_names[point]
+                            << ", time " << nth);
+                target = static_cast<CrashPoint>(point);
+                countdown = nth;
+                play(deed, stop);
+            }
+        }
+    }
+    CHECK(stops > 60);
+    WARN("stopped " << stops << " times");
+}
+
+// Taken away while he was writing down when it may be had again: what he writes does not count.
+TEST_CASE("queue stop: a late nack for later does not change when another one's message comes",
+          "[ipc][queue]") {
+    const Queue queue;
+    const auto witness = queue.join(2);
+    send(*witness, stopped_id);
+    target = GENERATE(CrashPoint::nack_returning, CrashPoint::nack_timed);
+    countdown = 1;
+    const pid_t child = fork_child([&] {
+        const auto member = queue.join(1);
+        crash_hook = stop;
+        Lease lease;
+        if (member->try_get(lease) != Got::message || member->nack_until(lease, 4 * late))
+            ::_exit(7);
+    });
+    int status = 0;
+    REQUIRE(::waitpid(child, &status, WUNTRACED) == child);
+    REQUIRE(WIFSTOPPED(status));
+    (void)sweep_all(*queue.keeper, late);
+    Lease lease;
+    REQUIRE(witness->try_get(lease, late) == Got::message);
+    REQUIRE(witness->nack_until(lease, late + 10));
+    REQUIRE(::kill(child, SIGCONT) == 0);
+    REQUIRE(reap(child) == 0);
+    (void)sweep_all(*queue.keeper, late + 10);
+    CHECK(drain(*witness) == std::vector<std::uint64_t>{stopped_id});
+    queue.keeper->repair(1);
+    CHECK(is_sound(queue.segment()));
+}
+
 // The note of when to look is made last. Whoever is stopped before it is not dead, so nobody
 // repairs; his lease is over, so nobody waits for him either.
 TEST_CASE("queue stop: what was given back or rejected by one who is stopped then is found by time",

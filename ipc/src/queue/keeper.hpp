@@ -8,6 +8,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <functional>
+#include <memory>
 #include <optional>
 #include <span>
 #include <utility>
@@ -142,10 +143,29 @@ class Keeper {
     void sweep_pin(Owner owner, PinRecord& pin, std::uint64_t now);
     [[nodiscard]] bool sweep_heads(std::uint64_t now, std::size_t& budget);
     [[nodiscard]] bool sweep_slots(std::uint64_t now, std::size_t& budget);
+    [[nodiscard]] bool sweep_rings(std::uint64_t now, std::size_t& budget);
     void make_ready(std::uint32_t slot, std::uint64_t seen);
     void sweep_slot(std::uint32_t slot, std::uint64_t now, std::size_t& budget);
     void watch_level(std::uint64_t now);
     void move_dead(std::uint32_t slot, std::uint64_t seen, std::uint64_t now, std::size_t& budget);
+
+    /// How far a look for READY and FREE slots that no ring lists has come.
+    struct Refill {
+        enum class Stage : std::uint8_t { words, fresh, again, free, missing, ready, done };
+        Stage stage = Stage::words;
+        std::uint64_t at = 0;
+        std::optional<Ring::Walk> walk;
+        std::unique_ptr<std::uint64_t[]> words;  // of the slots; without a mark: no cell seen
+        std::vector<std::pair<std::uint64_t, std::uint32_t>> ready;  // by sequence number
+    };
+
+    // refill.cpp
+    [[nodiscard]] bool refill(Refill& refill, std::size_t& budget);
+    [[nodiscard]] bool note_words(Refill& refill, std::size_t& budget);
+    [[nodiscard]] bool note_cells(Refill& refill, const Ring& ring, SlotState state,
+                                  std::size_t& budget);
+    [[nodiscard]] bool list_missing(Refill& refill, std::size_t& budget);
+    [[nodiscard]] bool list_ready(Refill& refill, std::size_t& budget);
 
     // repair.cpp
     void return_slots(Owner owner);
@@ -155,7 +175,6 @@ class Keeper {
     void bury_zombies();
     void mend_chunks(Owner owner);
     void finish_extents(std::uint64_t index, std::uint64_t seen);
-    void refill_rings();
 
     // recover.cpp
     void set_clock(const Moment& moment);
@@ -167,6 +186,9 @@ class Keeper {
 
     std::optional<Pass> pass_;
     std::uint64_t slots_seen_ = 0;  // when the last pass over all slots began
+    std::uint64_t rings_seen_ = 0;  // when they were last filled up
+    bool wants_refill_ = false;
+    std::optional<Refill> refill_;  // of a pass
     Mover mover_;
     std::function<bool(bool all)> looked_;
     Watcher watcher_;

@@ -149,7 +149,12 @@ class Member {
     void check_size(std::size_t bytes) const;
     SlotRecord& checked(const Reservation& reservation) const;
     void describe(Lease& lease, std::int64_t now);
+    /// Ends the lease, and on success keeps its pin, for let_go() or bury_own().
     [[nodiscard]] bool end(const Lease& lease, SlotWord after);
+    void let_go(const Lease& lease);
+    void bury_own(const Lease& lease, SlotWord retiring);
+    /// It was taken away.
+    void refuse(const Lease& lease);
     /// Of a message that ended when it was handed out: gives its memory back.
     [[nodiscard]] bool finish(Lease& lease);
     void mourn();

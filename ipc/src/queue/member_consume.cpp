@@ -89,20 +89,35 @@ void Member::describe(Lease& lease, std::int64_t now) {
     if (lease.deliveries() > 1) record_.redelivered.count();
 }
 
+// The pin stays for now: by it the keeper finds what we leave half done if we are stopped (Q13).
 bool Member::end(const Lease& lease, SlotWord after) {
     if (!lease) throw UsageError("no lease");
+    if (segment_.slot(lease.slot).state.swap(lease.word, after.pack())) return true;
+    refuse(lease);
+    return false;
+}
+
+void Member::refuse(const Lease& lease) {
+    let_go(lease);
+    record_.refused.count();
+}
+
+void Member::let_go(const Lease& lease) {
     pins_.lift(lease.pin);
     crash_point(CrashPoint::ack_unpinned);
-    if (segment_.slot(lease.slot).state.swap(lease.word, after.pack())) return true;
     slots_.bury_if_haunted(lease.slot);
-    record_.refused.count();
-    return false;
+}
+
+// The message has ended by our hand, so nobody waits for our pin but we.
+void Member::bury_own(const Lease& lease, SlotWord retiring) {
+    pins_.lift(lease.pin);
+    crash_point(CrashPoint::ack_unpinned);
+    slots_.bury(lease.slot, retiring, 1);
 }
 
 bool Member::finish(Lease& lease) {
     const Lease gone = std::exchange(lease, {});
-    pins_.lift(gone.pin);
-    slots_.bury(gone.slot, SlotWord::of(gone.word), 1);
+    bury_own(gone, SlotWord::of(gone.word));
     return true;
 }
 
@@ -113,7 +128,7 @@ bool Member::ack(Lease& lease) {
     if (!end(gone, retiring)) return false;
     crash_point(CrashPoint::ack_committed);
     record_.acked.count();
-    slots_.bury(gone.slot, retiring, 1);
+    bury_own(gone, retiring);
     crash_point(CrashPoint::ack_done);
     return true;
 }
@@ -129,6 +144,7 @@ bool Member::nack(Lease& lease, Turn turn) {
         mourn();
     else
         slots_.queue(gone.slot, after, turn);
+    let_go(gone);
     crash_point(CrashPoint::nack_done);
     return true;
 }
@@ -143,12 +159,14 @@ bool Member::untake(Lease& lease) {
     record_.delivered.poke(record_.delivered.peek() - 1);
     if (gone.deliveries() > 1) record_.redelivered.poke(record_.redelivered.peek() - 1);
     slots_.queue(gone.slot, after, Turn::first);
+    let_go(gone);
     crash_point(CrashPoint::nack_done);
     return true;
 }
 
-// The time is written while the slot is exclusively ours, by its word: a holder whose lease was
-// taken away meanwhile must not write into what is another one's.
+// The time is written while the slot is ours by its word, and by a swap of what stood there then: a
+// holder who was stopped, and from whom the keeper has taken it meanwhile, must not write into what
+// is another one's.
 bool Member::nack_until(Lease& lease, std::int64_t until) {
     if (is_ended(lease)) return finish(lease);
     if (slots_.after_return(SlotWord::of(lease.word)).state == SlotState::dead) return nack(lease);
@@ -156,14 +174,22 @@ bool Member::nack_until(Lease& lease, std::int64_t until) {
     const SlotWord returning = SlotWord::of(gone.word).returning_by(owner_);
     if (!end(gone, returning)) return false;
     crash_point(CrashPoint::nack_returning);
-    record_.returned.count();
     SlotRecord& record = segment_.slot(gone.slot);
     const std::uint64_t time = segment_.from_machine(until);
-    record.not_before.poke(time);
-    record.state.store(returning.delayed().pack());
-    full_fence();
+    std::uint64_t before = 0;
+    do {
+        before = record.not_before.load();
+        if (record.state.load() != returning.pack()) break;
+    } while (!record.not_before.swap(before, time));
+    crash_point(CrashPoint::nack_timed);
+    if (!record.state.swap(returning.pack(), returning.delayed().pack())) {
+        refuse(gone);
+        return false;
+    }
     crash_point(CrashPoint::nack_delayed);
+    record_.returned.count();
     slots_.remind(segment_.control().slot_due, time);
+    let_go(gone);
     return true;
 }
 
@@ -175,13 +201,14 @@ bool Member::reject(Lease& lease) {
         if (!end(gone, word.died_of(Reason::rejected))) return false;
         crash_point(CrashPoint::reject_buried);
         mourn();
+        let_go(gone);
         return true;
     }
     const SlotWord retiring = word.acked_by(owner_);
     if (!end(gone, retiring)) return false;
     crash_point(CrashPoint::reject_committed);
     record_.rejected.count();
-    slots_.bury(gone.slot, retiring, 1);
+    bury_own(gone, retiring);
     return true;
 }
 

@@ -115,17 +115,35 @@ class BasicRing {
         return Ringed::damaged;
     }
 
+    /// How far a look at all cells has come.
+    struct Walk {
+        std::uint64_t begin;
+        std::uint64_t at;
+    };
+    [[nodiscard]] Walk walk() const noexcept {
+        const std::uint64_t head = head_.load();
+        return {head, head};
+    }
     /// Calls `see(slot, tag)` for every full cell: they stand between head and tail, and one may
-    /// stand at the tail that has not moved on yet.
+    /// stand at the tail that has not moved on yet. What was filled before walk() and still is full
+    /// at the end is seen, however many slices there are. One is taken from `budget` for each cell;
+    /// false: there are more.
     template <class F>
-    void for_each(F&& see) const {
-        const std::uint64_t begin = head_.load();
-        for (std::uint64_t at = begin; at - begin < cells_.size(); ++at) {
-            const std::uint64_t seen = cell_of(at).load();
+    [[nodiscard]] bool go_on(Walk& walk, std::size_t& budget, F&& see) const {
+        for (; walk.at - walk.begin < cells_.size(); ++walk.at, --budget) {
+            if (budget == 0) return false;
+            const std::uint64_t seen = cell_of(walk.at).load();
             if ((seen & full_bit) != 0 && slot_in(seen) < capacity_)
                 see(slot_in(seen), tag_of(seen));
-            if (at >= tail_.load()) return;
+            if (walk.at >= tail_.load()) return true;
         }
+        return true;
+    }
+    template <class F>
+    void for_each(F&& see) const {
+        Walk all = walk();
+        std::size_t budget = ~std::size_t{0};
+        (void)go_on(all, budget, see);
     }
 
     /// Makes it empty; for the keeper, when nobody else is alive.

@@ -6,13 +6,15 @@
 //     word (claim, taken away, claimed by another, acked) carries the sight of that pin to whoever
 //     ends the message, so he finds it when he looks. He looks only if the delivery count says that
 //     somebody else had it before.
-// Q13 A reader lifts its pin before it acks or nacks: from then on it does not read, and while its
-//     lease stands nobody reuses the memory. If its lease does not stand any more, it looks whether
-//     the slot has become a ZOMBIE because of that pin: lift, fence, look on the one side, ZOMBIE,
+// Q13 A reader lifts its pin after it has ended its lease, and after all else that its call has to
+//     do for others to get the message. So whatever it leaves half done when it is stopped, the
+//     keeper finds by the pin. Then, unless the message ended by its own hand, it looks whether the
+//     slot has become a ZOMBIE because of that pin: lift, fence, look on the one side, ZOMBIE,
 //     fence, look on the other. One of the two sees it.
 // Q17 A pin names the stay of the message that it belongs to (slot and generation), and the keeper
-//     ends a lease only while the slot is LEASED to the pin's owner in that very stay. So an old
-//     pin never ends a newer lease of the same slot by the same member.
+//     ends a lease only while the slot is LEASED to the pin's owner in that very stay, or RETURNING
+//     in the one behind it. So an old pin never ends a newer lease of the same slot by the same
+//     member. READY in the one behind it says that a cell may be missing.
 // Q18 Holder and keeper agree on the end of a lease by one word, `until`: the keeper swaps it to
 //     `over` before he takes the message away, and the holder can move it only by a swap that
 //     finds another value there. An extension that was granted is one that the keeper has seen.
@@ -22,6 +24,7 @@
 #include <vector>
 
 #include "segment.hpp"
+#include "slot.hpp"
 
 namespace green::ipc::shm {
 
@@ -38,6 +41,10 @@ struct PinWord {
     /// Of a word that is not 0.
     static constexpr PinWord of(std::uint64_t word) noexcept {
         return {static_cast<std::uint32_t>((word & slot_mask) - 1), word >> 21};
+    }
+    /// Of the stay that begins when a lease ends without its message's end.
+    static constexpr std::uint64_t after(std::uint64_t generation) noexcept {
+        return (generation + 1) & SlotWord::generation_mask;
     }
     /// Whether the word is a pin on the slot, in whichever stay.
     [[nodiscard]] static constexpr bool is_on(std::uint64_t word, std::uint32_t slot) noexcept {

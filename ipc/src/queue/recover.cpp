@@ -18,6 +18,7 @@ namespace green::ipc::shm {
 void Keeper::recover(const Moment& moment) {
     check();
     pass_.reset();
+    refill_.reset();
     crash_point(CrashPoint::recover_begun);
     set_clock(moment);
     reset_slots();  // first: the members' records say who had what

@@ -6,8 +6,6 @@
 
 #include <algorithm>
 #include <iterator>
-#include <utility>
-#include <vector>
 
 #include "crash_point.hpp"
 #include "keeper.hpp"
@@ -27,7 +25,10 @@ void Keeper::repair(Owner owner) {
     crash_point(CrashPoint::repair_zombies_done);
     mend_chunks(owner);
     crash_point(CrashPoint::repair_chunks_done);
-    refill_rings();
+    refill_.reset();  // what it has seen does not hold any more
+    Refill rings;
+    std::size_t budget = ~std::size_t{0};
+    (void)refill(rings, budget);
     crash_point(CrashPoint::repair_rings_done);
     waits_.release(owner);
     crash_point(CrashPoint::repair_waits_done);
@@ -51,7 +52,7 @@ void Keeper::return_slots(Owner owner) {
             unclaim(index, word);
             slots_.abandon(index, word);
         }
-        // refill_rings() queues what is READY then.
+        // refill() queues what is READY then.
         if (word.state == SlotState::leased) {
             note_killer(index, owner);
             state.swap(seen, slots_.after_return(word).pack());
@@ -154,43 +155,6 @@ void Keeper::finish_extents(std::uint64_t index, std::uint64_t seen) {
             place.store(entry.pack());
         }
         at += entry.units;
-    }
-}
-
-// First what the slots say, then which cells there are, then the slots again: what is still the
-// same and has no cell gets one. A member that is just about to fill the cell itself makes a second
-// one, which will be stale (Q5, Q6).
-void Keeper::refill_rings() {
-    const std::uint32_t capacity = segment_.config().capacity;
-    std::vector<std::uint64_t> words(capacity);
-    for (std::uint32_t slot = 0; slot < capacity; ++slot)
-        words[slot] = segment_.slot(slot).state.load();
-
-    std::vector<char> has_cell(capacity);
-    const auto note = [&](SlotState state) {
-        return [&, state](std::uint64_t slot, std::uint64_t tag) {
-            const SlotWord word = SlotWord::of(words[slot]);
-            if (word.state == state && tag_of(word.generation) == tag) has_cell[slot] = 1;
-        };
-    };
-    slots_.fresh().for_each(note(SlotState::ready));
-    slots_.again().for_each(note(SlotState::ready));
-    slots_.free().for_each(note(SlotState::free));
-
-    std::vector<std::pair<std::uint64_t, std::uint32_t>> ready;  // by sequence number
-    for (std::uint32_t slot = 0; slot < capacity; ++slot) {
-        const SlotWord word = SlotWord::of(words[slot]);
-        if (has_cell[slot] != 0 || segment_.slot(slot).state.load() != words[slot]) continue;
-        if (word.state == SlotState::free) slots_.offer(slot, word);
-        if (word.state == SlotState::ready)
-            ready.emplace_back(segment_.slot(slot).sequence.peek(), slot);
-        crash_point(CrashPoint::repair_cell);
-    }
-    std::sort(ready.begin(), ready.end());
-    for (const auto& [sequence, slot] : ready) {
-        const SlotWord word = SlotWord::of(words[slot]);
-        slots_.queue(slot, word, word.deliveries == 0 ? Turn::last : Turn::first);
-        crash_point(CrashPoint::repair_cell);
     }
 }
 

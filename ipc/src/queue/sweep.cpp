@@ -5,8 +5,10 @@
 // looks at the due time then, the keeper clears it first and looks then, so one of them sees the
 // other. Slots are walked over only when something in them falls due; leases always.
 //
-// Who changes and is stopped before he notes it leaves what nobody knows of, for as long as he
-// stands still. So the slots are walked over once in a while in any case.
+// Who changes and is stopped before he notes it, or before he lists it in a ring, leaves what
+// nobody knows of, for as long as he stands still. When the lease is over his pin tells where to
+// look; and for one who puts, and has none, slots and rings are walked over once in a while in any
+// case.
 
 #include <algorithm>
 
@@ -59,6 +61,10 @@ void Keeper::step_over(std::uint64_t now) noexcept {
     } else if (pass_->has_heads) {
         pass_->has_heads = false;
         note(pass_->due, now + retry_after(Kept::no_room));
+    } else if (refill_) {
+        refill_.reset();
+        wants_refill_ = false;
+        rings_seen_ = now;
     } else {
         ++pass_->slot;
     }
@@ -74,6 +80,7 @@ Sweep Keeper::go_on(std::uint64_t now, std::size_t budget) {
         const bool is_due = slot_due != 0 && slot_due <= now;
         pass_->has_slots = is_due || now >= slots_seen_ + patience;
         if (pass_->has_slots) slots_seen_ = now;
+        if (now >= rings_seen_ + patience) wants_refill_ = true;
         if (is_due) control.slot_due.swap(slot_due, 0);
         full_fence();
         crash_point(CrashPoint::sweep_begun);
@@ -83,6 +90,7 @@ Sweep Keeper::go_on(std::uint64_t now, std::size_t budget) {
     if (pass_->has_heads && !sweep_heads(now, budget)) return {false, 0};
     pass_->has_heads = false;
     if (pass_->has_slots && !sweep_slots(now, budget)) return {false, 0};
+    if (!sweep_rings(now, budget)) return {false, 0};
     if (looked_ && looked_(pass_->has_slots))
         note(pass_->slot_due, now + retry_after(Kept::no_room));
     watch_level(now);
@@ -141,13 +149,33 @@ void Keeper::sweep_pin(Owner owner, PinRecord& pin, std::uint64_t now) {
     if (pinned.slot >= segment_.config().capacity) return;
     const std::uint64_t seen = segment_.slot(pinned.slot).state.load();
     const SlotWord word = SlotWord::of(seen);
-    if (word.state != SlotState::leased || word.owner != owner ||
-        word.generation != pinned.generation) {
-        return;
-    }
+    // Its owner is giving it back, or has done so, and may be stopped.
+    const bool is_next = word.generation == PinWord::after(pinned.generation);
+    const bool is_unlisted = is_next && word.state == SlotState::ready && until != over;
+    const bool is_held = word.generation == pinned.generation && word.state == SlotState::leased &&
+                         word.owner == owner;
+    const bool is_returning = is_next && word.state == SlotState::returning && word.owner == owner;
+    const bool is_unnoted = is_next && until != over &&
+                            (word.state == SlotState::delayed || word.state == SlotState::dead);
+    if (!is_unlisted && !is_held && !is_returning && !is_unnoted) return;
     if (until != over && !pin.until.swap(until, over)) return note(pass_->due, now);
     crash_point(CrashPoint::sweep_ended);
-    if (take_back(pinned.slot, seen)) segment_.control().expired.count();
+    if (is_unlisted) wants_refill_ = true;
+    if (is_unnoted) note(pass_->slot_due, at_once);
+    if (is_returning) make_ready(pinned.slot, seen);
+    if (is_held && take_back(pinned.slot, seen)) segment_.control().expired.count();
+}
+
+// One who is stopped may have listed a message and told nobody, or have chosen whom to wake.
+bool Keeper::sweep_rings(std::uint64_t now, std::size_t& budget) {
+    if (!wants_refill_) return true;
+    if (!refill_) refill_.emplace();
+    if (!refill(*refill_, budget)) return false;
+    refill_.reset();
+    wants_refill_ = false;
+    rings_seen_ = now;
+    if (slots_.has_ready()) waits_.wake_all();
+    return true;
 }
 
 // Messages whose time is over are ended where consumers take them, at the heads of the rings: a
