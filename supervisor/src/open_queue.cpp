@@ -4,6 +4,7 @@
 #include <cerrno>
 #include <cstring>
 #include <limits>
+#include <mutex>
 #include <system_error>
 #include <unistd.h>
 
@@ -11,6 +12,7 @@
 #include <green/fd.hpp>
 #include <green/greenlet.hpp>
 #include <green/log.hpp>
+#include <green/mutex.hpp>
 #include <green/sys.hpp>
 
 #include "named/tending.hpp"
@@ -172,6 +174,9 @@ struct OpenQueue::State {
     Letters said;
     Letters seen;
     green::Duration cost_of_look{};  // at all slots
+    green::Mutex repairs;            // one at a time
+
+    [[nodiscard]] QueueFigures figures(const shm::Status& status) const;
 };
 
 std::shared_ptr<OpenQueue> OpenQueue::open(const std::string& directory,
@@ -217,15 +222,15 @@ OpenQueue::OpenQueue(std::shared_ptr<State> state) : state_{std::move(state)} {
 OpenQueue::~OpenQueue() {
     tender_->kill_soon();
     state_->keeper->set_mover({});
-    const auto left = figures();
-    if (empty() && state_->keeper->status().dead == 0) {
+    const auto status = state_->keeper->status();  // nobody is held up by this any more
+    if (empty() && status.dead == 0) {
         (void)sys::unlink(state_->path.c_str());
         state_->aside.put_back();  // now: our greenlet may have the state for a while
     } else {
         state_->aside.keep();
-        green::log::info(
-            "queue.left",
-            {{"queue", state_->config.name}, {"messages", left.left()}, {"path", state_->path}});
+        green::log::info("queue.left", {{"queue", state_->config.name},
+                                        {"messages", state_->figures(status).left()},
+                                        {"path", state_->path}});
     }
 }
 
@@ -241,7 +246,7 @@ std::vector<int> OpenQueue::descriptors() const {
     return all;
 }
 
-void OpenQueue::apply(const QueueConfig& config, std::shared_ptr<OpenQueue> dead_letter) {
+void OpenQueue::apply(const QueueConfig& config, const std::shared_ptr<OpenQueue>& dead_letter) {
     if (!config.ignored.empty())
         green::log::warning(
             "queue.ignored",
@@ -312,10 +317,19 @@ void OpenQueue::open_letter_box() {
                                       members, state_->keeper->doorbells());
 }
 
-void OpenQueue::repair(std::uint32_t owner) { state_->keeper->repair(owner); }
+void OpenQueue::repair(std::uint32_t owner) {
+    const auto state = state_;  // we may switch
+    const std::scoped_lock one_at_a_time{state->repairs};
+    shm::Keeper::Repair repair{*state->keeper, owner};
+    while (!repair.go_on()) green::yield();
+}
 
 QueueFigures OpenQueue::figures() const {
-    const auto status = state_->keeper->status();
+    const auto state = state_;  // we may switch
+    return state->figures(shm::status(state->keeper->segment(), [] { green::yield(); }));
+}
+
+QueueFigures OpenQueue::State::figures(const shm::Status& status) const {
     QueueFigures figures;
     figures.ready = status.ready;
     figures.leased = status.leased;
@@ -327,7 +341,6 @@ QueueFigures OpenQueue::figures() const {
         figures.oldest = std::max(green::now() - green::TimePoint{put}, green::Duration::zero());
     }
     figures.is_high = status.is_high;
-    const auto& said = state_->said;
     figures.are_letters_full = (said.are_full || said.are_too_large) && status.dead > 0;
     figures.accepted = status.put;
     figures.acked = status.acked;

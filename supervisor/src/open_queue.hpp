@@ -66,12 +66,15 @@ class OpenQueue {
 
     /// Makes what can be changed while it is in use as the configuration says. What dies in it is
     /// moved to `dead_letter`, which it keeps open; nothing without one.
-    void apply(const QueueConfig& config, std::shared_ptr<OpenQueue> dead_letter);
+    void apply(const QueueConfig& config, const std::shared_ptr<OpenQueue>& dead_letter);
 
-    /// After the end of a participant, however it came: what he held goes to the next one.
+    /// After the end of a participant, however it came: what he held goes to the next one. Switches
+    /// when there are many slots, or when it is done for somebody else. Throws SegmentError when
+    /// the segment contradicts itself. Who is killed in it leaves the rest to the next start, and
+    /// the owner's number taken.
     void repair(std::uint32_t owner);
 
-    /// Looks at every slot: a millisecond for 65536 of them.
+    /// Looks at every slot, a millisecond for 65536 of them. Switches when there are many.
     [[nodiscard]] QueueFigures figures() const;
     /// How many messages somebody may get until then, or is about to put; and how many of those
     /// that were given back are for later. Switches when there are many slots.

@@ -53,6 +53,8 @@ class Reloader {
     void cancel();
 
     [[nodiscard]] const Edition& edition() const { return *edition_; }
+    /// The same, for who switches while he looks at it.
+    [[nodiscard]] std::shared_ptr<const Edition> present() const { return edition_; }
     /// The last configuration that was refused, until one is taken over.
     [[nodiscard]] const ConfigStatus& rejected() const { return rejected_; }
 

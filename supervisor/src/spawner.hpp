@@ -54,7 +54,7 @@ class Spawner {
                                        const Instance& instance, SpawnFailure& failure);
 
     /// After its end: mends the queues first, so that its messages are with others at once, and
-    /// only then gives its numbers free.
+    /// only then gives its numbers free. Switches if it had a process and there are many slots.
     void bury(Incarnation& incarnation, bool in_peace = false);
 
  private:

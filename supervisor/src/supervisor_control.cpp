@@ -124,7 +124,13 @@ PipeStatus status_of(OpenPipe& open) {
 }  // namespace
 
 Status Supervisor::status() const {
-    const auto& edition = works_->reloader.edition();
+    // To count messages takes several turns of the hub where there are many slots. All else is of
+    // one.
+    const auto present = works_->reloader.present();
+    const auto& edition = *present;
+    std::vector<QueueFigures> figures;
+    for (const auto& queue : edition.config.queues)
+        figures.push_back(edition.queues.at(queue.name)->figures());
     Status status;
     status.name = edition.config.supervisor.name;
     status.pid = ::getpid();
@@ -137,10 +143,9 @@ Status Supervisor::status() const {
     if (works_->reloader.rejected().rejected) status.config = works_->reloader.rejected();
     for (const auto& pool : works_->fleet.pools())
         status.pools.push_back(status_of(*pool, works_->fleet.waits_for(*pool)));
-    for (const auto& queue : edition.config.queues) {
+    for (std::size_t i = 0; i < figures.size(); ++i)
         status.queues.push_back(
-            status_of(queue.name, edition.queues.at(queue.name)->figures(), works_->fleet));
-    }
+            status_of(edition.config.queues[i].name, figures[i], works_->fleet));
     for (const auto& pipe : edition.config.pipes)
         status.pipes.push_back(status_of(*edition.pipes.at(pipe.name)));
     for (const auto& [name, pipe] : works_->fleet.open_pipes(edition)) {

@@ -541,6 +541,69 @@ TEST_CASE("queue crash: whoever is killed at whichever point, repair leaves an e
     WARN("killed " << kills << " members at named points");
 }
 
+// Between two slices others go on, and so does the keeper. What one of them makes half way through
+// is neither lost nor counted twice.
+TEST_CASE(
+    "queue crash: a repair in slices, with others and sweeps between, leaves an exact account",
+    "[ipc][queue]") {
+    const std::size_t budget = GENERATE(1u, 3u, 17u);
+    const bool is_begun_anew = GENERATE(false, true);
+    unsigned slices = 0;
+    for (const Place& place : messes()) {
+        INFO(place.role->name << " killed at " << name_of(place.point) << ", " << budget
+                              << " places in a slice");
+        Common<Ledger> fresh;
+        ledger = &*fresh;
+        World world;
+        REQUIRE(play(world, *place.role, place.point, 1) == SIGKILL);
+        if (is_begun_anew) {
+            Keeper::Repair half{*world.queue.keeper, 1};
+            for (int i = 0; i < 20; ++i) (void)half.go_on(budget);
+        }
+        Keeper::Repair repair{*world.queue.keeper, 1};
+        const Control& control = world.queue.segment().control();
+        const bool ages = control.time_to_live.peek() != 0;
+        const bool is_once = control.at_most_once.peek() != 0;
+        std::uint64_t id = 20;
+        while (!repair.go_on(budget)) {
+            if (++slices % 5 != 0) continue;
+            ledger->reject_begun[id] = ages;
+            if (id < 30) put_as(*world.witness, id++, 300);
+            Lease lease;
+            if (slices % 2 == 0 && world.witness->try_get(lease) == Got::message) {
+                REQUIRE(is_whole(lease.message));
+                if (slices % 3 == 0 || is_once)
+                    ack_as(*world.witness, lease);
+                else
+                    (void)world.witness->nack(lease);
+            }
+            (void)world.queue.keeper->sweep(1, 4);
+        }
+        settle_account(world);
+    }
+    WARN(slices << " slices");
+}
+
+TEST_CASE("queue crash: of many slots a slice of a repair looks at a few", "[ipc][queue]") {
+    Config config = small_config();
+    config.capacity = 1u << 16;
+    const Queue queue{config};
+    REQUIRE(reap(fork_child([&] {
+                const auto member = queue.join(1);
+                (void)try_send(*member, 1);
+                Lease lease;
+                (void)member->try_get(lease);
+                ::raise(SIGKILL);
+            })) == SIGKILL);
+    Keeper::Repair repair{*queue.keeper, 1};
+    unsigned slices = 0;
+    while (!repair.go_on()) ++slices;
+    // The slots three times, and the cells of those that are free.
+    CHECK(slices >= 4 * config.capacity / 4096);
+    const auto witness = queue.join(2);
+    CHECK(drain(*witness) == std::vector<std::uint64_t>{1});
+}
+
 TEST_CASE("queue crash: a repair that is killed at whichever point is finished by the next one",
           "[ipc][queue]") {
     const unsigned kills = kill_menders(

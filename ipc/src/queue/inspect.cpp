@@ -200,7 +200,8 @@ void audit_claims(const Segment& segment, Complaints& complaints) {
 
 }  // namespace
 
-Status status(const Segment& segment) {
+Status status(const Segment& segment, const std::function<void()>& breathe) {
+    constexpr std::uint64_t slice = 1u << 14;  // about 0.2 ms
     Status now;
     now.generation = segment.control().generation.load();
     now.last_sequence = segment.control().fresh.sequence.load();
@@ -213,6 +214,7 @@ Status status(const Segment& segment) {
         &now.free,   &now.reserved, &now.ready,   &now.leased,  &now.retiring,
         &now.zombie, &now.dead,     &now.delayed, &now.delayed, &now.reserved};
     for (std::uint64_t index = 0; index < segment.config().capacity; ++index) {
+        if (breathe && index % slice == slice - 1) breathe();
         const SlotRecord& slot = segment.slot(index);
         const SlotWord word = SlotWord::of(slot.state.load());
         if (static_cast<std::uint8_t>(word.state) < slot_states)

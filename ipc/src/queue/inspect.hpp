@@ -32,7 +32,9 @@ struct Status {
     std::int64_t oldest_put_time = 0;
 };
 
-[[nodiscard]] Status status(const Segment& segment);
+/// Calls `breathe`, if there is one, now and then, where who counts may do something else: a
+/// message that is given back meanwhile may be counted twice then, and one that is put not at all.
+[[nodiscard]] Status status(const Segment& segment, const std::function<void()>& breathe = {});
 
 /// Whether no message is in the queue or on its way into it, for anybody to get; the dead do not
 /// count.

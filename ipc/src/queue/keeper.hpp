@@ -51,8 +51,12 @@ class Keeper {
 
     /// After the proven death, or the orderly end, of `owner`: what it was building is gone, what
     /// it had leased comes back first, its pins and its wait slot are free, and everybody is woken.
-    /// Others go on meanwhile.
+    /// Others go on meanwhile. Throws SegmentError when the segment contradicts itself.
     void repair(Owner owner);
+
+    /// The same in slices, for who turns a loop meanwhile. Sweeps go on between them. Ended before
+    /// it is done it leaves what the next one for the same owner finds.
+    class Repair;
 
     /// What time brings about: takes back leases whose end has come, ends messages whose time is
     /// over and which are the next, lets those go on that were given back for later, moves the
@@ -168,12 +172,12 @@ class Keeper {
     [[nodiscard]] bool list_ready(Refill& refill, std::size_t& budget);
 
     // repair.cpp
-    void return_slots(Owner owner);
+    void return_slot(std::uint32_t slot, Owner owner);
     void note_killer(std::uint32_t slot, Owner owner);
     void unclaim(std::uint32_t slot, SlotWord draft);
-    void drop_unwritten(Owner owner);
-    void bury_zombies();
-    void mend_chunks(Owner owner);
+    void drop_unwritten(std::uint64_t bucket, Owner owner);
+    void bury_zombie(std::uint32_t slot);
+    void mend_chunk(std::uint64_t index, Owner owner);
     void finish_extents(std::uint64_t index, std::uint64_t seen);
 
     // recover.cpp
@@ -188,7 +192,9 @@ class Keeper {
     std::uint64_t slots_seen_ = 0;  // when the last pass over all slots began
     std::uint64_t rings_seen_ = 0;  // when they were last filled up
     bool wants_refill_ = false;
-    std::optional<Refill> refill_;  // of a pass
+    unsigned repairs_ = 0;               // that go on
+    const Refill* refilling_ = nullptr;  // who looks at the rings
+    std::optional<Refill> refill_;       // of a pass
     Mover mover_;
     std::function<bool(bool all)> looked_;
     Watcher watcher_;
@@ -198,6 +204,33 @@ class Keeper {
     WaitTable waits_;
     Chunks chunks_;
     Slots slots_;
+};
+
+class Keeper::Repair {
+ public:
+    /// Borrows the keeper. One after the other: two that take turns begin a part of their work anew
+    /// each time.
+    Repair(Keeper& keeper, Owner owner);
+    Repair(const Repair&) = delete;
+    Repair& operator=(const Repair&) = delete;
+    ~Repair();
+
+    /// One slice: looks at `budget` places at most, about. True: the owner's number is free. Throws
+    /// SegmentError; then it is over.
+    [[nodiscard]] bool go_on(std::size_t budget = 4096);
+
+ private:
+    enum class Stage : std::uint8_t { pins, slots, claims, zombies, chunks, rings, rest, done };
+    [[nodiscard]] bool step(std::size_t& budget);
+    /// Calls `look` for each place up to `end`, from where it was. False: there are more.
+    template <class F>
+    [[nodiscard]] bool each(std::uint64_t end, std::size_t cost, std::size_t& budget, F&& look);
+
+    Keeper& keeper_;
+    const Owner owner_;
+    Stage stage_ = Stage::pins;
+    std::uint64_t at_ = 0;
+    Refill rings_;
 };
 
 }  // namespace green::ipc::shm

@@ -4,7 +4,7 @@
 // First what the slots say, then which cells there are, then the slots again: what is still the
 // same and has no cell gets one. A member that is just about to fill the cell itself makes a second
 // one, which will be stale (Q5, Q6). For the keeper to make at most one copy for each stay, one
-// such look goes on at a time, and a later one sees the cells of those before.
+// such look goes on at a time, or begins anew, and a later one sees the cells of those before.
 //
 // In slices: a cell that was there before the rings are looked at stands where it is as long as the
 // slot's word stays what it was, and the word is compared when a cell is made for it.
@@ -45,6 +45,8 @@ bool Keeper::refill(Refill& refill, std::size_t& budget) {
         }
         return true;
     };
+    // What was seen before another one made cells does not hold any more.
+    if (std::exchange(refilling_, &refill) != &refill) refill = {};
     while (refill.stage != Stage::done) {
         if (!step()) return false;
         refill.stage = static_cast<Stage>(static_cast<unsigned>(refill.stage) + 1);

@@ -2,7 +2,9 @@
 //
 // Each step looks at words that only the dead could have changed, or changes them by
 // compare-and-swap, and leaves nothing half done that the same step would not find again. So it may
-// be killed anywhere; the member's record is cleared last and says that work is left.
+// be killed anywhere; the member's record is cleared last and says that work is left. And it may be
+// put off anywhere between two places: all that is to be found was there before the death, and
+// nobody makes more of it.
 
 #include <algorithm>
 #include <iterator>
@@ -13,54 +15,105 @@
 
 namespace green::ipc::shm {
 
-void Keeper::repair(Owner owner) {
-    if (owner == nobody || owner > segment_.config().members) return;
-    crash_point(CrashPoint::repair_begun);
-    Pins::clear(segment_, owner);  // first: the dead do not read, and nothing shall wait for them
-    crash_point(CrashPoint::repair_unpinned);
-    return_slots(owner);
-    drop_unwritten(owner);
-    crash_point(CrashPoint::repair_slots_done);
-    bury_zombies();
-    crash_point(CrashPoint::repair_zombies_done);
-    mend_chunks(owner);
-    crash_point(CrashPoint::repair_chunks_done);
-    refill_.reset();  // what it has seen does not hold any more
-    Refill rings;
-    std::size_t budget = ~std::size_t{0};
-    (void)refill(rings, budget);
-    crash_point(CrashPoint::repair_rings_done);
-    waits_.release(owner);
-    crash_point(CrashPoint::repair_waits_done);
-    // What the dead one noted for the keeper, or should have noted, may be gone with him.
-    Slots::bring_forward(segment_.control().slot_due, at_once);
-    waits_.wake_all();
-    crash_point(CrashPoint::repair_woken);
-    segment_.control().repairs.count();
-    segment_.member(owner).pid.store(0);
+void Keeper::repair(Owner owner) { (void)Repair{*this, owner}.go_on(~std::size_t{0}); }
+
+Keeper::Repair::Repair(Keeper& keeper, Owner owner) : keeper_{keeper}, owner_{owner} {
+    ++keeper_.repairs_;
+}
+
+Keeper::Repair::~Repair() { --keeper_.repairs_; }
+
+bool Keeper::Repair::go_on(std::size_t budget) {
+    if (owner_ == nobody || owner_ > keeper_.segment_.config().members) return true;
+    while (stage_ != Stage::done) {
+        if (!step(budget)) return false;
+        stage_ = static_cast<Stage>(static_cast<unsigned>(stage_) + 1);
+        at_ = 0;
+    }
+    return true;
+}
+
+template <class F>
+bool Keeper::Repair::each(std::uint64_t end, std::size_t cost, std::size_t& budget, F&& look) {
+    for (; at_ < end; budget -= std::min(budget, cost)) {
+        if (budget == 0) return false;
+        look(at_++);
+    }
+    return true;
+}
+
+bool Keeper::Repair::step(std::size_t& budget) {
+    constexpr std::size_t bucket_cost = 4;
+    constexpr std::size_t chunk_cost = 16;  // up to 512 entries, side by side
+    Keeper& keeper = keeper_;
+    const Segment& segment = keeper.segment_;
+    bool is_done = true;
+    switch (stage_) {
+        case Stage::pins:
+            crash_point(CrashPoint::repair_begun);
+            // First: the dead do not read, and nothing shall wait for them.
+            Pins::clear(segment, owner_);
+            crash_point(CrashPoint::repair_unpinned);
+            return true;
+        case Stage::slots:
+            return each(segment.config().capacity, 1, budget, [&](std::uint64_t slot) {
+                keeper.return_slot(static_cast<std::uint32_t>(slot), owner_);
+            });
+        case Stage::claims:
+            is_done = each(segment.geometry().dedup_buckets, bucket_cost, budget,
+                           [&](std::uint64_t bucket) { keeper.drop_unwritten(bucket, owner_); });
+            if (is_done) crash_point(CrashPoint::repair_slots_done);
+            return is_done;
+        case Stage::zombies:
+            is_done = each(segment.config().capacity, 1, budget, [&](std::uint64_t slot) {
+                keeper.bury_zombie(static_cast<std::uint32_t>(slot));
+            });
+            if (is_done) crash_point(CrashPoint::repair_zombies_done);
+            return is_done;
+        case Stage::chunks:
+            is_done = each(segment.geometry().chunk_count, chunk_cost, budget,
+                           [&](std::uint64_t chunk) { keeper.mend_chunk(chunk, owner_); });
+            if (is_done) crash_point(CrashPoint::repair_chunks_done);
+            return is_done;
+        case Stage::rings:
+            is_done = keeper.refill(rings_, budget);
+            if (is_done) crash_point(CrashPoint::repair_rings_done);
+            return is_done;
+        case Stage::rest:
+            keeper.waits_.release(owner_);
+            crash_point(CrashPoint::repair_waits_done);
+            // What the dead one noted for the keeper, or should have noted, may be gone with him.
+            Slots::bring_forward(segment.control().slot_due, at_once);
+            keeper.waits_.wake_all();
+            crash_point(CrashPoint::repair_woken);
+            segment.control().repairs.count();
+            segment.member(owner_).pid.store(0);
+            return true;
+        case Stage::done:
+            break;
+    }
+    return true;
 }
 
 // RETIRING by nobody is what an earlier keeper left when it was killed.
-void Keeper::return_slots(Owner owner) {
-    for (std::uint32_t index = 0; index < segment_.config().capacity; ++index) {
-        Word& state = segment_.slot(index).state;
-        const std::uint64_t seen = state.load();
-        const SlotWord word = SlotWord::of(seen);
-        const bool is_keepers = word.state == SlotState::retiring && word.owner == nobody;
-        if (word.holder() != owner && !is_keepers) continue;
-        if (word.is_draft()) {
-            unclaim(index, word);
-            slots_.abandon(index, word);
-        }
-        // refill() queues what is READY then.
-        if (word.state == SlotState::leased) {
-            note_killer(index, owner);
-            state.swap(seen, slots_.after_return(word).pack());
-        }
-        if (word.state == SlotState::returning) state.swap(seen, word.ready_again().pack());
-        if (word.state == SlotState::retiring) slots_.bury(index, word);
-        crash_point(CrashPoint::repair_slot);
+void Keeper::return_slot(std::uint32_t index, Owner owner) {
+    Word& state = segment_.slot(index).state;
+    const std::uint64_t seen = state.load();
+    const SlotWord word = SlotWord::of(seen);
+    const bool is_keepers = word.state == SlotState::retiring && word.owner == nobody;
+    if (word.holder() != owner && !is_keepers) return;
+    if (word.is_draft()) {
+        unclaim(index, word);
+        slots_.abandon(index, word);
     }
+    // refill() queues what is READY then.
+    if (word.state == SlotState::leased) {
+        note_killer(index, owner);
+        state.swap(seen, slots_.after_return(word).pack());
+    }
+    if (word.state == SlotState::returning) state.swap(seen, word.ready_again().pack());
+    if (word.state == SlotState::retiring) slots_.bury(index, word);
+    crash_point(CrashPoint::repair_slot);
 }
 
 // Before the slot is given up: a claim whose slot is not a draft any more counts as a message.
@@ -73,10 +126,10 @@ void Keeper::unclaim(std::uint32_t slot, SlotWord draft) {
 }
 
 // Cells that the dead one had taken and not claimed yet.
-void Keeper::drop_unwritten(Owner owner) {
-    const ClaimWord claim{ClaimKind::writing, owner, 0};
-    for (std::uint64_t index = 0; index < segment_.geometry().dedup_buckets; ++index) {
-        for (auto& cell : segment_.bucket_at(index)) cell.claim.swap(claim.pack(), 0);
+void Keeper::drop_unwritten(std::uint64_t bucket, Owner owner) {
+    const std::uint64_t claim = ClaimWord{ClaimKind::writing, owner, 0}.pack();
+    for (auto& cell : segment_.bucket_at(bucket)) {
+        if (cell.claim.load() == claim) cell.claim.swap(claim, 0);
     }
 }
 
@@ -104,40 +157,33 @@ void Keeper::note_killer(std::uint32_t slot, Owner owner) {
     record.killers[3].store(pid);
 }
 
-void Keeper::bury_zombies() {
-    for (std::uint32_t index = 0; index < segment_.config().capacity; ++index) {
-        if (SlotWord::of(segment_.slot(index).state.load()).state == SlotState::zombie)
-            slots_.bury_if_haunted(index);
-    }
+void Keeper::bury_zombie(std::uint32_t slot) {
+    if (SlotWord::of(segment_.slot(slot).state.load()).state == SlotState::zombie)
+        slots_.bury_if_haunted(slot);
 }
 
 // Whoever died may have taken a hint along wherever he gave something back, not only in his own
 // chunks.
-void Keeper::mend_chunks(Owner owner) {
-    for (std::uint64_t index = 0; index < segment_.geometry().chunk_count; ++index) {
-        Word& state = segment_.chunk(index).state;
-        const std::uint64_t seen = state.load();
-        ChunkWord word = ChunkWord::of(seen);
-        crash_point(CrashPoint::repair_chunk_seen);
-        if (word.owner == owner && word.state == ChunkState::current) {
-            finish_extents(index, seen);
-            word.state = ChunkState::retired;
-            state.swap(seen, word.pack());
-        }
-        if (word.owner == owner && word.state == ChunkState::head) {
-            const EntryWord entry = EntryWord::of(segment_.entry(index, 0).load());
-            const bool is_unfinished =
-                entry.epoch != word.epoch || entry.state == EntryState::unset;
-            if (is_unfinished) chunks_.free_run(index, seen);
-        }
-        if (word.state == ChunkState::current || word.state == ChunkState::retired)
-            chunks_.distrust(index);
-        chunks_.settle(index);
-        if (ChunkWord::of(state.load()).state == ChunkState::free) {
-            chunks_.mark_free(index);
-        }
-        crash_point(CrashPoint::repair_chunk);
+void Keeper::mend_chunk(std::uint64_t index, Owner owner) {
+    Word& state = segment_.chunk(index).state;
+    const std::uint64_t seen = state.load();
+    ChunkWord word = ChunkWord::of(seen);
+    crash_point(CrashPoint::repair_chunk_seen);
+    if (word.owner == owner && word.state == ChunkState::current) {
+        finish_extents(index, seen);
+        word.state = ChunkState::retired;
+        state.swap(seen, word.pack());
     }
+    if (word.owner == owner && word.state == ChunkState::head) {
+        const EntryWord entry = EntryWord::of(segment_.entry(index, 0).load());
+        const bool is_unfinished = entry.epoch != word.epoch || entry.state == EntryState::unset;
+        if (is_unfinished) chunks_.free_run(index, seen);
+    }
+    if (word.state == ChunkState::current || word.state == ChunkState::retired)
+        chunks_.distrust(index);
+    chunks_.settle(index);
+    if (ChunkWord::of(state.load()).state == ChunkState::free) chunks_.mark_free(index);
+    crash_point(CrashPoint::repair_chunk);
 }
 
 // Only the last extent of a chunk can have been in the making. Its slot is free already, so the

@@ -169,6 +169,10 @@ void Keeper::sweep_pin(Owner owner, PinRecord& pin, std::uint64_t now) {
 // One who is stopped may have listed a message and told nobody, or have chosen whom to wake.
 bool Keeper::sweep_rings(std::uint64_t now, std::size_t& budget) {
     if (!wants_refill_) return true;
+    if (repairs_ > 0) {  // they do the same, but may have looked before: once more behind them
+        note(pass_->due, now + 1);
+        return true;
+    }
     if (!refill_) refill_.emplace();
     if (!refill(*refill_, budget)) return false;
     refill_.reset();

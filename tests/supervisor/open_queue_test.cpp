@@ -1,0 +1,128 @@
+// A queue's segment in the supervisor's hands: what it does takes turns with everything else.
+
+#include "open_queue.hpp"
+
+#include <cstdlib>
+#include <filesystem>
+#include <span>
+#include <string>
+#include <vector>
+
+#include <catch2/catch.hpp>
+
+#include <green/greenlet.hpp>
+
+#include "queue/keeper.hpp"
+#include "queue/member.hpp"
+#include "support/run_green.hpp"
+
+using namespace greensup;
+namespace shm = green::ipc::shm;
+
+namespace {
+
+class Directory {
+ public:
+    Directory() {
+        std::string pattern = "/tmp/greensup-XXXXXX";
+        REQUIRE(::mkdtemp(pattern.data()) != nullptr);
+        path_ = pattern;
+    }
+    Directory(const Directory&) = delete;
+    Directory& operator=(const Directory&) = delete;
+    ~Directory() { std::filesystem::remove_all(path_); }
+    [[nodiscard]] const std::string& path() const { return path_; }
+    [[nodiscard]] std::string queue(const std::string& name) const {
+        return path_ + "/" + name + ".queue";
+    }
+
+ private:
+    std::string path_;
+};
+
+QueueConfig queue_of(const std::string& name, std::uint64_t capacity = 64) {
+    QueueConfig queue;
+    queue.name = name;
+    queue.capacity = capacity;
+    queue.max_bytes = 1 << 20;
+    queue.max_message = 1 << 10;
+    return queue;
+}
+
+/// One that takes part, as a worker does that is given the queue.
+shm::Member join(const OpenQueue& queue, shm::Owner owner) {
+    static std::vector<int> descriptors;
+    descriptors = queue.descriptors();
+    return {shm::Segment::adopt(descriptors[0], queue.path()), owner,
+            std::span{descriptors}.subspan(1)};
+}
+
+void put(shm::Member& member) {
+    shm::Reservation reservation;
+    REQUIRE(member.try_reserve(64, reservation) == shm::Shortage::none);
+    member.put(reservation, 64);
+}
+
+/// How often somebody else has his turn while `act` goes on.
+template <class F>
+unsigned turns_during(F&& act) {
+    unsigned turns = 0;
+    auto other = green::spawn([&] {
+        for (;;) {
+            green::yield();
+            ++turns;
+        }
+    });
+    green::yield();
+    turns = 0;
+    act();
+    other.kill();
+    return turns;
+}
+
+}  // namespace
+
+TEST_CASE("open queue: to mend and to count many slots leaves the hub to others meanwhile",
+          "[supervisor]") {
+    tests::run_green_for_real([] {
+        constexpr unsigned capacity = 1u << 17;
+        const Directory directory;
+        const auto queue = OpenQueue::open(directory.path(), queue_of("q", capacity));
+        {
+            auto member = join(*queue, 1);
+            put(member);
+        }
+        CHECK(turns_during([&] { CHECK(queue->figures().ready == 1); }) >= capacity / 20'000);
+        CHECK(turns_during([&] { queue->repair(1); }) >= 3 * capacity / 5000);
+        CHECK(queue->figures().ready == 1);
+    });
+}
+
+TEST_CASE("open queue: two who die at once are mended after each other, also after a kill",
+          "[supervisor]") {
+    tests::run_green_for_real([] {
+        const Directory directory;
+        const auto queue = OpenQueue::open(directory.path(), queue_of("q", 1u << 15));
+        const auto segment = shm::Segment::open(queue->path());
+        for (const shm::Owner owner : {1u, 2u, 3u}) {
+            auto member = join(*queue, owner);
+            put(member);
+            shm::Lease lease;
+            REQUIRE(member.try_get(lease) == shm::Got::message);
+        }
+        auto killed = green::spawn([&] { queue->repair(1); });
+        auto second = green::spawn([&] { queue->repair(2); });
+        auto third = green::spawn([&] { queue->repair(3); });
+        for (int i = 0; i < 3; ++i) green::yield();
+        killed.kill();
+        CHECK(segment.member(1).pid.load() != 0);
+        second.join();
+        third.join();
+        CHECK(segment.member(2).pid.load() == 0);
+        CHECK(segment.member(3).pid.load() == 0);
+        queue->repair(1);
+        CHECK(segment.member(1).pid.load() == 0);
+        CHECK(queue->figures().ready == 3);
+        CHECK(shm::audit(segment).empty());
+    });
+}
