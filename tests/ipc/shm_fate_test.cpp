@@ -508,6 +508,33 @@ TEST_CASE("queue fate: the keeper is told of a time when he can find what it is 
     CHECK(queue.segment().control().due.load() == 100);
 }
 
+TEST_CASE("queue fate: chunks that producers keep although they are empty make no queue high",
+          "[ipc][queue]") {
+    const Queue queue;
+    Settings settings;
+    settings.high = 30;  // of sixteen chunks
+    settings.low = 15;
+    queue.keeper->configure(settings);
+    std::string told;
+    queue.keeper->set_watcher([&](bool is_high) { told += is_high ? 'h' : 'l'; });
+    std::vector<std::unique_ptr<Member>> members;
+    for (Owner owner = 1; owner <= 6; ++owner) {
+        members.push_back(queue.join(owner));
+        send(*members.back(), owner);
+    }
+    CHECK(queue.keeper->level() >= 6 * 100 / 8);  // slots
+    (void)sweep_all(*queue.keeper, 1);
+    CHECK(told == "h");
+    CHECK(drain(*members[0]).size() == 6);
+    CHECK(queue.keeper->level() == 0);
+    (void)queue.keeper->sweep(200'000'000);
+    CHECK(told == "hl");
+    send(*members[0], 7);
+    CHECK(queue.keeper->level() == 12);  // one slot of eight; one chunk of sixteen
+    (void)queue.keeper->sweep(400'000'000);
+    CHECK(told == "hl");
+}
+
 TEST_CASE("queue fate: the keeper is told when memory is what the queue becomes full of",
           "[ipc][queue]") {
     const Queue queue;

@@ -172,6 +172,17 @@ bool Chunks::is_marked_busy(std::uint64_t index) const noexcept {
 }
 
 std::uint64_t Chunks::used_percent() const noexcept {
+    std::uint64_t used = 0;
+    for (std::uint64_t word = 0; word < segment_.geometry().busy_words; ++word) {
+        for (std::uint64_t bits = segment_.busy(word).load(); bits != 0; bits &= bits - 1) {
+            const std::uint64_t index = word * 64 + static_cast<unsigned>(std::countr_zero(bits));
+            if (index < segment_.geometry().chunk_count && !is_vacant(index)) ++used;
+        }
+    }
+    return used * 100 / segment_.geometry().chunk_count;
+}
+
+std::uint64_t Chunks::taken_percent() const noexcept {
     std::uint64_t busy = 0;
     for (std::uint64_t word = 0; word < segment_.geometry().busy_words; ++word)
         busy += static_cast<std::uint64_t>(std::popcount(segment_.busy(word).load()));

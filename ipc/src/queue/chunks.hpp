@@ -123,7 +123,10 @@ class Chunks {
 
     /// Frees a run from its end. Whoever calls knows that its extent is not in use.
     void free_run(std::uint64_t index, std::uint64_t head_word);
-    /// How many percent of the chunks are in use.
+    /// How many percent of the chunks are taken; also those count that producers keep and that are
+    /// empty. A look at the bits.
+    [[nodiscard]] std::uint64_t taken_percent() const noexcept;
+    /// How many percent of the chunks are in use. Looks at all that are taken.
     [[nodiscard]] std::uint64_t used_percent() const noexcept;
     [[nodiscard]] bool is_marked_busy(std::uint64_t index) const noexcept;
     void mark_free(std::uint64_t index) noexcept;

@@ -69,7 +69,8 @@ void Keeper::close() {
 }
 
 std::uint64_t Keeper::level() const noexcept {
-    return std::max(slots_.used_percent(), chunks_.used_percent());
+    const std::uint64_t slots = slots_.used_percent();
+    return chunks_.taken_percent() <= slots ? slots : std::max(slots, chunks_.used_percent());
 }
 
 void Keeper::configure(const Settings& settings) {

@@ -74,7 +74,7 @@ Shortage Member::try_reserve(std::size_t bytes, Reservation& into) {
         if (shortage != Shortage::none) abandon(into);
     }
     if (shortage != Shortage::none && is_watched())
-        watch(std::max(slots_.used_percent(), chunks_.used_percent()));
+        watch(std::max(slots_.used_percent(), chunks_.taken_percent()));
     return shortage;
 }
 
@@ -86,7 +86,7 @@ Shortage Member::try_extent(Reservation& reservation, std::size_t bytes) {
     if (extents_.has_disturbed()) waits_.announce(Interest::memory);
     if (!memory) return Shortage::memory;
     reservation.memory = *memory;
-    if (extents_.has_grown() && is_watched()) watch(chunks_.used_percent());
+    if (extents_.has_grown() && is_watched()) watch(chunks_.taken_percent());
     crash_point(CrashPoint::reserve_done);
     return Shortage::none;
 }
