@@ -15,6 +15,7 @@
 #include <green/ipc/queue.hpp>
 
 #include "named_documents.hpp"
+#include "named_passing.hpp"
 #include "queue/keeper.hpp"
 #include "queue/segment.hpp"
 #include "support/run_green.hpp"
@@ -113,9 +114,10 @@ TEST_CASE("named queue: the end of the last draft is the end of a closed one", "
         ipc::Queue<Document> other{ipc::RawQueue{local.grant()}};
         std::optional draft = queue.prepare();
         local.close();
+        tests::Passing armed{ipc::shm::CrashPoint::wait_armed};
         auto waiting = green::spawn([&] { return other.next().has_value(); });
-        green::idle();
-        green::sleep(20ms);  // what closing has rung for is over
+        CHECK(armed.wait(2s));
+        green::idle();  // now it sleeps, whatever closing has rung for
         CHECK_FALSE(waiting.join(0ms));
         draft.reset();
         CHECK(waiting.join(2s));

@@ -10,6 +10,7 @@
 #include <green/ipc/queue.hpp>
 
 #include "named_documents.hpp"
+#include "named_passing.hpp"
 #include "queue/segment.hpp"
 #include "queue/slot.hpp"
 #include "support/run_green.hpp"
@@ -349,9 +350,10 @@ TEST_CASE("named queue: a damaged message is the trouble of who meets it, not of
         }
         SECTION("one that is dead") {
             put(queue, "damaged");
+            tests::Passing met{ipc::shm::CrashPoint::sweep_pass};
             CHECK(queue.get().reject());
             damage(ipc::shm::SlotState::dead);
-            green::sleep(20ms);  // it is met
+            CHECK(met.wait(2s));
             put(queue, "whole");
             CHECK(queue.get().reject());
             auto lease = dead.get_for(2s);
