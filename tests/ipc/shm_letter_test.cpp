@@ -232,6 +232,48 @@ TEST_CASE("queue letters: a keeper that is killed while he moves one leaves one,
     CHECK(hits->at[static_cast<std::size_t>(CrashPoint::dead_moved)] == 1);
 }
 
+// Whoever starts without a place for the dead cannot know that it is there already. It may come
+// twice then, as what is handed out and not acked; but it is never gone.
+TEST_CASE(
+    "queue letters: one that was moved comes again where dead letters were given up just then",
+    "[ipc][queue]") {
+    const CrashPoint point =
+        GENERATE(CrashPoint::put_numbered, CrashPoint::dead_moved, CrashPoint::dead_buried);
+    const bool is_given_up = GENERATE(false, true);
+    Pair pair;
+    {
+        const auto member = pair.from.join(1);
+        send(*member, 1);
+        for (int i = 0; i < 2; ++i) {
+            Lease lease = receive(*member);
+            REQUIRE(member->nack(lease));
+        }
+    }
+    pair.from.keeper->repair(1);
+    target = point;
+    countdown = 1;
+    const pid_t child = fork_child([&] {
+        crash_hook = [](CrashPoint here) {
+            if (here == target && --countdown == 0) ::raise(SIGKILL);
+        };
+        (void)sweep_all(*pair.from.keeper, 1000, 3);
+    });
+    REQUIRE(reap(child) == SIGKILL);
+    pair.start_again();
+    if (is_given_up) {
+        pair.from.keeper->set_mover({});
+        pair.from.keeper->configure(Settings{});
+    }
+    (void)sweep_all(*pair.from.keeper, 1'000'000'000'000'000);
+    const auto letters = drain(*pair.to.join(1));
+    const auto delivered = drain(*pair.from.join(1));
+    const bool is_kept = point != CrashPoint::put_numbered;
+    const bool has_ended = point == CrashPoint::dead_buried;
+    CHECK(letters.size() == (is_kept || !is_given_up ? 1u : 0u));
+    CHECK(delivered.size() == (is_given_up && !has_ended ? 1u : 0u));
+    CHECK(letters.size() + delivered.size() >= 1);
+}
+
 TEST_CASE("queue letters: memory of one that was killed in writing it is given out as zeros",
           "[ipc][queue]") {
     constexpr std::size_t size = 3 * 4096 - 100;  // what is written behind it fits into its memory
