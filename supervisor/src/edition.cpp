@@ -1,6 +1,7 @@
 #include "edition.hpp"
 
 #include <utility>
+#include <vector>
 
 #include "refusal.hpp"
 
@@ -39,6 +40,23 @@ std::shared_ptr<OpenQueue> Editor::open(const QueueConfig& queue) {
     return opened;
 }
 
+/// What would refuse it. Returns whether there is one that is gone on with.
+bool Editor::check(const QueueConfig& queue) const {
+    const auto open = queues_.find(queue.name);
+    return (open != queues_.end() && !open->second.expired()) ||
+           OpenQueue::check(queue_directory_, queue);
+}
+
+/// First all are looked at, and those are made that are not there: who is refused then has changed
+/// nothing in the others.
+void Editor::open_queues(Edition& edition, const std::vector<QueueConfig>& queues) {
+    std::vector<const QueueConfig*> there;
+    std::vector<const QueueConfig*> missing;
+    for (const auto& queue : queues) (check(queue) ? there : missing).push_back(&queue);
+    for (const auto* queue : missing) edition.queues[queue->name] = open(*queue);
+    for (const auto* queue : there) edition.queues[queue->name] = open(*queue);
+}
+
 std::shared_ptr<OpenPipe> Editor::open(const PipeConfig& pipe, int readers) {
     if (auto open = pipes_[pipe.name].lock()) {
         const auto why = obstacle(open->config(), pipe);
@@ -63,11 +81,11 @@ std::shared_ptr<const Edition> Editor::make(const Edition* before, Config config
     for (const auto& socket : config.sockets)
         edition->sockets[socket.name] =
             same(socket) == nullptr ? bind(socket) : before->sockets.at(socket.name);
-    for (const auto& queue : config.queues) edition->queues[queue.name] = open(queue);
     const auto readers = [&](const PipeConfig& pipe) {
         return config.worker(pipe_end(pipe.to).worker)->count;
     };
     for (const auto& pipe : config.pipes) edition->pipes[pipe.name] = open(pipe, readers(pipe));
+    open_queues(*edition, config.queues);
     // Last, for this changes what others use.
     for (const auto& pipe : config.pipes) edition->pipes[pipe.name]->apply(pipe, readers(pipe));
     for (const auto& queue : config.queues) {

@@ -8,6 +8,7 @@
 #include <memory>
 #include <string>
 #include <utility>
+#include <vector>
 
 #include "bound_socket.hpp"
 #include "config.hpp"
@@ -36,6 +37,8 @@ class Editor {
 
  private:
     std::shared_ptr<BoundSocket> bind(const SocketConfig& socket);
+    void open_queues(Edition& edition, const std::vector<QueueConfig>& queues);
+    [[nodiscard]] bool check(const QueueConfig& queue) const;
     std::shared_ptr<OpenQueue> open(const QueueConfig& queue);
     std::shared_ptr<OpenPipe> open(const PipeConfig& pipe, int readers);
 

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <cerrno>
 #include <cstring>
+#include <functional>
 #include <limits>
 #include <mutex>
 #include <system_error>
@@ -54,6 +55,10 @@ shm::Config figures_of(const QueueConfig& queue) {
     return config;
 }
 
+std::string path_of(const std::string& directory, const QueueConfig& queue) {
+    return directory + "/" + queue.name + ".queue";
+}
+
 std::uint64_t nanoseconds(green::Duration duration) {
     return static_cast<std::uint64_t>(duration.count());
 }
@@ -80,12 +85,15 @@ std::string space_hint(const std::string& path, const QueueConfig& queue) {
     return hint;
 }
 
-std::unique_ptr<shm::Keeper> make(const std::string& path, const QueueConfig& queue) {
-    const auto config = figures_of(queue);
-    if (const auto problem = config.problem(); !problem.empty())
+void check_figures(const QueueConfig& queue) {
+    if (const auto problem = figures_of(queue).problem(); !problem.empty())
         refuse(queue, problem, "change the figures in [queues." + queue.name + "]");
+}
+
+std::unique_ptr<shm::Keeper> make(const std::string& path, const QueueConfig& queue) {
+    check_figures(queue);
     try {
-        auto keeper = std::make_unique<shm::Keeper>(shm::Segment::create(path, config));
+        auto keeper = std::make_unique<shm::Keeper>(shm::Segment::create(path, figures_of(queue)));
         keeper->recover();
         return keeper;
     } catch (const std::system_error& error) {
@@ -109,20 +117,19 @@ void check_schema(const shm::Keeper& keeper, const QueueConfig& queue) {
             path);
 }
 
-/// The segment of an earlier run, mended; nothing if there is none.
-std::unique_ptr<shm::Keeper> take_over(const std::string& path, const QueueConfig& queue,
-                                       Aside& aside) {
+/// Of another version than ours.
+using OnForeign = std::function<void(const shm::VersionError&)>;
+
+/// The segment of an earlier run, if there is one that may be taken over.
+std::unique_ptr<shm::Keeper> look_at(const std::string& path, const QueueConfig& queue,
+                                     const OnForeign& on_foreign) {
     try {
         auto keeper = std::make_unique<shm::Keeper>(shm::Segment::open(path));
-        // First what may refuse it: a start that is refused changes nothing.
         keeper->check();
         check_schema(*keeper, queue);
-        // What its last holders had in hand comes back by the rules of today.
-        keeper->configure(settings_of(queue, !queue.dead_letter.empty()));
-        keeper->recover();
         return keeper;
     } catch (const shm::VersionError& error) {
-        set_aside(path, queue, error.version(), aside);
+        on_foreign(error);
         return nullptr;
     } catch (const std::system_error& error) {
         if (error.code().value() == ENOENT) return nullptr;
@@ -130,6 +137,25 @@ std::unique_ptr<shm::Keeper> take_over(const std::string& path, const QueueConfi
     } catch (const shm::SegmentError& error) {
         refuse(queue, error.what(), "if its messages do not matter, remove it: rm " + path);
     }
+}
+
+/// Whether it would have other figures if it were made today, and nothing is lost if it is.
+bool is_to_be_remade(const shm::Keeper& keeper, const QueueConfig& queue) {
+    return keeper.segment().config() != figures_of(queue) && keeper.empty() &&
+           keeper.status().dead == 0;
+}
+
+/// The segment of an earlier run, mended; nothing if there is none.
+std::unique_ptr<shm::Keeper> take_over(const std::string& path, const QueueConfig& queue,
+                                       Aside& aside) {
+    auto keeper = look_at(path, queue, [&](const shm::VersionError& error) {
+        set_aside(path, queue, error.version(), aside);
+    });
+    if (!keeper) return nullptr;
+    // What its last holders had in hand comes back by the rules of today.
+    keeper->configure(settings_of(queue, !queue.dead_letter.empty()));
+    keeper->recover();
+    return keeper;
 }
 
 /// What is different from the configuration, and cannot be changed while messages are in it.
@@ -179,20 +205,24 @@ struct OpenQueue::State {
     [[nodiscard]] QueueFigures figures(const shm::Status& status) const;
 };
 
+bool OpenQueue::check(const std::string& directory, const QueueConfig& config) {
+    check_figures(config);
+    const auto keeper = look_at(path_of(directory, config), config, [](const auto&) {});
+    return keeper && !is_to_be_remade(*keeper, config);
+}
+
 std::shared_ptr<OpenQueue> OpenQueue::open(const std::string& directory,
                                            const QueueConfig& config) {
     auto state = std::make_shared<State>();
     state->config = config;
-    state->path = directory + "/" + config.name + ".queue";
+    state->path = path_of(directory, config);
     tell_of_asides(state->path, config);
     state->keeper = take_over(state->path, config, state->aside);
-    if (state->keeper && state->keeper->segment().config() != figures_of(config)) {
-        if (state->keeper->empty() && state->keeper->status().dead == 0) {
-            state->keeper.reset();
-            (void)sys::unlink(state->path.c_str());
-        } else {
-            keep_as_it_is(*state->keeper, config);
-        }
+    if (state->keeper && is_to_be_remade(*state->keeper, config)) {
+        state->keeper.reset();
+        (void)sys::unlink(state->path.c_str());
+    } else if (state->keeper && state->keeper->segment().config() != figures_of(config)) {
+        keep_as_it_is(*state->keeper, config);
     } else if (state->keeper && !state->keeper->empty()) {
         green::log::info("queue.resumed",
                          {{"queue", config.name}, {"ready", state->keeper->status().ready}});

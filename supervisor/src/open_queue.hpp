@@ -47,6 +47,10 @@ class OpenQueue {
     /// Participants are numbered 1 to this.
     static constexpr std::uint32_t most_owners = 255;
 
+    /// What open() would refuse, without any change. Throws Refusal. Returns whether one is there
+    /// that would be taken over; else one would be made.
+    [[nodiscard]] static bool check(const std::string& directory, const QueueConfig& config);
+
     /// Makes DIRECTORY/NAME.queue, or takes over the one that is there, with its messages. Nobody
     /// may be attached to it. Throws Refusal.
     static std::shared_ptr<OpenQueue> open(const std::string& directory, const QueueConfig& config);

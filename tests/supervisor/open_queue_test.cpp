@@ -1,19 +1,21 @@
-// A queue's segment in the supervisor's hands: what it does takes turns with everything else.
-
-#include "open_queue.hpp"
+// A queue's segment in the supervisor's hands: what it does takes turns with everything else, and a
+// configuration that is refused has changed none.
 
 #include <cstdlib>
 #include <filesystem>
 #include <span>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include <catch2/catch.hpp>
 
 #include <green/greenlet.hpp>
 
+#include "edition.hpp"
 #include "queue/keeper.hpp"
 #include "queue/member.hpp"
+#include "refusal.hpp"
 #include "support/run_green.hpp"
 
 using namespace greensup;
@@ -47,6 +49,12 @@ QueueConfig queue_of(const std::string& name, std::uint64_t capacity = 64) {
     queue.max_bytes = 1 << 20;
     queue.max_message = 1 << 10;
     return queue;
+}
+
+Config config_of(std::vector<QueueConfig> queues) {
+    Config config;
+    config.queues = std::move(queues);
+    return config;
 }
 
 /// One that takes part, as a worker does that is given the queue.
@@ -124,5 +132,44 @@ TEST_CASE("open queue: two who die at once are mended after each other, also aft
         CHECK(segment.member(1).pid.load() == 0);
         CHECK(queue->figures().ready == 3);
         CHECK(shm::audit(segment).empty());
+    });
+}
+
+TEST_CASE("open queue: who is refused for one queue has changed no other", "[supervisor]") {
+    tests::run_green_for_real([] {
+        const Directory directory;
+        auto first = queue_of("a");
+        auto second = queue_of("b");
+        {
+            Editor editor{directory.path()};
+            const auto edition = editor.make(nullptr, config_of({first, second}), 1);
+            for (const auto& [name, queue] : edition->queues) {
+                auto member = join(*queue, 1);
+                put(member);
+            }
+        }
+        const auto generation_of = [&](const std::string& name) {
+            return shm::Segment::open(directory.queue(name)).control().generation.load();
+        };
+        const auto lease_of = [&](const std::string& name) {
+            return shm::Segment::open(directory.queue(name)).control().lease.load();
+        };
+        const auto generation = generation_of("a");
+        const auto lease = lease_of("a");
+        first.lease = green::Duration{7};
+        SECTION("messages of another schema") { second.schema = "Job"; }
+        SECTION("figures that make no sense") { second.capacity = 0; }
+        SECTION("damage") {
+            shm::Segment::open(directory.queue("b")).slot(15).state.store(~std::uint64_t{0});
+        }
+        SECTION("one that cannot be made") {
+            second.name = "c";  // nobody can make a file where a directory stands
+            std::filesystem::create_directory(directory.queue("c") + ".new");
+        }
+        Editor editor{directory.path()};
+        CHECK_THROWS_AS(editor.make(nullptr, config_of({first, second}), 1), Refusal);
+        CHECK(generation_of("a") == generation);
+        CHECK(lease_of("a") == lease);
+        CHECK_FALSE(std::filesystem::exists(directory.queue("c")));
     });
 }

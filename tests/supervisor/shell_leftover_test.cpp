@@ -137,7 +137,7 @@ TEST_CASE("shell: a segment that was put aside gets its name back when the start
         left.change_version(shm::segment_version - 1);
         const auto before = left.bytes();
         SECTION("by another queue") {
-            std::ofstream(left.directory() + "/r.queue") << "no segment";
+            std::filesystem::create_directory(left.directory() + "/r.queue.new");
         }
         SECTION("by this one") {
             // Nothing can be made here.
@@ -151,6 +151,22 @@ TEST_CASE("shell: a segment that was put aside gets its name back when the start
         CHECK((left.bytes() == before));  // a megabyte is not to be printed
         for (const auto& file : std::filesystem::directory_iterator{left.directory()})
             CHECK(file.path().native().find(".queue.v") == std::string::npos);
+    });
+}
+
+TEST_CASE("shell: a segment is not put aside at all where another queue is seen to be refused",
+          "[supervisor][shell]") {
+    tests::run_green_for_real([] {
+        Leftover left("[queues.q]\n[queues.r]\n" + worker);
+        left.make(3);
+        left.change_version(shm::segment_version - 1);
+        const auto before = left.bytes();
+        std::ofstream(left.directory() + "/r.queue") << "no segment";
+        left.running.start();
+        CHECK(left.running.end().code == 73);
+        INFO(left.running.log());
+        CHECK(left.running.log().find("queue.set_aside") == std::string::npos);
+        CHECK((left.bytes() == before));  // a megabyte is not to be printed
     });
 }
 
