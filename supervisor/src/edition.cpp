@@ -40,19 +40,31 @@ std::shared_ptr<OpenQueue> Editor::open(const QueueConfig& queue) {
     return opened;
 }
 
-/// What would refuse it. Returns whether there is one that is gone on with.
-bool Editor::check(const QueueConfig& queue) const {
-    const auto open = queues_.find(queue.name);
-    return (open != queues_.end() && !open->second.expired()) ||
-           OpenQueue::check(queue_directory_, queue);
+/// What would refuse it. One of that name may be open still: workers of an earlier configuration,
+/// which did not have it any more, use it until they are gone. Returns whether there is one.
+bool Editor::check(QueueConfig& queue) {
+    const auto open = queues_[queue.name].lock();
+    if (!open) return OpenQueue::check(queue_directory_, queue);
+    const auto& old = open->config();
+    if (queue.schema != old.schema)
+        throw Refusal(Code::failed,
+                      queue.schema_at + ": queues." + queue.name + ".schema: \"" + queue.schema +
+                          "\", but workers of an earlier configuration still use the queue of that "
+                          "name, with \"" +
+                          old.schema + "\"",
+                      "try again when they are gone, or give the new one another name");
+    queue.capacity = old.capacity;
+    queue.max_bytes = old.max_bytes;
+    queue.delivery = old.delivery;
+    return true;
 }
 
 /// First all are looked at, and those are made that are not there: who is refused then has changed
 /// nothing in the others.
-void Editor::open_queues(Edition& edition, const std::vector<QueueConfig>& queues) {
+void Editor::open_queues(Edition& edition, std::vector<QueueConfig>& queues) {
     std::vector<const QueueConfig*> there;
     std::vector<const QueueConfig*> missing;
-    for (const auto& queue : queues) (check(queue) ? there : missing).push_back(&queue);
+    for (auto& queue : queues) (check(queue) ? there : missing).push_back(&queue);
     for (const auto* queue : missing) edition.queues[queue->name] = open(*queue);
     for (const auto* queue : there) edition.queues[queue->name] = open(*queue);
 }

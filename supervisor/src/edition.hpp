@@ -37,8 +37,8 @@ class Editor {
 
  private:
     std::shared_ptr<BoundSocket> bind(const SocketConfig& socket);
-    void open_queues(Edition& edition, const std::vector<QueueConfig>& queues);
-    [[nodiscard]] bool check(const QueueConfig& queue) const;
+    void open_queues(Edition& edition, std::vector<QueueConfig>& queues);
+    [[nodiscard]] bool check(QueueConfig& queue);
     std::shared_ptr<OpenQueue> open(const QueueConfig& queue);
     std::shared_ptr<OpenPipe> open(const PipeConfig& pipe, int readers);
 

@@ -173,3 +173,41 @@ TEST_CASE("open queue: who is refused for one queue has changed no other", "[sup
         CHECK_FALSE(std::filesystem::exists(directory.queue("c")));
     });
 }
+
+TEST_CASE("open queue: a name that is used still is not given to another schema", "[supervisor]") {
+    tests::run_green_for_real([] {
+        const Directory directory;
+        Editor editor{directory.path()};
+        auto draining = editor.make(nullptr, config_of({queue_of("q")}), 1);
+        {
+            auto member = join(*draining->queues.at("q"), 1);
+            put(member);
+        }
+        auto without = editor.make(draining.get(), config_of({}), 2);
+        auto other = queue_of("q");
+        other.schema = "Job";
+        CHECK_THROWS_WITH(
+            editor.make(without.get(), config_of({other}), 3),
+            Catch::Contains("\"Job\"") && Catch::Contains("still use") && Catch::Contains("bytes"));
+        CHECK(draining->queues.at("q")->figures().ready == 1);
+        // Of the same schema it goes on, with the figures that it has.
+        auto same = queue_of("q", 128);
+        const auto again = editor.make(without.get(), config_of({same}), 3);
+        CHECK(again->queues.at("q") == draining->queues.at("q"));
+        CHECK(again->config.queue("q")->capacity == 64);
+    });
+}
+
+TEST_CASE("open queue: once the old one is gone, empty, its name is free for another schema",
+          "[supervisor]") {
+    tests::run_green_for_real([] {
+        const Directory directory;
+        Editor editor{directory.path()};
+        auto draining = editor.make(nullptr, config_of({queue_of("q")}), 1);
+        auto other = queue_of("q");
+        other.schema = "Job";
+        CHECK_THROWS_AS(editor.make(nullptr, config_of({other}), 2), Refusal);
+        draining.reset();
+        CHECK(editor.make(nullptr, config_of({other}), 2)->queues.size() == 1);
+    });
+}
