@@ -535,6 +535,40 @@ TEST_CASE("queue fate: chunks that producers keep although they are empty make n
     CHECK(told == "hl");
 }
 
+// Filling a chunk that one has makes the level rise, and takes no chunk.
+TEST_CASE("queue fate: a queue is high again when the chunks that producers have kept fill up",
+          "[ipc][queue]") {
+    Config config = small_config();
+    config.capacity = 1024;
+    config.members = 8;
+    const Queue queue{config};
+    Settings settings;
+    settings.high = 30;  // of sixteen chunks
+    settings.low = 15;
+    queue.keeper->configure(settings);
+    std::string told;
+    queue.keeper->set_watcher([&](bool is_high) { told += is_high ? 'h' : 'l'; });
+    std::vector<std::unique_ptr<Member>> members;
+    for (Owner owner = 1; owner <= 8; ++owner) members.push_back(queue.join(owner));
+    for (const auto& member : members) send(*member, 1);
+    (void)sweep_all(*queue.keeper, 1);
+    CHECK(drain(*members[0]).size() == 8);
+    (void)sweep_all(*queue.keeper, 200'000'000);
+    const std::int64_t next = sweep_all(*queue.keeper, 400'000'000).due;
+    REQUIRE(next == 500'000'000);
+    CHECK(told == "hl");
+    for (const auto& member : members) send(*member, 2);
+    CHECK(queue.keeper->level() == 50);
+    (void)queue.keeper->sweep(next);
+    CHECK(told == "hlh");
+    // Nobody keeps any: nothing to look at.
+    CHECK(drain(*members[0]).size() == 8);
+    members.clear();
+    (void)sweep_all(*queue.keeper, 800'000'000);
+    CHECK(sweep_all(*queue.keeper, 1'000'000'000).due == 0);
+    CHECK(told == "hlhl");
+}
+
 TEST_CASE("queue fate: the keeper is told when memory is what the queue becomes full of",
           "[ipc][queue]") {
     const Queue queue;

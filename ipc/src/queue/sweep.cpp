@@ -109,7 +109,9 @@ std::int64_t Keeper::next_due() const noexcept {
     return due == 0 ? 0 : std::max<std::int64_t>(1, segment_.to_machine(due));
 }
 
-// Who puts tells us when the high mark is passed; for the low one we look.
+// Who takes the place or the chunk with which the high mark is passed tells us; for the low one we
+// look, and as long as empty chunks that producers keep would pass the high one: they fill those
+// without a word.
 void Keeper::watch_level(std::uint64_t now) {
     constexpr std::uint64_t each = 100'000'000;
     Control& control = segment_.control();
@@ -118,7 +120,8 @@ void Keeper::watch_level(std::uint64_t now) {
     if (high == 0 && !was_high) return;
     const std::uint64_t now_used = level();
     const bool is_high = high != 0 && (was_high ? now_used > low_ : now_used >= high);
-    if (is_high) note(pass_->due, now + each);
+    const bool is_near = high != 0 && chunks_.taken_percent() >= high;
+    if (is_high || was_high || is_near) note(pass_->due, now + each);
     if (is_high == was_high) return;
     control.is_high.poke(is_high ? 1 : 0);
     if (watcher_) watcher_(is_high);
