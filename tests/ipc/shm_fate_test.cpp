@@ -257,6 +257,42 @@ TEST_CASE("queue fate: room is made by dropping the oldest that nobody has in ha
     CHECK(is_sound(queue.segment()));
 }
 
+// Who gives one back has his pin on it until others can get it.
+TEST_CASE("queue fate: one that is just being given back is not dropped while there are others",
+          "[ipc][queue]") {
+    static Member* producer = nullptr;
+    static Dropped dropped{};
+    const Queue queue;
+    Settings settings;
+    settings.when_full = WhenFull::drop_oldest;
+    queue.keeper->configure(settings);
+    const auto holder = queue.join(1);
+    const auto other = queue.join(2);
+    producer = other.get();
+    const bool is_alone = GENERATE(false, true);
+    for (std::uint64_t id = 1; id <= 8; ++id) send(*other, id);
+    std::vector<Lease> held(is_alone ? 7 : 0);
+    Lease given_back = receive(*holder);
+    for (Lease& lease : held) lease = receive(*holder);
+    crash_hook = [](CrashPoint point) {
+        if (point != CrashPoint::put_queued) return;
+        crash_hook = nullptr;
+        std::size_t budget = 64;
+        dropped = producer->make_room(Shortage::slots, 100, budget);
+        if (dropped == Dropped::enough) (void)try_send(*producer, 9);
+    };
+    REQUIRE(holder->nack(given_back));
+    crash_hook = nullptr;
+    CHECK(dropped == Dropped::enough);
+    CHECK(status(queue.segment()).dropped_oldest == 1);
+    if (is_alone)
+        send(*other, 9);  // its slot has come free with the pin
+    else
+        CHECK(drain(*other) == std::vector<std::uint64_t>{1, 3, 4, 5, 6, 7, 8, 9});
+    for (Lease& lease : held) CHECK(holder->ack(lease));
+    CHECK(is_sound(queue.segment()));
+}
+
 TEST_CASE(
     "queue fate: for a large message as many are dropped as it takes, or none if that is no help",
     "[ipc][queue]") {

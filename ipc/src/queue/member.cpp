@@ -198,25 +198,32 @@ void Member::abandon(Reservation& reservation) {
     slots_.abandon(gone.slot, SlotWord::of(gone.word));
 }
 
-std::optional<std::uint64_t> Member::drop_next() {
+// One that somebody still has a pin on, as who is just giving it back, leaves neither its slot nor
+// its memory yet: it is dropped only if there is no other at the head of a ring.
+std::optional<Member::Drop> Member::drop_next() {
     std::uint32_t dropped = 0;
     SlotWord after;
-    const bool is_done = slots_.next([&](std::uint64_t index, std::uint64_t tag) {
+    bool takes_any = false;
+    const auto claim = [&](std::uint64_t index, std::uint64_t tag) {
         const auto slot = static_cast<std::uint32_t>(index);
         Word& state = segment_.slot(slot).state;
         const std::uint64_t seen = state.load();
         const SlotWord word = SlotWord::of(seen);
         if (word.state != SlotState::ready || tag_of(word.generation) != tag) return Claim::stale;
+        if (!takes_any && word.deliveries > 0 && Pins::is_pinned(segment_, slot))
+            return Claim::leave;
         after = word.acked_by(owner_);
         dropped = slot;
         return state.swap(seen, after.pack()) ? Claim::taken : Claim::retry;
-    });
-    if (!is_done) return std::nullopt;
+    };
+    if (!slots_.next(claim)) {
+        takes_any = true;
+        if (!slots_.next(claim)) return std::nullopt;
+    }
     crash_point(CrashPoint::drop_committed);
     record_.dropped_oldest.count();
     const std::uint64_t ref = segment_.slot(dropped).extent.load();
-    slots_.bury(dropped, after);
-    return ref;
+    return Drop{ref, slots_.bury(dropped, after)};
 }
 
 // All chunks are looked at once, not once for each that is dropped: from then on only where one has
@@ -227,12 +234,12 @@ Dropped Member::make_room(Shortage missing, std::size_t bytes, std::size_t& budg
     if (!extents_.could_take(bytes)) return Dropped::in_vain;
     const std::uint64_t need = extents_.chunks_for(bytes);
     for (bool has_dropped = false; budget > 0; has_dropped = true) {
-        const auto ref = drop_next();
+        const auto drop = drop_next();
         // Others may have made room beside ours.
-        if (!ref) return has_dropped ? Dropped::enough : Dropped::none;
-        const std::uint64_t vacant = extents_.vacant_around(*ref, bytes);
+        if (!drop) return has_dropped ? Dropped::enough : Dropped::none;
+        const std::uint64_t vacant = extents_.vacant_around(drop->extent, bytes);
         budget -= std::min<std::size_t>(budget, 1 + vacant / looks);
-        if (missing == Shortage::slots || vacant >= need) return Dropped::enough;
+        if (missing == Shortage::slots ? drop->is_free : vacant >= need) return Dropped::enough;
     }
     return Dropped::some;
 }

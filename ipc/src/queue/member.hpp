@@ -162,8 +162,12 @@ class Member {
     [[nodiscard]] bool is_watched() const noexcept;
     void watch(std::uint64_t used_percent);
     void bury_expired(std::uint32_t slot, SlotWord after);
-    /// Drops the next one. Where its memory was, or nothing: none is waiting.
-    [[nodiscard]] std::optional<std::uint64_t> drop_next();
+    struct Drop {
+        std::uint64_t extent = 0;  // where its memory was
+        bool is_free = false;      // its slot; else as soon as nobody reads any more
+    };
+    /// Drops the next one. Nothing: none is waiting.
+    [[nodiscard]] std::optional<Drop> drop_next();
     /// What was written into the slot of a message and is needed after it was published.
     struct Noted {
         std::uint64_t sequence = 0;

@@ -72,29 +72,30 @@ void Slots::release_extent(std::uint32_t slot) { announce_memory(drop_extent(slo
 
 void Slots::abandon(std::uint32_t slot, SlotWord word) { finish(slot, word.abandoned()); }
 
-void Slots::bury(std::uint32_t slot, SlotWord word, std::uint32_t own) {
+bool Slots::bury(std::uint32_t slot, SlotWord word, std::uint32_t own) {
     if (word.deliveries > own && Pins::is_pinned(segment_, slot)) {
         segment_.slot(slot).state.store(word.haunted().pack());
         crash_point(CrashPoint::ack_haunted);
-        bury_if_haunted(slot);
-        return;
+        return bury_if_haunted(slot);
     }
     finish(slot, word.freed());
+    return true;
 }
 
-void Slots::bury_if_haunted(std::uint32_t slot) {
+bool Slots::bury_if_haunted(std::uint32_t slot) {
     full_fence();
     Word& state = segment_.slot(slot).state;
     const std::uint64_t seen = state.load();
     const SlotWord word = SlotWord::of(seen);
     // Now its memory is free as soon as it is dropped.
     if (word.state == SlotState::ready && drops_oldest())
-        return announce_memory(segment_.slot(slot).extent.load());
-    if (word.state != SlotState::zombie || Pins::is_pinned(segment_, slot)) return;
+        announce_memory(segment_.slot(slot).extent.load());
+    if (word.state != SlotState::zombie || Pins::is_pinned(segment_, slot)) return false;
     const SlotWord mine = word.buried_by(self_);
-    if (!state.swap(seen, mine.pack())) return;  // another one buries it
+    if (!state.swap(seen, mine.pack())) return false;  // another one buries it
     crash_point(CrashPoint::ack_exorcised);
     finish(slot, mine.freed());
+    return true;
 }
 
 bool Slots::bring_forward(Word& due, std::uint64_t when) noexcept {

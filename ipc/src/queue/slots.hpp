@@ -32,11 +32,11 @@ class Slots {
     void queue(std::uint32_t slot, SlotWord word, Turn turn);
 
     /// RETIRING, by us → FREE, or → ZOMBIE while somebody may still read. `own`: how many of its
-    /// deliveries were to us, who do not read any more.
-    void bury(std::uint32_t slot, SlotWord word, std::uint32_t own = 0);
+    /// deliveries were to us, who do not read any more. False: it is not FREE yet.
+    bool bury(std::uint32_t slot, SlotWord word, std::uint32_t own = 0);
     /// After a pin was lifted without a lease: a slot that only waited for that is buried, and who
-    /// waited for that to drop it is woken.
-    void bury_if_haunted(std::uint32_t slot);
+    /// waited for that to drop it is woken. Whether it was buried.
+    bool bury_if_haunted(std::uint32_t slot);
 
     /// RESERVED, by us or by a dead one whom we act for → FREE, the extent given back.
     void abandon(std::uint32_t slot, SlotWord word);

@@ -234,7 +234,8 @@ void Keeper::sweep_slot(std::uint32_t slot, std::uint64_t now, std::size_t& budg
     const std::uint64_t seen = record.state.load();
     const SlotWord word = SlotWord::of(seen);
     // What an earlier keeper left when it was killed.
-    if (word.state == SlotState::retiring && word.owner == nobody) return slots_.bury(slot, word);
+    if (word.state == SlotState::retiring && word.owner == nobody)
+        return (void)slots_.bury(slot, word);
     if (word.state == SlotState::dead) {
         // Without a place for the dead there is no limit any more, so this one has not passed it.
         if (word.reason() == Reason::deliveries && segment_.control().has_dead_letter.peek() == 0)
