@@ -25,6 +25,17 @@ TEST_CASE(
     CHECK(leased == SlotWord{SlotState::leased, 4, 1, 7});
     const SlotWord again = leased.returned();
     CHECK(again == SlotWord{SlotState::ready, 0, 1, 8});
+    const SlotWord behind = leased.returned(Turn::last);
+    CHECK(behind == SlotWord{SlotState::ready, 1, 1, 8});
+    const SlotWord untaken = leased.untaken();
+    CHECK(untaken == SlotWord{SlotState::ready, 1, 0, 8});
+    CHECK(again.leased_by(4).untaken() == SlotWord{SlotState::ready, 0, 1, 9});
+    CHECK((ready.turn() == Turn::last && behind.turn() == Turn::last));
+    CHECK((again.turn() == Turn::first && untaken.turn() == Turn::first));
+    for (const SlotWord word : {behind, untaken}) {
+        CHECK(is_legal(word, 4));
+        CHECK(word.holder() == nobody);
+    }
     CHECK(again.leased_by(4) == SlotWord{SlotState::leased, 4, 2, 8});
     const SlotWord retiring = leased.acked_by(4);
     CHECK(retiring == SlotWord{SlotState::retiring, 4, 1, 8});

@@ -38,7 +38,7 @@ bool Keeper::take_back(std::uint32_t slot, std::uint64_t seen) {
     if (after.state == SlotState::dead)
         slots_.remind(segment_.control().slot_due, at_once);
     else
-        slots_.queue(slot, after, Turn::first);
+        slots_.queue(slot, after);
     return true;
 }
 

@@ -67,7 +67,7 @@ struct Settings {
 };
 
 inline constexpr std::uint64_t segment_magic = 0x3145554555514e47;  // "GNQUEUE1" in memory
-inline constexpr std::uint32_t segment_version = 9;
+inline constexpr std::uint32_t segment_version = 10;
 /// The earliest one with slots of the same meaning in the same place.
 inline constexpr std::uint32_t first_alike_version = 8;
 

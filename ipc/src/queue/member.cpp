@@ -136,7 +136,7 @@ void Member::published(Reservation& reservation, Noted noted) {
     crash_point(CrashPoint::put_published);
     record_.put.count();
     const Reservation gone = std::exchange(reservation, {});
-    slots_.queue(gone.slot, SlotWord::of(gone.word).published(), Turn::last);
+    slots_.queue(gone.slot, SlotWord::of(gone.word).published());
     // Only now: the keeper looks for it in the ring, and forgets what he does not find.
     if (noted.expires != 0) slots_.remind(segment_.control().due, noted.expires);
     crash_point(CrashPoint::put_announced);

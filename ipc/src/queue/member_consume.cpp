@@ -136,14 +136,14 @@ bool Member::ack(Lease& lease) {
 bool Member::nack(Lease& lease, Turn turn) {
     if (is_ended(lease)) return finish(lease);
     const Lease gone = std::exchange(lease, {});
-    const SlotWord after = slots_.after_return(SlotWord::of(gone.word));
+    const SlotWord after = slots_.after_return(SlotWord::of(gone.word), turn);
     if (!end(gone, after)) return false;
     crash_point(CrashPoint::nack_returned);
     record_.returned.count();
     if (after.state == SlotState::dead)
         mourn();
     else
-        slots_.queue(gone.slot, after, turn);
+        slots_.queue(gone.slot, after);
     let_go(gone);
     crash_point(CrashPoint::nack_done);
     return true;
@@ -158,7 +158,7 @@ bool Member::untake(Lease& lease) {
     if (is_ended(gone)) record_.acked.poke(record_.acked.peek() - 1);
     record_.delivered.poke(record_.delivered.peek() - 1);
     if (gone.deliveries() > 1) record_.redelivered.poke(record_.redelivered.peek() - 1);
-    slots_.queue(gone.slot, after, Turn::first);
+    slots_.queue(gone.slot, after);
     let_go(gone);
     crash_point(CrashPoint::nack_done);
     return true;

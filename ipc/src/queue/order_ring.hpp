@@ -25,14 +25,15 @@
 //     that would only serve a message out of turn, since the claim compares the whole state word.
 //     Clearing compares the lap too: a clearer would have to be stopped for 2^41 pushes and resume
 //     at the very same cell content to clear what it did not read.
-// Q6  N ≥ 2 × capacity + 2 × members + 2 cells are never all taken. Slots are claimed only at the
-//     head, so a cell that was filled once for its stay is live or stands at the head: at most
+// Q6  N ≥ 2 × capacity + 2 × members + 2 cells are never all taken. The slot's word says in which
+//     ring the cells of a stay stand, whoever fills them, and a slot is claimed only at the head of
+//     that ring, so a cell that was filled once for its stay is live or stands at the head: at most
 //     capacity + 1. The keeper may add one copy for a stay whose cell it did not see, because the
 //     member that is to fill it is between publishing and pushing: at most one copy per live stay,
 //     capacity. A copy or a late push that is stale yet not at the head belongs to a member's last
-//     operation, since that member's next push stands behind it and the head has to pass it first:
-//     at most two per member. All in all less than N; push() reports `full` only for a damaged
-//     segment.
+//     stay in this ring: both cells of his next one stand behind it, and for that one to end the
+//     head has to pass it first. At most two per member. All in all less than N; push() reports
+//     `full` only for a damaged segment.
 //
 // A template over the word so that tests can run it step by step (tests/ipc/shm_explorer_test.cpp).
 

@@ -166,7 +166,7 @@ void Keeper::fill_rings() {
     std::sort(ready.begin(), ready.end());
     for (const auto& [sequence, index] : ready) {
         const SlotWord word = SlotWord::of(segment_.slot(index).state.load());
-        slots_.queue(index, word, word.deliveries == 0 ? Turn::last : Turn::first);
+        slots_.queue(index, word);
     }
     crash_point(CrashPoint::recover_ring_filled);
 }

@@ -103,8 +103,7 @@ bool Keeper::list_ready(Refill& refill, std::size_t& budget) {
         const std::uint32_t slot = refill.ready[refill.at].second;
         const std::uint64_t seen = refill.words[slot];
         if (segment_.slot(slot).state.load() != seen) continue;
-        const SlotWord word = SlotWord::of(seen);
-        slots_.queue(slot, word, word.deliveries == 0 ? Turn::last : Turn::first);
+        slots_.queue(slot, SlotWord::of(seen));
         crash_point(CrashPoint::repair_cell);
     }
     return true;

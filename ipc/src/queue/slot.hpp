@@ -46,6 +46,9 @@ enum class SlotState : std::uint8_t {
 };
 inline constexpr std::uint8_t slot_states = 10;
 
+/// Where a message that is READY stands: before all that are fresh, or among them, behind the last.
+enum class Turn : std::uint8_t { first, last };
+
 /// Why a message is DEAD.
 enum class Reason : std::uint8_t { rejected = 1, deliveries = 2, expired = 3 };
 inline constexpr std::uint8_t last_reason = 3;
@@ -81,14 +84,15 @@ struct SlotWord {
     [[nodiscard]] constexpr SlotWord leased_by(Owner who) const noexcept {
         return {SlotState::leased, who, std::min(deliveries + 1, 255u), generation};
     }
-    [[nodiscard]] constexpr SlotWord returned() const noexcept {
-        return {SlotState::ready, nobody, deliveries, generation + 1};
+    [[nodiscard]] constexpr SlotWord returned(Turn turn = Turn::first) const noexcept {
+        return SlotWord{SlotState::ready, nobody, deliveries, generation + 1}.to_stand(turn);
     }
     /// Of one that was handed out and that nobody has seen: as it was before.
     [[nodiscard]] constexpr SlotWord untaken() const noexcept {
         const bool is_moved = state == SlotState::retiring;  // its generation is that of its end
-        return {SlotState::ready, nobody, deliveries == 255 ? deliveries : deliveries - 1,
-                is_moved ? generation : generation + 1};
+        return SlotWord{SlotState::ready, nobody, deliveries == 255 ? deliveries : deliveries - 1,
+                        is_moved ? generation : generation + 1}
+            .to_stand(Turn::first);
     }
     [[nodiscard]] constexpr SlotWord returning_by(Owner who) const noexcept {
         return {SlotState::returning, who, deliveries, generation + 1};
@@ -102,11 +106,17 @@ struct SlotWord {
     [[nodiscard]] constexpr SlotWord died_of(Reason reason) const noexcept {
         return {SlotState::dead, static_cast<Owner>(reason), deliveries, generation + 1};
     }
+    /// Of a READY one: what was delivered stands before all others, what was not behind them,
+    /// unless its word says the contrary.
+    [[nodiscard]] constexpr Turn turn() const noexcept {
+        return (deliveries == 0) == (owner == nobody) ? Turn::last : Turn::first;
+    }
     /// Of a DEAD one.
     [[nodiscard]] constexpr Reason reason() const noexcept { return static_cast<Reason>(owner); }
-    /// Who acts or would have to act; a DEAD one has nobody, whatever stands in that place.
+    /// Who acts or would have to act; DEAD and READY ones have nobody, whatever stands in that
+    /// place.
     [[nodiscard]] constexpr Owner holder() const noexcept {
-        return state == SlotState::dead ? nobody : owner;
+        return state == SlotState::dead || state == SlotState::ready ? nobody : owner;
     }
     /// Whether somebody is about to put a message here.
     [[nodiscard]] constexpr bool is_draft() const noexcept {
@@ -133,6 +143,12 @@ struct SlotWord {
         return {SlotState::free, nobody, 0, generation + 1};
     }
     friend bool operator==(const SlotWord&, const SlotWord&) = default;
+
+ private:
+    [[nodiscard]] constexpr SlotWord to_stand(Turn wanted) const noexcept {
+        return {state, turn() == wanted ? owner : contrary, deliveries, generation};
+    }
+    static constexpr Owner contrary = 1;
 };
 
 /// Whether the word is one that the protocol can have written.
@@ -144,7 +160,7 @@ struct SlotWord {
         case SlotState::revoked:
             return word.owner != nobody && word.owner <= members && word.deliveries == 0;
         case SlotState::ready:
-            return word.owner == nobody;
+            return word.owner <= 1;
         case SlotState::dead:
             return word.owner != nobody && word.owner <= last_reason;
         case SlotState::delayed:

@@ -38,8 +38,8 @@ bool Slots::reserve(std::uint32_t& slot, std::uint64_t& word) {
 
 // A ring that is full is a damaged one (Q6). Even then nothing is lost: the slot's word says what
 // it is, and the keeper finds it at the next repair.
-void Slots::queue(std::uint32_t slot, SlotWord word, Turn turn) {
-    (void)taken((turn == Turn::first ? again_ : fresh_).push(slot, word.generation));
+void Slots::queue(std::uint32_t slot, SlotWord word) {
+    (void)taken((word.turn() == Turn::first ? again_ : fresh_).push(slot, word.generation));
     crash_point(CrashPoint::put_queued);
     waits_.announce(Interest::items);
     // Where the oldest is dropped for what is new, a message that waits is room.

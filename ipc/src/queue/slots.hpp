@@ -12,9 +12,6 @@
 
 namespace green::ipc::shm {
 
-/// Where a message that comes back goes: before all others, or behind them.
-enum class Turn : std::uint8_t { first, last };
-
 using Ring = BasicRing<Word>;
 
 /// The earliest time that remind() can be given.
@@ -29,7 +26,7 @@ class Slots {
     [[nodiscard]] bool reserve(std::uint32_t& slot, std::uint64_t& word);
 
     /// Puts a READY slot where it is found, and wakes somebody for it.
-    void queue(std::uint32_t slot, SlotWord word, Turn turn);
+    void queue(std::uint32_t slot, SlotWord word);
 
     /// RETIRING, by us → FREE, or → ZOMBIE while somebody may still read. `own`: how many of its
     /// deliveries were to us, who do not read any more. False: it is not FREE yet.
@@ -55,10 +52,10 @@ class Slots {
     static bool bring_forward(Word& due, std::uint64_t when) noexcept;
 
     /// What becomes of a LEASED message that its holder does not want or cannot have any more.
-    [[nodiscard]] SlotWord after_return(SlotWord leased) const noexcept {
+    [[nodiscard]] SlotWord after_return(SlotWord leased, Turn turn = Turn::first) const noexcept {
         const std::uint64_t most = segment_.control().max_deliveries.peek();
         return most != 0 && leased.deliveries >= most ? leased.died_of(Reason::deliveries)
-                                                      : leased.returned();
+                                                      : leased.returned(turn);
     }
 
     /// Puts a FREE slot where it is found. Wakes nobody.

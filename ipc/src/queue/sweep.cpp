@@ -252,7 +252,7 @@ void Keeper::make_ready(std::uint32_t slot, std::uint64_t seen) {
     const SlotWord ready = SlotWord::of(seen).ready_again();
     if (!segment_.slot(slot).state.swap(seen, ready.pack())) return;
     crash_point(CrashPoint::sweep_due);
-    slots_.queue(slot, ready, Turn::first);
+    slots_.queue(slot, ready);
 }
 
 // First it is kept there, then it ends here. A keeper who is killed between the two comes again and
