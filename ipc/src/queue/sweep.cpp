@@ -181,7 +181,7 @@ bool Keeper::sweep_rings(std::uint64_t now, std::size_t& budget) {
     refill_.reset();
     wants_refill_ = false;
     rings_seen_ = now;
-    if (slots_.has_ready()) waits_.wake_all();
+    waits_.wake_all();
     return true;
 }
 
