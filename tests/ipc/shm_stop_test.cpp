@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <array>
 #include <map>
+#include <poll.h>
 
 #include "shm_support.hpp"
 
@@ -14,6 +15,7 @@ namespace {
 
 constexpr std::uint64_t stopped_id = 1;
 constexpr std::uint64_t others = 100;  // more than the queue has room for at a time
+constexpr std::int64_t minute = 60'000'000'000;
 
 struct Report {
     std::atomic<unsigned> hits[crash_point_count];
@@ -313,7 +315,6 @@ TEST_CASE("queue stop: what was given back or rejected by one who is stopped the
     REQUIRE(::waitpid(child, &status, WUNTRACED) == child);
     REQUIRE(WIFSTOPPED(status));
 
-    constexpr std::int64_t minute = 60'000'000'000;
     for (std::int64_t now = minute / 2; now < 2 * minute; now += minute / 2)
         (void)sweep_all(*queue.keeper, now);
     if (is_rejected)
@@ -327,4 +328,120 @@ TEST_CASE("queue stop: what was given back or rejected by one who is stopped the
     queue.keeper->repair(1);
     queue.keeper->repair(2);
     CHECK(is_sound(queue.segment()));
+}
+
+// The keeper's copy and the late cell stand in the same ring, so the second is passed before the
+// next one of the same member can become stale.
+TEST_CASE("queue stop: who gives one back again and again, stopped each time, fills up no ring",
+          "[ipc][queue]") {
+    static Keeper* keeper = nullptr;
+    static std::int64_t now = 0;
+    now = 1;
+    const bool is_untaken = GENERATE(false, true);
+    const Queue queue;
+    keeper = queue.keeper.get();
+    Settings settings;
+    settings.lease = 0;
+    keeper->configure(settings);
+    (void)sweep_all(*keeper, now);
+    const auto member = queue.join(1);
+    const auto witness = queue.join(2);
+    send(*witness, 1);
+    Lease lease = receive(*member);
+    REQUIRE(member->nack(lease));
+    send(*witness, 2);
+    const std::size_t cells = queue.segment().fresh_cells().size();
+    for (std::size_t round = 0; round < 2 * cells; ++round) {
+        REQUIRE(member->try_get(lease, now) == Got::message);
+        crash_hook = [](CrashPoint point) {
+            if (point != CrashPoint::nack_returned) return;
+            crash_hook = nullptr;
+            now += minute + 1;
+            (void)sweep_all(*keeper, now);
+        };
+        const bool is_back = is_untaken ? member->untake(lease) : member->nack(lease, Turn::last);
+        REQUIRE(is_back);
+    }
+    send(*witness, 3);
+    auto found = drain(*witness);
+    std::sort(found.begin(), found.end());
+    CHECK(found == std::vector<std::uint64_t>{1, 2, 3});
+    CHECK(is_sound(queue.segment()));
+}
+
+// A full queue, and the one who makes room in it is stopped before he tells anybody.
+TEST_CASE("queue stop: a place that nobody was told of wakes a producer within two minutes",
+          "[ipc][queue]") {
+    static CrashPoint where{};
+    struct Stopped {};
+    where = GENERATE(CrashPoint::ack_slot_freed, CrashPoint::ring_filled, CrashPoint::wake_chosen);
+    Config config = small_config();
+    config.capacity = 2;
+    const Queue queue{config};
+    const auto acker = queue.join(1);
+    const auto producer = queue.join(2);
+    const auto holder = queue.join(3);
+    for (std::uint64_t id = 1; id <= 2; ++id) send(*producer, id);
+    Lease held;
+    REQUIRE(holder->try_get(held, 100 * minute) == Got::message);
+    Lease lease = receive(*acker);
+    const int bell = producer->doorbell();
+    producer->arm(Interest::slots);
+    REQUIRE(try_send(*producer, 3) == Shortage::slots);
+    crash_hook = [](CrashPoint point) {
+        if (point == where) throw Stopped{};
+    };
+    CHECK_THROWS_AS((void)acker->ack(lease), Stopped);
+    crash_hook = nullptr;
+    for (std::int64_t now = minute + 1; now < 3 * minute; now += minute)
+        (void)sweep_all(*queue.keeper, now);
+    pollfd rung{bell, POLLIN, 0};
+    CHECK(::poll(&rung, 1, 0) == 1);
+    CHECK(try_send(*producer, 3) == Shortage::none);
+}
+
+// Between the keeper's two steps that end a lease its holder may still take one of his own.
+TEST_CASE("queue stop: who is stopped while the keeper ends his lease hides no message either",
+          "[ipc][queue]") {
+    struct Stopped {};
+    struct Deed {
+        CrashPoint where;
+        void (*act)(Member&, Lease&);
+    };
+    static const Deed deeds[] = {
+        {CrashPoint::nack_returned, [](Member& m, Lease& lease) { (void)m.nack(lease); }},
+        {CrashPoint::nack_returned, [](Member& m, Lease& lease) { (void)m.untake(lease); }},
+        {CrashPoint::nack_delayed, [](Member& m, Lease& lease) { (void)m.nack_until(lease, 9); }},
+        {CrashPoint::reject_buried, [](Member& m, Lease& lease) { (void)m.reject(lease); }},
+    };
+    static const Deed* deed = nullptr;
+    static Member* holder = nullptr;
+    static Lease lease;
+    deed = &deeds[GENERATE(0, 1, 2, 3)];
+    const Queue queue;
+    Settings settings;
+    settings.has_dead_letter = true;
+    queue.keeper->configure(settings);
+    std::size_t moved = 0;
+    queue.keeper->set_mover([&](const Letter&, std::int64_t) {
+        ++moved;
+        return Kept::kept;
+    });
+    const auto member = queue.join(1);
+    const auto witness = queue.join(2);
+    holder = member.get();
+    (void)sweep_all(*queue.keeper, 20'000'000'000);
+    send(*witness, 1);
+    lease = receive(*member);
+    crash_hook = [](CrashPoint point) {
+        if (point != CrashPoint::sweep_ended) return;
+        crash_hook = [](CrashPoint inner) {
+            if (inner == deed->where) throw Stopped{};
+        };
+        CHECK_THROWS_AS(deed->act(*holder, lease), Stopped);
+        crash_hook = nullptr;
+    };
+    (void)sweep_all(*queue.keeper, late);
+    crash_hook = nullptr;
+    CHECK(drain(*witness).size() + moved == 1);
 }

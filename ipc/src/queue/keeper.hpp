@@ -148,7 +148,7 @@ class Keeper {
     [[nodiscard]] bool sweep_heads(std::uint64_t now, std::size_t& budget);
     [[nodiscard]] bool sweep_slots(std::uint64_t now, std::size_t& budget);
     [[nodiscard]] bool sweep_rings(std::uint64_t now, std::size_t& budget);
-    void make_ready(std::uint32_t slot, std::uint64_t seen);
+    bool make_ready(std::uint32_t slot, std::uint64_t seen);
     void sweep_slot(std::uint32_t slot, std::uint64_t now, std::size_t& budget);
     void watch_level(std::uint64_t now);
     void move_dead(std::uint32_t slot, std::uint64_t seen, std::uint64_t now, std::size_t& budget);

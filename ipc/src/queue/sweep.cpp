@@ -165,11 +165,19 @@ void Keeper::sweep_pin(Owner owner, PinRecord& pin, std::uint64_t now) {
     crash_point(CrashPoint::sweep_ended);
     if (is_unlisted) wants_refill_ = true;
     if (is_unnoted) note(pass_->slot_due, at_once);
-    if (is_returning) make_ready(pinned.slot, seen);
-    if (is_held && take_back(pinned.slot, seen)) segment_.control().expired.count();
+    if (is_held || is_returning) {
+        const bool is_ours = is_held ? take_back(pinned.slot, seen) : make_ready(pinned.slot, seen);
+        if (is_held && is_ours) segment_.control().expired.count();
+        // He was quicker, and may be stopped now, before he tells anybody.
+        if (!is_ours) {
+            wants_refill_ = true;
+            note(pass_->slot_due, at_once);
+        }
+    }
 }
 
-// One who is stopped may have listed a message and told nobody, or have chosen whom to wake.
+// One who is stopped may have listed a message or a place, or given memory back, and told nobody;
+// or have chosen whom to wake.
 bool Keeper::sweep_rings(std::uint64_t now, std::size_t& budget) {
     if (!wants_refill_) return true;
     if (repairs_ > 0) {  // they do the same, but may have looked before: once more behind them
@@ -239,20 +247,21 @@ void Keeper::sweep_slot(std::uint32_t slot, std::uint64_t now, std::size_t& budg
     if (word.state == SlotState::dead) {
         // Without a place for the dead there is no limit any more, so this one has not passed it.
         if (word.reason() == Reason::deliveries && segment_.control().has_dead_letter.peek() == 0)
-            return make_ready(slot, seen);
+            return (void)make_ready(slot, seen);
         return move_dead(slot, seen, now, budget);
     }
     if (word.state != SlotState::delayed) return;
     const std::uint64_t until = record.not_before.peek();
     if (until > now) return note(pass_->slot_due, until);
-    make_ready(slot, seen);
+    (void)make_ready(slot, seen);
 }
 
-void Keeper::make_ready(std::uint32_t slot, std::uint64_t seen) {
+bool Keeper::make_ready(std::uint32_t slot, std::uint64_t seen) {
     const SlotWord ready = SlotWord::of(seen).ready_again();
-    if (!segment_.slot(slot).state.swap(seen, ready.pack())) return;
+    if (!segment_.slot(slot).state.swap(seen, ready.pack())) return false;
     crash_point(CrashPoint::sweep_due);
     slots_.queue(slot, ready);
+    return true;
 }
 
 // First it is kept there, then it ends here. A keeper who is killed between the two comes again and
