@@ -53,6 +53,8 @@ bool Keeper::Repair::step(std::size_t& budget) {
             crash_point(CrashPoint::repair_begun);
             // First: the dead do not read, and nothing shall wait for them.
             Pins::clear(segment, owner_);
+            // Before the looks at slots: who stores ZOMBIE meanwhile sees no pin, or we see that.
+            full_fence();
             crash_point(CrashPoint::repair_unpinned);
             return true;
         case Stage::slots:
