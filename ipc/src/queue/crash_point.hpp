@@ -57,6 +57,7 @@ namespace green::ipc::shm {
     X(nack_returned, "nack.returned")             \
     X(nack_done, "nack.done")                     \
     X(nack_returning, "nack.returning")           \
+    X(nack_checked, "nack.checked")               \
     X(nack_timed, "nack.timed")                   \
     X(nack_delayed, "nack.delayed")               \
     X(reject_buried, "reject.buried")             \

@@ -265,7 +265,8 @@ Left left_until(const Segment& segment, std::int64_t deadline,
         const SlotRecord& slot = segment.slot(index);
         const SlotWord word = SlotWord::of(slot.state.load());
         if (!word.is_draft() && !word.has_message()) continue;
-        const bool is_late = word.state == SlotState::delayed && slot.not_before.peek() > end;
+        const bool is_late =
+            word.state == SlotState::delayed && NotBefore::of(slot.not_before.peek()).time > end;
         ++(is_late ? left.later : left.soon);
     }
     return left;

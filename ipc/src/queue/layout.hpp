@@ -135,7 +135,7 @@ struct alignas(line) SlotRecord {
     Word sequence;
     Word put_time;  // nanoseconds of the caller's clock; 0: not told
     Word first_get_time;
-    Word not_before;  // of a DELAYED one
+    Word not_before;  // slot.hpp; of a DELAYED one
     Word expires;     // when its time is over; 0: never
 
     // Seldom looked at, so it has a line of its own and is not cleared for each message.

@@ -175,12 +175,13 @@ bool Member::nack_until(Lease& lease, std::int64_t until) {
     if (!end(gone, returning)) return false;
     crash_point(CrashPoint::nack_returning);
     SlotRecord& record = segment_.slot(gone.slot);
-    const std::uint64_t time = segment_.from_machine(until);
+    const NotBefore time{segment_.from_machine(until), returning.generation};
     std::uint64_t before = 0;
     do {
         before = record.not_before.load();
         if (record.state.load() != returning.pack()) break;
-    } while (!record.not_before.swap(before, time));
+        crash_point(CrashPoint::nack_checked);
+    } while (!record.not_before.swap(before, time.pack()));
     crash_point(CrashPoint::nack_timed);
     if (!record.state.swap(returning.pack(), returning.delayed().pack())) {
         refuse(gone);
@@ -188,7 +189,7 @@ bool Member::nack_until(Lease& lease, std::int64_t until) {
     }
     crash_point(CrashPoint::nack_delayed);
     record_.returned.count();
-    slots_.remind(segment_.control().slot_due, time);
+    slots_.remind(segment_.control().slot_due, time.time);
     let_go(gone);
     return true;
 }

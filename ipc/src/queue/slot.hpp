@@ -151,6 +151,22 @@ struct SlotWord {
     static constexpr Owner contrary = 1;
 };
 
+/// When a DELAYED message may be had again: generation, the low bits (4) | time (60, 36 years). So
+/// the same time, written in another stay, is another word.
+struct NotBefore {
+    std::uint64_t time = 0;
+    std::uint64_t generation = 0;
+
+    static constexpr std::uint64_t latest = (std::uint64_t{1} << 60) - 1;
+
+    static constexpr NotBefore of(std::uint64_t word) noexcept {
+        return {word & latest, word >> 60};
+    }
+    [[nodiscard]] constexpr std::uint64_t pack() const noexcept {
+        return (generation << 60) | std::min(time, latest);
+    }
+};
+
 /// Whether the word is one that the protocol can have written.
 [[nodiscard]] constexpr bool is_legal(SlotWord word, Owner members) noexcept {
     switch (word.state) {

@@ -251,7 +251,7 @@ void Keeper::sweep_slot(std::uint32_t slot, std::uint64_t now, std::size_t& budg
         return move_dead(slot, seen, now, budget);
     }
     if (word.state != SlotState::delayed) return;
-    const std::uint64_t until = record.not_before.peek();
+    const std::uint64_t until = NotBefore::of(record.not_before.peek()).time;
     if (until > now) return note(pass_->slot_due, until);
     (void)make_ready(slot, seen);
 }
