@@ -133,6 +133,7 @@ class Keeper {
         bool has_pins = true;  // still to be looked at
         bool has_heads = true;
         bool has_slots = false;
+        bool has_come_to_rings = false;
         std::uint32_t slot = 0;
         std::uint64_t due = 0;  // the earliest that it has seen
         std::uint64_t slot_due = 0;

@@ -61,12 +61,12 @@ void Keeper::step_over(std::uint64_t now) noexcept {
     } else if (pass_->has_heads) {
         pass_->has_heads = false;
         note(pass_->due, now + retry_after(Kept::no_room));
+    } else if (!pass_->has_come_to_rings) {
+        ++pass_->slot;
     } else if (refill_) {
         refill_.reset();
         wants_refill_ = false;
         rings_seen_ = now;
-    } else {
-        ++pass_->slot;
     }
 }
 
@@ -90,6 +90,7 @@ Sweep Keeper::go_on(std::uint64_t now, std::size_t budget) {
     if (pass_->has_heads && !sweep_heads(now, budget)) return {false, 0};
     pass_->has_heads = false;
     if (pass_->has_slots && !sweep_slots(now, budget)) return {false, 0};
+    pass_->has_come_to_rings = true;
     if (!sweep_rings(now, budget)) return {false, 0};
     if (looked_ && looked_(pass_->has_slots))
         note(pass_->slot_due, now + retry_after(Kept::no_room));
