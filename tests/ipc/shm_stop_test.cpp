@@ -336,45 +336,6 @@ TEST_CASE("queue stop: what was given back or rejected by one who is stopped the
     CHECK(is_sound(queue.segment()));
 }
 
-// The keeper's copy and the late cell stand in the same ring, so the second is passed before the
-// next one of the same member can become stale.
-TEST_CASE("queue stop: who gives one back again and again, stopped each time, fills up no ring",
-          "[ipc][queue]") {
-    static Keeper* keeper = nullptr;
-    static std::int64_t now = 0;
-    now = 1;
-    const bool is_untaken = GENERATE(false, true);
-    const Queue queue;
-    keeper = queue.keeper.get();
-    Settings settings;
-    settings.lease = 0;
-    keeper->configure(settings);
-    (void)sweep_all(*keeper, now);
-    const auto member = queue.join(1);
-    const auto witness = queue.join(2);
-    send(*witness, 1);
-    Lease lease = receive(*member);
-    REQUIRE(member->nack(lease));
-    send(*witness, 2);
-    const std::size_t cells = queue.segment().fresh_cells().size();
-    for (std::size_t round = 0; round < 2 * cells; ++round) {
-        REQUIRE(member->try_get(lease, now) == Got::message);
-        crash_hook = [](CrashPoint point) {
-            if (point != CrashPoint::nack_returned) return;
-            crash_hook = nullptr;
-            now += minute + 1;
-            (void)sweep_all(*keeper, now);
-        };
-        const bool is_back = is_untaken ? member->untake(lease) : member->nack(lease, Turn::last);
-        REQUIRE(is_back);
-    }
-    send(*witness, 3);
-    auto found = drain(*witness);
-    std::sort(found.begin(), found.end());
-    CHECK(found == std::vector<std::uint64_t>{1, 2, 3});
-    CHECK(is_sound(queue.segment()));
-}
-
 // A full queue, and the one who makes room in it is stopped before he tells anybody.
 TEST_CASE("queue stop: a place that nobody was told of wakes a producer within two minutes",
           "[ipc][queue]") {
