@@ -1,11 +1,15 @@
 // A process is killed at every named point of every operation, at each time it comes by, and the
 // account is made afterwards. The points are found by running each role once; none can be
 // forgotten, since a last test asks for those that no role has hit.
+//
+// Longer than most files: the roles, and the account that is made after a death, are the same for
+// all cases, and the last case needs all of the roles.
 
 #include <algorithm>
 #include <csignal>
 #include <set>
 
+#include "queue/repair.hpp"
 #include "shm_support.hpp"
 
 using namespace shm_test;

@@ -3,6 +3,7 @@
 
 #include <algorithm>
 
+#include "queue/repair.hpp"
 #include "shm_support.hpp"
 
 using namespace shm_test;

@@ -6,11 +6,12 @@
 // put off anywhere between two places: all that is to be found was there before the death, and
 // nobody makes more of it.
 
+#include "repair.hpp"
+
 #include <algorithm>
 #include <iterator>
 
 #include "crash_point.hpp"
-#include "keeper.hpp"
 #include "pins.hpp"
 
 namespace green::ipc::shm {

@@ -1,0 +1,90 @@
+// When a queue counts as full, and who tells the keeper so: by its memory.
+
+#include "shm_support.hpp"
+
+using namespace shm_test;
+
+TEST_CASE("queue level: chunks that producers keep although they are empty make no queue high",
+          "[ipc][queue]") {
+    const Queue queue;
+    Settings settings;
+    settings.high = 30;  // of sixteen chunks
+    settings.low = 15;
+    queue.keeper->configure(settings);
+    std::string told;
+    queue.keeper->set_watcher([&](bool is_high) { told += is_high ? 'h' : 'l'; });
+    std::vector<std::unique_ptr<Member>> members;
+    for (Owner owner = 1; owner <= 6; ++owner) {
+        members.push_back(queue.join(owner));
+        send(*members.back(), owner);
+    }
+    CHECK(queue.keeper->level() >= 6 * 100 / 8);  // slots
+    (void)sweep_all(*queue.keeper, 1);
+    CHECK(told == "h");
+    CHECK(drain(*members[0]).size() == 6);
+    CHECK(queue.keeper->level() == 0);
+    (void)queue.keeper->sweep(200'000'000);
+    CHECK(told == "hl");
+    send(*members[0], 7);
+    CHECK(queue.keeper->level() == 12);  // one slot of eight; one chunk of sixteen
+    (void)queue.keeper->sweep(400'000'000);
+    CHECK(told == "hl");
+}
+
+// Filling a chunk that one has makes the level rise, and takes no chunk.
+TEST_CASE("queue level: a queue is high again when the chunks that producers have kept fill up",
+          "[ipc][queue]") {
+    Config config = small_config();
+    config.capacity = 1024;
+    config.members = 8;
+    const Queue queue{config};
+    Settings settings;
+    settings.high = 30;  // of sixteen chunks
+    settings.low = 15;
+    queue.keeper->configure(settings);
+    std::string told;
+    queue.keeper->set_watcher([&](bool is_high) { told += is_high ? 'h' : 'l'; });
+    std::vector<std::unique_ptr<Member>> members;
+    for (Owner owner = 1; owner <= 8; ++owner) members.push_back(queue.join(owner));
+    for (const auto& member : members) send(*member, 1);
+    (void)sweep_all(*queue.keeper, 1);
+    CHECK(drain(*members[0]).size() == 8);
+    (void)sweep_all(*queue.keeper, 200'000'000);
+    const std::int64_t next = sweep_all(*queue.keeper, 400'000'000).due;
+    REQUIRE(next == 500'000'000);
+    CHECK(told == "hl");
+    for (const auto& member : members) send(*member, 2);
+    CHECK(queue.keeper->level() == 50);
+    (void)queue.keeper->sweep(next);
+    CHECK(told == "hlh");
+    // Nobody keeps any: nothing to look at.
+    CHECK(drain(*members[0]).size() == 8);
+    members.clear();
+    (void)sweep_all(*queue.keeper, 800'000'000);
+    CHECK(sweep_all(*queue.keeper, 1'000'000'000).due == 0);
+    CHECK(told == "hlhl");
+}
+
+TEST_CASE("queue level: the keeper is told when memory is what the queue becomes full of",
+          "[ipc][queue]") {
+    const Queue queue;
+    Settings settings;
+    settings.high = 75;
+    settings.low = 50;
+    queue.keeper->configure(settings);
+    std::string told;
+    queue.keeper->set_watcher([&](bool is_high) { told += is_high ? 'h' : 'l'; });
+    (void)sweep_all(*queue.keeper, 1);
+    const auto member = queue.join(1);
+    const Word& due = queue.segment().control().due;
+    send(*member, 1, 8 * 4096);
+    CHECK(due.load() == 0);
+    send(*member, 2, 4 * 4096);  // two of eight slots, three quarters of the memory
+    CHECK(due.load() == at_once);
+    (void)queue.keeper->sweep(2);
+    CHECK(told == "h");
+    Lease lease = receive(*member);
+    CHECK(member->ack(lease));
+    (void)queue.keeper->sweep(3);
+    CHECK(told == "hl");
+}
