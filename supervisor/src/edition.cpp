@@ -33,18 +33,18 @@ std::shared_ptr<BoundSocket> Editor::bind(const SocketConfig& socket) {
     return bound;
 }
 
-std::shared_ptr<OpenQueue> Editor::open(const QueueConfig& queue) {
+std::shared_ptr<OpenQueue> Editor::open(const QueueConfig& queue, OpenQueue::Found found) {
     if (auto open = queues_[queue.name].lock()) return open;
-    auto opened = OpenQueue::open(queue_directory_, queue);
+    auto opened = OpenQueue::open(queue_directory_, queue, std::move(found));
     queues_[queue.name] = opened;
     return opened;
 }
 
 /// What would refuse it. One of that name may be open still: workers of an earlier configuration,
-/// which did not have it any more, use it until they are gone. Returns whether there is one.
-bool Editor::check(QueueConfig& queue) {
+/// which did not have it any more, use it until they are gone. Then nothing is found.
+OpenQueue::Found Editor::look(QueueConfig& queue) {
     const auto open = queues_[queue.name].lock();
-    if (!open) return OpenQueue::check(queue_directory_, queue);
+    if (!open) return OpenQueue::look(queue_directory_, queue);
     const auto& old = open->config();
     if (queue.schema != old.schema)
         throw Refusal(Code::failed,
@@ -56,17 +56,21 @@ bool Editor::check(QueueConfig& queue) {
     queue.capacity = old.capacity;
     queue.max_bytes = old.max_bytes;
     queue.delivery = old.delivery;
-    return true;
+    return {};
 }
 
-/// First all are looked at, and those are made that are not there: who is refused then has changed
-/// nothing in the others.
+/// First all are looked at, and what that takes is kept; then those are made that are not there,
+/// and last those are taken over that are: who is refused has changed nothing in them.
 void Editor::open_queues(Edition& edition, std::vector<QueueConfig>& queues) {
-    std::vector<const QueueConfig*> there;
-    std::vector<const QueueConfig*> missing;
-    for (auto& queue : queues) (check(queue) ? there : missing).push_back(&queue);
-    for (const auto* queue : missing) edition.queues[queue->name] = open(*queue);
-    for (const auto* queue : there) edition.queues[queue->name] = open(*queue);
+    std::vector<OpenQueue::Found> found;
+    for (auto& queue : queues) found.push_back(look(queue));
+    for (const bool are_there : {false, true}) {
+        for (std::size_t i = 0; i < queues.size(); ++i) {
+            auto& open_one = edition.queues[queues[i].name];
+            if (!open_one && found[i].is_there() == are_there)
+                open_one = open(queues[i], std::move(found[i]));
+        }
+    }
 }
 
 std::shared_ptr<OpenPipe> Editor::open(const PipeConfig& pipe, int readers) {

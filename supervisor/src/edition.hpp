@@ -38,8 +38,8 @@ class Editor {
  private:
     std::shared_ptr<BoundSocket> bind(const SocketConfig& socket);
     void open_queues(Edition& edition, std::vector<QueueConfig>& queues);
-    [[nodiscard]] bool check(QueueConfig& queue);
-    std::shared_ptr<OpenQueue> open(const QueueConfig& queue);
+    [[nodiscard]] OpenQueue::Found look(QueueConfig& queue);
+    std::shared_ptr<OpenQueue> open(const QueueConfig& queue, OpenQueue::Found found);
     std::shared_ptr<OpenPipe> open(const PipeConfig& pipe, int readers);
 
     std::string queue_directory_;

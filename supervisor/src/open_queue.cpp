@@ -3,7 +3,6 @@
 #include <algorithm>
 #include <cerrno>
 #include <cstring>
-#include <functional>
 #include <limits>
 #include <mutex>
 #include <system_error>
@@ -19,6 +18,7 @@
 #include "named/tending.hpp"
 #include "queue/keeper.hpp"
 #include "queue/member.hpp"
+#include "queue/repair.hpp"
 #include "refusal.hpp"
 #include "segment_aside.hpp"
 #include "units.hpp"
@@ -117,45 +117,17 @@ void check_schema(const shm::Keeper& keeper, const QueueConfig& queue) {
             path);
 }
 
-/// Of another version than ours.
-using OnForeign = std::function<void(const shm::VersionError&)>;
-
-/// The segment of an earlier run, if there is one that may be taken over.
-std::unique_ptr<shm::Keeper> look_at(const std::string& path, const QueueConfig& queue,
-                                     const OnForeign& on_foreign) {
-    try {
-        auto keeper = std::make_unique<shm::Keeper>(shm::Segment::open(path));
-        keeper->check();
-        check_schema(*keeper, queue);
-        return keeper;
-    } catch (const shm::VersionError& error) {
-        on_foreign(error);
-        return nullptr;
-    } catch (const std::system_error& error) {
-        if (error.code().value() == ENOENT) return nullptr;
-        refuse(queue, error.what(), "");
-    } catch (const shm::SegmentError& error) {
-        refuse(queue, error.what(), "if its messages do not matter, remove it: rm " + path);
-    }
-}
-
-/// Whether it would have other figures if it were made today, and nothing is lost if it is.
+/// Whether it would have other figures if it were made today, and nothing is lost if it is. What
+/// dead ones were about to put is none.
 bool is_to_be_remade(const shm::Keeper& keeper, const QueueConfig& queue) {
-    return keeper.segment().config() != figures_of(queue) && keeper.empty() &&
-           keeper.status().dead == 0;
+    return keeper.segment().config() != figures_of(queue) && messages_of(keeper.status()) == 0;
 }
 
-/// The segment of an earlier run, mended; nothing if there is none.
-std::unique_ptr<shm::Keeper> take_over(const std::string& path, const QueueConfig& queue,
-                                       Aside& aside) {
-    auto keeper = look_at(path, queue, [&](const shm::VersionError& error) {
-        set_aside(path, queue, error.version(), aside);
-    });
-    if (!keeper) return nullptr;
-    // What its last holders had in hand comes back by the rules of today.
-    keeper->configure(settings_of(queue, !queue.dead_letter.empty()));
-    keeper->recover();
-    return keeper;
+/// For those who are given the queue.
+green::Fd open_file(const std::string& path, const QueueConfig& queue) {
+    const auto opened = sys::open(path.c_str(), O_RDWR | O_NOFOLLOW);
+    if (!opened.ok()) refuse(queue, "cannot open " + path + ": " + std::strerror(opened.error), "");
+    return green::Fd{opened.as_int()};
 }
 
 /// What is different from the configuration, and cannot be changed while messages are in it.
@@ -205,33 +177,55 @@ struct OpenQueue::State {
     [[nodiscard]] QueueFigures figures(const shm::Status& status) const;
 };
 
-bool OpenQueue::check(const std::string& directory, const QueueConfig& config) {
+OpenQueue::Found::Found() noexcept = default;
+OpenQueue::Found::Found(Found&&) noexcept = default;
+OpenQueue::Found& OpenQueue::Found::operator=(Found&&) noexcept = default;
+OpenQueue::Found::~Found() = default;
+
+OpenQueue::Found OpenQueue::look(const std::string& directory, const QueueConfig& config) {
     check_figures(config);
-    const auto keeper = look_at(path_of(directory, config), config, [](const auto&) {});
-    return keeper && !is_to_be_remade(*keeper, config);
+    const auto path = path_of(directory, config);
+    Found found;
+    try {
+        auto keeper = std::make_unique<shm::Keeper>(shm::Segment::open(path));
+        keeper->check();
+        check_schema(*keeper, config);
+        found.is_to_be_remade_ = is_to_be_remade(*keeper, config);
+        if (found.is_to_be_remade_) return found;
+        found.segment_ = open_file(path, config);
+        found.keeper_ = std::move(keeper);
+    } catch (const shm::VersionError& error) {
+        found.foreign_version_ = error.version();
+    } catch (const std::system_error& error) {
+        if (error.code().value() != ENOENT) refuse(config, error.what(), "");
+    } catch (const shm::SegmentError& error) {
+        refuse(config, error.what(), "if its messages do not matter, remove it: rm " + path);
+    }
+    return found;
 }
 
-std::shared_ptr<OpenQueue> OpenQueue::open(const std::string& directory,
-                                           const QueueConfig& config) {
+std::shared_ptr<OpenQueue> OpenQueue::open(const std::string& directory, const QueueConfig& config,
+                                           Found found) {
     auto state = std::make_shared<State>();
     state->config = config;
     state->path = path_of(directory, config);
     tell_of_asides(state->path, config);
-    state->keeper = take_over(state->path, config, state->aside);
-    if (state->keeper && is_to_be_remade(*state->keeper, config)) {
-        state->keeper.reset();
-        (void)sys::unlink(state->path.c_str());
-    } else if (state->keeper && state->keeper->segment().config() != figures_of(config)) {
-        keep_as_it_is(*state->keeper, config);
-    } else if (state->keeper && !state->keeper->empty()) {
-        green::log::info("queue.resumed",
-                         {{"queue", config.name}, {"ready", state->keeper->status().ready}});
+    if (found.foreign_version_)
+        set_aside(state->path, config, *found.foreign_version_, state->aside);
+    if (found.is_to_be_remade_) (void)sys::unlink(state->path.c_str());
+    const bool is_there = found.is_there();
+    state->keeper = is_there ? std::move(found.keeper_) : make(state->path, config);
+    state->segment = is_there ? std::move(found.segment_) : open_file(state->path, config);
+    if (is_there) {
+        // What its last holders had in hand comes back by the rules of today.
+        state->keeper->configure(settings_of(config, !config.dead_letter.empty()));
+        state->keeper->recover();
+        if (state->keeper->segment().config() != figures_of(config))
+            keep_as_it_is(*state->keeper, config);
+        else if (!state->keeper->empty())
+            green::log::info("queue.resumed",
+                             {{"queue", config.name}, {"ready", state->keeper->status().ready}});
     }
-    if (!state->keeper) state->keeper = make(state->path, config);
-    const auto opened = sys::open(state->path.c_str(), O_RDWR | O_NOFOLLOW);
-    if (!opened.ok())
-        refuse(config, "cannot open " + state->path + ": " + std::strerror(opened.error), "");
-    state->segment = green::Fd{opened.as_int()};
     state->keeper->configure(settings_of(config, !config.dead_letter.empty()));
     state->keeper->set_watcher([name = config.name, &keeper = *state->keeper](bool is_high) {
         const auto level = std::to_string(keeper.level()) + "%";

@@ -10,13 +10,15 @@
 #include <vector>
 
 #include <green/event.hpp>
+#include <green/fd.hpp>
 #include <green/greenlet.hpp>
 
 #include "config.hpp"
 
 namespace green::ipc::shm {
 enum class Kept : std::uint8_t;
-}
+class Keeper;
+}  // namespace green::ipc::shm
 
 namespace greensup {
 
@@ -47,13 +49,35 @@ class OpenQueue {
     /// Participants are numbered 1 to this.
     static constexpr std::uint32_t most_owners = 255;
 
-    /// What open() would refuse, without any change. Throws Refusal. Returns whether one is there
-    /// that would be taken over; else one would be made.
-    [[nodiscard]] static bool check(const std::string& directory, const QueueConfig& config);
+    /// What look() has found: all that open() needs to take over what is there.
+    class Found {
+     public:
+        Found() noexcept;
+        Found(Found&&) noexcept;
+        Found& operator=(Found&&) noexcept;
+        ~Found();
+        /// Whether a segment is there that will be taken over; else one will be made.
+        [[nodiscard]] bool is_there() const noexcept { return keeper_ != nullptr; }
 
-    /// Makes DIRECTORY/NAME.queue, or takes over the one that is there, with its messages. Nobody
-    /// may be attached to it. Throws Refusal.
-    static std::shared_ptr<OpenQueue> open(const std::string& directory, const QueueConfig& config);
+     private:
+        friend class OpenQueue;
+        std::unique_ptr<green::ipc::shm::Keeper> keeper_;
+        green::Fd segment_;
+        bool is_to_be_remade_ = false;
+        std::optional<std::uint32_t> foreign_version_;
+    };
+
+    /// What open() would refuse but for want of room, without any change. Throws Refusal.
+    [[nodiscard]] static Found look(const std::string& directory, const QueueConfig& config);
+
+    /// Makes DIRECTORY/NAME.queue, or takes over the one that look() has found there, with its
+    /// messages. Nobody may be attached to it. Throws Refusal.
+    static std::shared_ptr<OpenQueue> open(const std::string& directory, const QueueConfig& config,
+                                           Found found);
+    static std::shared_ptr<OpenQueue> open(const std::string& directory,
+                                           const QueueConfig& config) {
+        return open(directory, config, look(directory, config));
+    }
     OpenQueue(const OpenQueue&) = delete;
     OpenQueue& operator=(const OpenQueue&) = delete;
     ~OpenQueue();

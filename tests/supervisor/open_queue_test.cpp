@@ -1,15 +1,19 @@
 // A queue's segment in the supervisor's hands: what it does takes turns with everything else, and a
 // configuration that is refused has changed none.
 
+#include <algorithm>
 #include <cstdlib>
 #include <filesystem>
 #include <span>
 #include <string>
+#include <sys/resource.h>
+#include <unistd.h>
 #include <utility>
 #include <vector>
 
 #include <catch2/catch.hpp>
 
+#include <green/fd.hpp>
 #include <green/greenlet.hpp>
 
 #include "edition.hpp"
@@ -70,6 +74,24 @@ void put(shm::Member& member) {
     REQUIRE(member.try_reserve(64, reservation) == shm::Shortage::none);
     member.put(reservation, 64);
 }
+
+/// While it lives there are so many descriptors to be had at most.
+class FewDescriptors {
+ public:
+    explicit FewDescriptors(unsigned count) {
+        REQUIRE(::getrlimit(RLIMIT_NOFILE, &before_) == 0);
+        const green::Fd next{::dup(0)};
+        auto now = before_;
+        now.rlim_cur = std::min(before_.rlim_cur, rlim_t(next.number()) + count);
+        REQUIRE(::setrlimit(RLIMIT_NOFILE, &now) == 0);
+    }
+    FewDescriptors(const FewDescriptors&) = delete;
+    FewDescriptors& operator=(const FewDescriptors&) = delete;
+    ~FewDescriptors() { ::setrlimit(RLIMIT_NOFILE, &before_); }
+
+ private:
+    rlimit before_{};
+};
 
 /// How often somebody else has his turn while `act` goes on.
 template <class F>
@@ -157,6 +179,7 @@ TEST_CASE("open queue: who is refused for one queue has changed no other", "[sup
         const auto generation = generation_of("a");
         const auto lease = lease_of("a");
         first.lease = green::Duration{7};
+        unsigned room = 1000;  // for more descriptors
         SECTION("messages of another schema") { second.schema = "Job"; }
         SECTION("figures that make no sense") { second.capacity = 0; }
         SECTION("damage") {
@@ -166,8 +189,23 @@ TEST_CASE("open queue: who is refused for one queue has changed no other", "[sup
             second.name = "c";  // nobody can make a file where a directory stands
             std::filesystem::create_directory(directory.queue("c") + ".new");
         }
+        SECTION("one that cannot be remade, with nothing in it but what a dead one was putting") {
+            auto segment = shm::Segment::open(directory.queue("b"));
+            for (unsigned slot = 0; slot < 64; ++slot) {
+                auto& state = segment.slot(slot).state;
+                const auto word = shm::SlotWord::of(state.load());
+                if (word.state == shm::SlotState::ready)
+                    state.store(word.freed().reserved_by(1).pack());
+            }
+            second.capacity = 128;
+            std::filesystem::create_directory(directory.queue("b") + ".new");
+        }
+        SECTION("descriptors for one queue and not for two") { room = 100; }
         Editor editor{directory.path()};
-        CHECK_THROWS_AS(editor.make(nullptr, config_of({first, second}), 1), Refusal);
+        {
+            const FewDescriptors few{room};
+            CHECK_THROWS_AS(editor.make(nullptr, config_of({first, second}), 1), Refusal);
+        }
         CHECK(generation_of("a") == generation);
         CHECK(lease_of("a") == lease);
         CHECK_FALSE(std::filesystem::exists(directory.queue("c")));
