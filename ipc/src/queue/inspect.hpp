@@ -32,8 +32,9 @@ struct Status {
     std::int64_t oldest_put_time = 0;
 };
 
-/// Calls `breathe`, if there is one, now and then, where who counts may do something else: a
-/// message that is given back meanwhile may be counted twice then, and one that is put not at all.
+/// Calls `breathe`, if there is one, now and then, where who counts may do something else. What
+/// changes its place while slots are looked at, or between that and the counts, may be counted
+/// twice or not at all: given back, put, acked, moved to the dead letters, ended by age.
 [[nodiscard]] Status status(const Segment& segment, const std::function<void()>& breathe = {});
 
 /// Whether no message is in the queue or on its way into it, for anybody to get; the dead do not
