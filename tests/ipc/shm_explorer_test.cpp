@@ -1,8 +1,9 @@
 // Walks through every interleaving of a small cast on the slots and one ring: producers publish and
 // push, consumers pop, claim and ack, one of them gives its message back, or takes back that it
 // took it, one may die between any two steps while a keeper repairs, or takes leases away, and the
-// others go on. Or one is stopped between any two steps, while a keeper sweeps and the others go
-// on, and goes on himself when they are through.
+// others go on. Or one is stopped between any two steps, of his and of a keeper's who sweeps, while
+// the others go on, and goes on himself when they are through. The keeper sweeps once more then if
+// he was in the middle of it.
 //
 // shm_stepped.hpp says how. Here what an actor does is cut into phases; between two of them all
 // that it knows is in its locals, and its answers are those of its present phase.
@@ -43,7 +44,8 @@ struct Memory {
                                         SteppedWord{What::cell}, SteppedWord{What::cell},
                                         SteppedWord{What::cell}, SteppedWord{What::cell}};
     std::array<SteppedWord, slots> state;
-    std::array<SteppedWord, 2> pins;  // of the consumers; PinWord
+    std::array<SteppedWord, 2> pins;   // of the consumers; PinWord
+    std::array<SteppedWord, 2> until;  // 1: a time that has come; or over
 };
 Memory memory;
 std::size_t used_cells = 4;  // a small ring goes round; copies need a larger one
@@ -52,7 +54,12 @@ bool has_pins = false;       // a keeper looks at them
 BasicRing<SteppedWord> ring() {
     return {memory.head, memory.tail, std::span{memory.ring}.first(used_cells), slots};
 }
-SteppedWord& pin_of(std::size_t actor) { return memory.pins[actor - slots]; }
+/// The two words of a consumer's pin.
+struct Pin {
+    SteppedWord& what;
+    SteppedWord& until;
+};
+Pin pin_of(std::size_t actor) { return {memory.pins[actor - slots], memory.until[actor - slots]}; }
 Owner owner_of(std::size_t actor) { return static_cast<Owner>(actor + 1); }
 
 /// Where an actor stands.
@@ -76,6 +83,7 @@ struct State {
     int dead = -1;
     int stopped = -1;  // until all others are through
     bool has_keeper_died = false;
+    bool is_swept_again = false;  // once the keeper is through
 
     /// Two hashes of all that matters; 128 bits, so that two states are hardly ever taken for one.
     [[nodiscard]] std::pair<std::uint64_t, std::uint64_t> key() const {
@@ -92,6 +100,7 @@ struct State {
         for (const SteppedWord& word : memory.ring) add(word.value);
         for (const SteppedWord& word : memory.state) add(word.value);
         for (const SteppedWord& word : memory.pins) add(word.value);
+        for (const SteppedWord& word : memory.until) add(word.value);
         for (const Place& place : places) {
             add(place.phase << 8 | place.answers.size << 1 | (place.is_over ? 1 : 0));
             for (const std::uint64_t local : place.locals) add(local);
@@ -100,7 +109,7 @@ struct State {
         for (std::size_t slot = 0; slot < slots; ++slot)
             add(account.acks[slot] << 1 | (account.is_put[slot] ? 1 : 0));
         add(static_cast<std::uint64_t>(dead + 1) << 1 | (has_keeper_died ? 1 : 0));
-        add(static_cast<std::uint64_t>(stopped + 1));
+        add(static_cast<std::uint64_t>(stopped + 1) << 1 | (is_swept_again ? 1 : 0));
         return {one, two};
     }
 };
@@ -129,7 +138,7 @@ void produce(std::size_t actor, const Phase& phase) {
 /// Pops and claims. Returns the slot, or none. With an account the message ends with that: this is
 /// noted at the very step, and again each time that step is played again.
 std::uint64_t claim_next(Owner owner, SlotWord& taken, Account* ends = nullptr,
-                         SteppedWord* pin = nullptr) {
+                         const Pin* pin = nullptr) {
     std::uint64_t slot = slots;
     (void)ring().pop([&](std::uint64_t index, std::uint64_t tag) {
         const std::uint64_t seen = memory.state[index].load();
@@ -137,10 +146,12 @@ std::uint64_t claim_next(Owner owner, SlotWord& taken, Account* ends = nullptr,
         if (word.state != SlotState::ready || tag_of(word.generation) != tag) return Claim::stale;
         const SlotWord leased = word.leased_by(owner);
         const SlotWord after = ends != nullptr ? leased.acked_by(owner) : leased;
-        if (pin != nullptr)
-            pin->store(PinWord{static_cast<std::uint32_t>(index), word.generation}.pack());
+        if (pin != nullptr) {
+            pin->until.store(1);
+            pin->what.store(PinWord{static_cast<std::uint32_t>(index), word.generation}.pack());
+        }
         if (!memory.state[index].swap(seen, after.pack())) {
-            if (pin != nullptr) pin->store(0);
+            if (pin != nullptr) pin->what.store(0);
             return Claim::retry;
         }
         if (ends != nullptr) ends->acks[index] = 1;
@@ -169,8 +180,9 @@ void consume(std::size_t actor, Deed deed, const Phase& phase) {
     switch (phase.now.phase) {
         case 0: {
             Account* const ends = deed == Deed::untakes_at_most_once ? &phase.account : nullptr;
+            const Pin pin = pin_of(actor);
             const std::uint64_t claimed =
-                claim_next(owner_of(actor), taken, ends, has_pins ? &pin_of(actor) : nullptr);
+                claim_next(owner_of(actor), taken, ends, has_pins ? &pin : nullptr);
             if (claimed == slots) return phase.end();
             phase.next.locals = {claimed, taken.pack()};
             return phase.go_on(1);
@@ -187,7 +199,7 @@ void consume(std::size_t actor, Deed deed, const Phase& phase) {
             (void)ring().push(slot, after_deed(deed, taken, owner_of(actor)).generation);
             return has_pins ? phase.go_on(3) : phase.end();
         default:
-            pin_of(actor).store(0);
+            pin_of(actor).what.store(0);
             phase.end();
     }
 }
@@ -292,14 +304,19 @@ void sweep(bool is_producer_stopped, const Phase& phase) {
         (void)ring().push(pin.slot, pin.generation + 1);
         return next_pin();
     }
+    SteppedWord& until = memory.until[consumer];
+    const bool was_over = until.load() == over;
     const std::uint64_t seen = memory.state[pin.slot].load();
     const SlotWord word = SlotWord::of(seen);
-    if (word.state == SlotState::ready && word.generation == pin.generation + 1)
-        phase.next.locals[slots] = 1;
+    const bool is_unlisted =
+        word.state == SlotState::ready && word.generation == pin.generation + 1 && !was_over;
     const bool is_held = word.state == SlotState::leased && word.generation == pin.generation &&
                          word.owner == owner_of(slots + consumer);
+    if (!is_unlisted && !is_held) return next_pin();
+    if (!was_over) (void)until.swap(1, over);
     if (is_held && memory.state[pin.slot].swap(seen, word.returned().pack()))
         return phase.go_on(at + 1);
+    phase.next.locals[slots] = 1;
     next_pin();
 }
 
@@ -343,8 +360,19 @@ class Seen {
 
 /// What the keeper does. When it repairs one of the actors may die, anywhere; and if it may die
 /// too, another keeper repairs once more, from the beginning.
-/// When it sweeps one may be stopped.
-enum class Keeping : std::uint8_t { none, takes_back, sweeps, repairs, repairs_and_dies };
+/// When it sweeps one may be stopped before that, or in its middle too; then it sweeps again.
+enum class Keeping : std::uint8_t {
+    none,
+    takes_back,
+    sweeps,
+    sweeps_again,
+    repairs,
+    repairs_and_dies
+};
+
+constexpr bool is_sweep(Keeping keeping) {
+    return keeping == Keeping::sweeps || keeping == Keeping::sweeps_again;
+}
 
 struct Play {
     std::vector<std::size_t> actors;
@@ -360,7 +388,7 @@ class Explorer {
         for (Place& place : start.places) place.is_over = true;
         for (const std::size_t actor : play.actors) start.places[actor].is_over = false;
         start.places[keeper].is_over = play.keeping == Keeping::none;
-        has_pins = play.keeping == Keeping::sweeps;
+        has_pins = is_sweep(play.keeping);
         used_cells = has_pins ? 8 : 4;
         memory = {};
         for (std::size_t slot = 0; slot < slots; ++slot) {
@@ -388,14 +416,25 @@ class Explorer {
     std::size_t bad_ends = 0;
 
  private:
-    // The keeper begins when somebody has stopped, or when nobody does.
+    // Before a step of the keeper's, so that nothing is walked through twice: it makes no
+    // difference which of the others' steps come in between. Who stops after the first one may
+    // stand where the keeper has been already.
     void stop_one(const State& state) {
+        const Place& sweeper = state.places[keeper];
+        const bool has_begun = sweeper.phase != 0 || sweeper.answers.size != 0;
+        if (has_begun && play_.keeping != Keeping::sweeps_again) return;
         for (std::size_t actor = 0; actor < keeper; ++actor) {
             if (state.places[actor].is_over) continue;
             State next = after_step(state, keeper, static_cast<int>(actor));
             next.stopped = static_cast<int>(actor);
+            next.is_swept_again = has_begun;
+            if (next.places[keeper].is_over) sweep_again(next);
             open_.push_back(next);
         }
+    }
+
+    static void sweep_again(State& state) {
+        if (std::exchange(state.is_swept_again, false)) state.places[keeper] = {};
     }
 
     /// All but the one who is stopped are through: all that was put is to be had without him. He
@@ -421,9 +460,8 @@ class Explorer {
     }
 
     void visit(const State& state) {
-        const bool may_stop = play_.keeping == Keeping::sweeps && state.stopped < 0 &&
-                              !state.places[keeper].is_over && state.places[keeper].phase == 0 &&
-                              state.places[keeper].answers.size == 0;
+        const bool may_stop =
+            is_sweep(play_.keeping) && state.stopped < 0 && !state.places[keeper].is_over;
         if (may_stop) stop_one(state);
         const bool may_kill = play_.keeping >= Keeping::repairs && state.dead < 0;
         bool has_next = false;
@@ -432,7 +470,9 @@ class Explorer {
             if (state.stopped == static_cast<int>(actor)) continue;
             if (actor == keeper && may_kill) continue;  // nobody has died yet
             has_next = true;
-            open_.push_back(after_step(state, actor));
+            State after = after_step(state, actor);
+            if (after.places[keeper].is_over) sweep_again(after);
+            open_.push_back(after);
             ++steps;
             if (actor == keeper && play_.keeping == Keeping::repairs_and_dies &&
                 !state.has_keeper_died && state.dead >= 0) {
@@ -477,7 +517,7 @@ class Explorer {
         if (actor < keeper)
             return consume(actor, actor == slots ? play_.first_consumers : Deed::acks, phase);
         if (play_.keeping == Keeping::takes_back) return take_back(phase);
-        if (play_.keeping == Keeping::sweeps) return sweep(is_producer_stopped, phase);
+        if (is_sweep(play_.keeping)) return sweep(is_producer_stopped, phase);
         repair(static_cast<std::size_t>(dead), phase);
     }
 
@@ -519,6 +559,7 @@ const char* name_of(Keeping keeping) {
     if (keeping == Keeping::repairs_and_dies) return ", a death, a killed repair and a repair";
     if (keeping == Keeping::repairs) return ", a death and a repair";
     if (keeping == Keeping::sweeps) return ", one stopped and a sweep";
+    if (keeping == Keeping::sweeps_again) return ", one stopped in a sweep and another one";
     return keeping == Keeping::takes_back ? ", leases taken away" : "";
 }
 
@@ -554,6 +595,17 @@ TEST_CASE("queue explorer: nor is one kept from others by him who is stopped any
     const std::vector<std::size_t> actors =
         GENERATE(std::vector<std::size_t>{0, 1, 2}, std::vector<std::size_t>{1, 2, 3});
     explore({actors, GENERATE(from_range(deeds)), Keeping::sweeps});
+}
+
+TEST_CASE("queue explorer: nor by him who is stopped in the middle of a sweep", "[ipc][queue]") {
+    explore({{1, 2}, GENERATE(from_range(deeds)), Keeping::sweeps_again});
+}
+
+TEST_CASE("queue explorer: nor in the middle of a sweep with more of the cast",
+          "[.][queue][soak]") {
+    const std::vector<std::size_t> actors =
+        GENERATE(std::vector<std::size_t>{0, 1, 2}, std::vector<std::size_t>{1, 2, 3});
+    explore({actors, GENERATE(from_range(deeds)), Keeping::sweeps_again});
 }
 
 TEST_CASE("queue explorer: nor with the whole cast and one who is stopped", "[.][queue][soak]") {
