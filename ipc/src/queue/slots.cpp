@@ -39,7 +39,11 @@ bool Slots::reserve(std::uint32_t& slot, std::uint64_t& word) {
 // A ring that is full is a damaged one (Q6). Even then nothing is lost: the slot's word says what
 // it is, and the keeper finds it at the next repair.
 void Slots::queue(std::uint32_t slot, SlotWord word) {
-    (void)taken((word.turn() == Turn::first ? again_ : fresh_).push(slot, word.generation));
+    // A branch, for who puts shall not wait for the choice.
+    if (word.turn() == Turn::last) [[likely]]
+        (void)taken(fresh_.push(slot, word.generation));
+    else
+        (void)taken(again_.push(slot, word.generation));
     crash_point(CrashPoint::put_queued);
     waits_.announce(Interest::items);
     // Where the oldest is dropped for what is new, a message that waits is room.
