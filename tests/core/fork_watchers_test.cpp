@@ -20,6 +20,7 @@
 #include <green/watcher.hpp>
 
 #include "sched/hub.hpp"
+#include "sched/sanitizer.hpp"
 #include "sim/virtual_reactor.hpp"
 #include "support/commands.hpp"
 #include "support/temp_dir.hpp"
@@ -183,6 +184,7 @@ bool all_are_untouched(const std::vector<Fd>& all) {
 
 TEST_CASE("fork: another thread's watchers are not active in the child, and it cannot end them",
           "[core][fork]") {
+    if (GREEN_THREAD_SANITIZER) return;  // it supports no child of a process with threads
     run_and_reap([] {
         Elsewhere elsewhere;
         const std::string what = GENERATE("destroys", "stops", "starts");
@@ -209,6 +211,7 @@ TEST_CASE("fork: another thread's watchers are not active in the child, and it c
 
 TEST_CASE("fork: another thread's watchers do nothing to what has got their numbers in the child",
           "[core][fork]") {
+    if (GREEN_THREAD_SANITIZER) return;  // it supports no child of a process with threads
     run_and_reap([] {
         Elsewhere elsewhere;
         const int last = highest_number();
@@ -225,6 +228,7 @@ TEST_CASE("fork: another thread's watchers do nothing to what has got their numb
 
 TEST_CASE("fork: the watchers of the thread that forks can be started anew in the child",
           "[core][fork]") {
+    if (GREEN_THREAD_SANITIZER) return;  // it supports no child of a process with threads
     tests::run_green_for_real([] {
         const tests::TempDir directory;
         World world{directory / "file"};
