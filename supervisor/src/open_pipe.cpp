@@ -1,4 +1,5 @@
-// Longer than most files: the way of a message from one end to the other, in the order of its steps.
+// Longer than most files: the way of a message from one end to the other, in the order of its
+// steps.
 #include "open_pipe.hpp"
 
 #include <algorithm>
