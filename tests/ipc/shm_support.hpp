@@ -12,6 +12,7 @@
 #include <memory>
 #include <new>
 #include <optional>
+#include <poll.h>
 #include <random>
 #include <string>
 #include <sys/mman.h>
@@ -137,6 +138,14 @@ inline Lease receive(Member& member) {
     REQUIRE(member.try_get(lease) == Got::message);
     REQUIRE(is_whole(lease.message));
     return lease;
+}
+
+/// Whether a doorbell has been rung since the last look.
+inline bool is_rung(int fd) {
+    pollfd ready{fd, POLLIN, 0};
+    if (::poll(&ready, 1, 0) != 1) return false;
+    std::uint64_t count = 0;
+    return ::read(fd, &count, sizeof count) == sizeof count;
 }
 
 /// A time at which every lease that was taken at 0 is over.

@@ -1,4 +1,3 @@
-#include <poll.h>
 #include <set>
 
 #include <green/sys.hpp>
@@ -8,13 +7,6 @@
 using namespace shm_test;
 
 namespace {
-
-bool is_rung(int fd) {
-    pollfd ready{fd, POLLIN, 0};
-    if (::poll(&ready, 1, 0) != 1) return false;
-    std::uint64_t count = 0;
-    return ::read(fd, &count, sizeof count) == sizeof count;
-}
 
 /// Counts what goes through the door.
 class CountCalls : public green::sys::Injector {
@@ -202,6 +194,23 @@ TEST_CASE(
         (void)sweep_all(*queue.keeper, 1);
     }
     CHECK(is_rung(bell));
+}
+
+TEST_CASE("queue waiting: the keeper tells once that a closed queue is empty", "[ipc][queue]") {
+    const Queue queue;
+    const auto member = queue.join(1);
+    const int bell = member->doorbell();
+    send(*member, 1);
+    queue.keeper->close();
+    CHECK(is_rung(bell));
+    (void)sweep_all(*queue.keeper, 1);
+    CHECK_FALSE(is_rung(bell));
+    Lease lease = receive(*member);
+    REQUIRE(member->ack(lease));
+    (void)sweep_all(*queue.keeper, 2);
+    CHECK(is_rung(bell));
+    (void)sweep_all(*queue.keeper, 3);
+    CHECK_FALSE(is_rung(bell));
 }
 
 TEST_CASE("queue waiting: a repair wakes everybody, asleep or not", "[ipc][queue]") {

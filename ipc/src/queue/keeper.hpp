@@ -152,6 +152,7 @@ class Keeper {
     bool make_ready(std::uint32_t slot, std::uint64_t seen);
     void sweep_slot(std::uint32_t slot, std::uint64_t now, std::size_t& budget);
     void watch_level(std::uint64_t now);
+    void tell_end();
     void move_dead(std::uint32_t slot, std::uint64_t seen, std::uint64_t now, std::size_t& budget);
 
     /// How far a look for READY and FREE slots that no ring lists has come.
@@ -192,6 +193,7 @@ class Keeper {
     std::optional<Pass> pass_;
     std::uint64_t slots_seen_ = 0;  // when the last pass over all slots began
     std::uint64_t rings_seen_ = 0;  // when they were last filled up
+    bool has_told_end_ = false;     // that the queue is closed and empty
     bool wants_refill_ = false;
     unsigned repairs_ = 0;               // that go on
     const Refill* refilling_ = nullptr;  // who looks at the rings

@@ -95,12 +95,19 @@ Sweep Keeper::go_on(std::uint64_t now, std::size_t budget) {
     if (looked_ && looked_(pass_->has_slots))
         note(pass_->slot_due, now + retry_after(Kept::no_room));
     watch_level(now);
-    if (control.is_closed.peek() != 0 && empty()) waits_.wake_all();
+    tell_end();
     crash_point(CrashPoint::sweep_pass);
     if (pass_->due != 0) Slots::bring_forward(control.due, pass_->due);
     if (pass_->slot_due != 0) Slots::bring_forward(control.slot_due, pass_->slot_due);
     pass_.reset();
     return {true, next_due()};
+}
+
+// Once: the keeper hears his own doorbell too, and would look again for ever.
+void Keeper::tell_end() {
+    const bool is_over = segment_.control().is_closed.peek() != 0 && empty();
+    if (is_over && !has_told_end_) waits_.wake_all();
+    has_told_end_ = is_over;
 }
 
 std::int64_t Keeper::next_due() const noexcept {
