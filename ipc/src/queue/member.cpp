@@ -199,8 +199,9 @@ void Member::abandon(Reservation& reservation) {
 }
 
 // One that somebody still has a pin on, as who is just giving it back, leaves neither its slot nor
-// its memory yet: it is dropped only if there is no other at the head of a ring.
-std::optional<Member::Drop> Member::drop_next() {
+// its memory yet: it is dropped only if there is no other at the head of a ring, and only to reach
+// those behind it.
+std::optional<Member::Drop> Member::drop_next(Shortage missing) {
     std::uint32_t dropped = 0;
     SlotWord after;
     bool takes_any = false;
@@ -217,6 +218,7 @@ std::optional<Member::Drop> Member::drop_next() {
         return state.swap(seen, after.pack()) ? Claim::taken : Claim::retry;
     };
     if (!slots_.next(claim)) {
+        if (missing == Shortage::slots && !slots_.has_droppable()) return std::nullopt;
         takes_any = true;
         if (!slots_.next(claim)) return std::nullopt;
     }
@@ -234,7 +236,7 @@ Dropped Member::make_room(Shortage missing, std::size_t bytes, std::size_t& budg
     if (!extents_.could_take(bytes)) return Dropped::in_vain;
     const std::uint64_t need = extents_.chunks_for(bytes);
     for (bool has_dropped = false; budget > 0; has_dropped = true) {
-        const auto drop = drop_next();
+        const auto drop = drop_next(missing);
         // Others may have made room beside ours.
         if (!drop) return has_dropped ? Dropped::enough : Dropped::none;
         const std::uint64_t vacant = extents_.vacant_around(drop->extent, bytes);

@@ -87,9 +87,9 @@ class Member {
     /// and the message counts as accepted. Throws UsageError when the queue remembers no ids.
     [[nodiscard]] Entered put_once(Reservation& reservation, std::size_t size, MessageId id,
                                    std::int64_t now = 0);
-    /// Makes room by dropping the message that would be delivered next. False: none is waiting;
-    /// what consumers have in hand is not dropped.
-    [[nodiscard]] bool drop_oldest() { return drop_next().has_value(); }
+    /// Makes room by dropping the message that would be delivered next. False: none is waiting
+    /// whose slot can come free; what consumers have in hand is not dropped.
+    [[nodiscard]] bool drop_oldest() { return drop_next(Shortage::slots).has_value(); }
     /// The same where that is the rule for a full queue and can help, for what is missing of a
     /// place and so many bytes: the one after the other until there may be room. What that costs,
     /// about one for each, is taken from `budget`.
@@ -167,7 +167,7 @@ class Member {
         bool is_free = false;      // its slot; else as soon as nobody reads any more
     };
     /// Drops the next one. Nothing: none is waiting.
-    [[nodiscard]] std::optional<Drop> drop_next();
+    [[nodiscard]] std::optional<Drop> drop_next(Shortage missing);
     /// What was written into the slot of a message and is needed after it was published.
     struct Noted {
         std::uint64_t sequence = 0;

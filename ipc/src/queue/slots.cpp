@@ -91,9 +91,11 @@ bool Slots::bury_if_haunted(std::uint32_t slot) {
     Word& state = segment_.slot(slot).state;
     const std::uint64_t seen = state.load();
     const SlotWord word = SlotWord::of(seen);
-    // Now its memory is free as soon as it is dropped.
-    if (word.state == SlotState::ready && drops_oldest())
+    // Now its slot and its memory are free as soon as it is dropped.
+    if (word.state == SlotState::ready && drops_oldest()) {
+        waits_.announce(Interest::slots);
         announce_memory(segment_.slot(slot).extent.load());
+    }
     if (word.state != SlotState::zombie || Pins::is_pinned(segment_, slot)) return false;
     const SlotWord mine = word.buried_by(self_);
     if (!state.swap(seen, mine.pack())) return false;  // another one buries it
@@ -119,6 +121,24 @@ void Slots::finish(std::uint32_t slot, SlotWord after) {
     offer(slot, after);
     waits_.announce(Interest::slots);
     announce_memory(ref);
+}
+
+bool Slots::has_droppable() const noexcept {
+    return has_droppable(again_) || has_droppable(fresh_);
+}
+
+bool Slots::has_droppable(const Ring& ring) const noexcept {
+    constexpr std::size_t slice = 64;  // the first one found is enough
+    bool has_one = false;
+    const auto see = [&](std::uint64_t slot, std::uint64_t tag) {
+        const SlotWord word = SlotWord::of(segment_.slot(slot).state.load());
+        if (word.state != SlotState::ready || tag_of(word.generation) != tag) return;
+        has_one = has_one || word.deliveries == 0 ||
+                  !Pins::is_pinned(segment_, static_cast<std::uint32_t>(slot));
+    };
+    Ring::Walk walk = ring.walk();
+    for (std::size_t budget = slice; !has_one && !ring.go_on(walk, budget, see);) budget = slice;
+    return has_one;
 }
 
 void Slots::reset_rings() noexcept {

@@ -98,9 +98,14 @@ class Slots {
                                                               : ready.acked_by(self_);
     }
 
+    /// Whether a message waits that nobody may still read, so that its slot comes free when it is
+    /// dropped. Looks at those before it in their rings, too.
+    [[nodiscard]] bool has_droppable() const noexcept;
+
     void reset_rings() noexcept;
 
  private:
+    [[nodiscard]] bool has_droppable(const Ring& ring) const noexcept;
     /// Throws SegmentError for a ring that contradicts itself.
     bool taken(Ringed outcome) const;
     void finish(std::uint32_t slot, SlotWord after);
