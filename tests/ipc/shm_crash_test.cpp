@@ -117,10 +117,7 @@ struct World {
 void nothing(World&) {}
 
 void keep_dead_letters(World& world) {
-    Settings settings;
-    settings.max_deliveries = 2;
-    settings.has_dead_letter = true;
-    world.queue.keeper->configure(settings);
+    world.queue.keeper->configure({.max_deliveries = 2, .has_dead_letter = true});
 }
 
 /// A put of message 1 that stands in its way, by owner 3 who was killed.
@@ -138,9 +135,7 @@ void leave_a_put_on_its_way(World& world) {
 
 /// What is put from now on lives for an instant.
 void age(World& world) {
-    Settings settings;
-    settings.time_to_live = 1;
-    world.queue.keeper->configure(settings);
+    world.queue.keeper->configure({.time_to_live = 1});
     for (const std::uint64_t id :
          {std::uint64_t{1}, std::uint64_t{2}, std::uint64_t{3}, std::uint64_t{4}, visitor_id})
         ledger->reject_begun[id] = true;
@@ -299,9 +294,7 @@ const std::vector<Role>& roles() {
          }},
         {"consumer of what comes at most once",
          [](World& world) {
-             Settings settings;
-             settings.at_most_once = true;
-             world.queue.keeper->configure(settings);
+             world.queue.keeper->configure({.at_most_once = true});
              for (std::uint64_t id = 40; id < 43; ++id) ledger->ack_begun[id] = true;
              ledger->ack_begun[visitor_id] = true;
          },

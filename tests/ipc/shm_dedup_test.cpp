@@ -76,34 +76,25 @@ struct State {
     std::array<int, putters> outcome{-1, -1};
     int dead = -1;
 
-    [[nodiscard]] std::pair<std::uint64_t, std::uint64_t> key() const {
-        std::uint64_t one = 0x9e3779b97f4a7c15;
-        std::uint64_t two = 0xcbf29ce484222325;
-        const auto add = [&](std::uint64_t value) {
-            one = (one ^ value) * 0xff51afd7ed558ccd;
-            one ^= one >> 32;
-            two = (two + value) * 0xc4ceb9fe1a85ec53;
-            two ^= two >> 29;
-        };
+    [[nodiscard]] Key key() const {
+        KeyBuilder all;
         for (const auto& cell : scene.bucket) {
             for (const SteppedWord* word : {&cell.claim, &cell.id[0], &cell.id[1], &cell.time})
-                add(word->value);
+                all.add(word->value);
         }
-        for (const SteppedWord& slot : scene.slots) add(slot.value);
+        for (const SteppedWord& slot : scene.slots) all.add(slot.value);
         for (std::size_t actor = 0; actor < cast; ++actor) {
-            add(answers[actor].size * 2 + (is_over[actor] ? 1 : 0));
-            for (std::size_t i = 0; i < answers[actor].size; ++i) add(answers[actor].list[i]);
+            all.add(answers[actor].size * 2 + (is_over[actor] ? 1 : 0));
+            for (std::size_t i = 0; i < answers[actor].size; ++i) all.add(answers[actor].list[i]);
         }
-        for (const int outcome_of : outcome) add(static_cast<std::uint64_t>(outcome_of + 1));
-        add(static_cast<std::uint64_t>(dead + 1));
-        return {one, two};
+        for (const int outcome_of : outcome) all.add(static_cast<std::uint64_t>(outcome_of + 1));
+        all.add(static_cast<std::uint64_t>(dead + 1));
+        return all.key();
     }
 };
 
 struct Hash {
-    std::size_t operator()(const std::pair<std::uint64_t, std::uint64_t>& key) const {
-        return key.first;
-    }
+    std::size_t operator()(const Key& key) const { return key.first; }
 };
 
 class Explorer {
@@ -202,7 +193,7 @@ class Explorer {
     std::size_t limit_;
     bool may_kill_;
     std::vector<State> open_;
-    std::unordered_set<std::pair<std::uint64_t, std::uint64_t>, Hash> seen_;
+    std::unordered_set<Key, Hash> seen_;
 };
 
 }  // namespace
@@ -226,9 +217,7 @@ TEST_CASE("queue dedup: in no interleaving do two puts of one id both count, or 
 TEST_CASE("queue dedup: an id counts from its put until its time is over, whatever becomes of it",
           "[ipc][queue]") {
     const Queue queue;
-    Settings settings;
-    settings.dedup_window = 1000;
-    queue.keeper->configure(settings);
+    queue.keeper->configure({.dedup_window = 1000});
     const auto one = queue.join(1);
     const auto two = queue.join(2);
     CHECK(put_once(*one, some_id, 1, 10) == Entered::published);

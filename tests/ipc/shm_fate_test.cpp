@@ -9,10 +9,7 @@ using namespace shm_test;
 namespace {
 
 void keep_dead_letters(const Queue& queue, std::uint64_t max_deliveries) {
-    Settings settings;
-    settings.max_deliveries = max_deliveries;
-    settings.has_dead_letter = true;
-    queue.keeper->configure(settings);
+    queue.keeper->configure({.max_deliveries = max_deliveries, .has_dead_letter = true});
 }
 
 std::vector<std::uint64_t> killers_of(const SlotRecord& slot) {
@@ -74,8 +71,7 @@ TEST_CASE("queue fate: a late wish for later is refused and changes nothing for 
     const auto slow = queue.join(1);
     const auto other = queue.join(2);
     send(*slow, 1);
-    Lease lost = receive(*slow);
-    REQUIRE(queue.keeper->take_back(lost.slot, lost.word));
+    Lease lost = receive_and_lose(queue, *slow);
     Lease lease = receive(*other);
     CHECK(other->nack_until(lease, 100));
     CHECK_FALSE(slow->nack_until(lost, 1'000'000));
@@ -116,8 +112,7 @@ TEST_CASE("queue fate: a rejected message ends, or is kept dead where there are 
     }
     SECTION("too late") {
         keep_dead_letters(queue, 3);
-        Lease lost = receive(*member);
-        REQUIRE(queue.keeper->take_back(lost.slot, lost.word));
+        Lease lost = receive_and_lose(queue, *member);
         CHECK_FALSE(member->reject(lost));
         CHECK(status(queue.segment()).ready == 1);
     }
@@ -167,9 +162,7 @@ TEST_CASE("queue fate: the memory of a dead one stays while its last holder may 
 TEST_CASE("queue fate: a message whose time is over is ended by who would get it, or by the keeper",
           "[ipc][queue]") {
     const Queue queue;
-    Settings settings;
-    settings.time_to_live = 100;
-    queue.keeper->configure(settings);
+    queue.keeper->configure({.time_to_live = 100});
     (void)queue.keeper->sweep(1);
     const auto member = queue.join(1);
     const auto put_at = [&](std::uint64_t id, std::int64_t now) {
@@ -203,8 +196,7 @@ TEST_CASE("queue fate: a message whose time is over is ended by who would get it
         CHECK(status(queue.segment()).died == 1);
     }
     SECTION("as a dead letter, where there are such") {
-        settings.has_dead_letter = true;
-        queue.keeper->configure(settings);
+        queue.keeper->configure({.has_dead_letter = true, .time_to_live = 100});
         CHECK(member->try_get(lease, 115) == Got::message);
         CHECK(id_of(lease.message) == 2);
         (void)sweep_all(*queue.keeper, 130);
@@ -220,9 +212,7 @@ TEST_CASE("queue fate: a message whose time is over is ended by who would get it
 TEST_CASE("queue fate: a queue that only ages never chokes on what it has dropped",
           "[ipc][queue]") {
     const Queue queue;
-    Settings settings;
-    settings.time_to_live = 1;
-    queue.keeper->configure(settings);
+    queue.keeper->configure({.time_to_live = 1});
     const auto member = queue.join(1);
     for (std::int64_t now = 1; now < 2000; ++now) {
         for (int i = 0; i < 3; ++i) {
@@ -262,9 +252,7 @@ TEST_CASE("queue fate: one that is just being given back is not dropped", "[ipc]
     static Member* producer = nullptr;
     static Dropped dropped{};
     const Queue queue;
-    Settings settings;
-    settings.when_full = WhenFull::drop_oldest;
-    queue.keeper->configure(settings);
+    queue.keeper->configure({.when_full = WhenFull::drop_oldest});
     const auto holder = queue.join(1);
     const auto other = queue.join(2);
     producer = other.get();
@@ -295,9 +283,7 @@ TEST_CASE(
     "[ipc][queue]") {
     constexpr std::size_t quarter = 4 * 4096;
     const Queue queue;
-    Settings settings;
-    settings.when_full = WhenFull::drop_oldest;
-    queue.keeper->configure(settings);
+    queue.keeper->configure({.when_full = WhenFull::drop_oldest});
     const auto member = queue.join(1);
     Lease leases[4];
     for (std::uint64_t id = 1; id <= 4; ++id) send(*member, id, quarter);
@@ -329,9 +315,7 @@ TEST_CASE(
 TEST_CASE("queue fate: small ones beside what is in hand are dropped only if a chunk comes of it",
           "[ipc][queue]") {
     const Queue queue;
-    Settings settings;
-    settings.when_full = WhenFull::drop_oldest;
-    queue.keeper->configure(settings);
+    queue.keeper->configure({.when_full = WhenFull::drop_oldest});
     const auto member = queue.join(1);
     const std::size_t sizes[] = {8 * 4096, 6 * 4096, 1500, 1500};
     for (std::uint64_t id = 0; id < 4; ++id) send(*member, id, sizes[id]);
@@ -356,9 +340,7 @@ TEST_CASE("queue fate: for a large message so many are dropped in a turn, and th
     config.payload_bytes = 256 << 10;
     config.max_message = 64 << 10;
     const Queue queue{config};
-    Settings settings;
-    settings.when_full = WhenFull::drop_oldest;
-    queue.keeper->configure(settings);
+    queue.keeper->configure({.when_full = WhenFull::drop_oldest});
     const auto member = queue.join(6);
     for (std::uint64_t id = 0; try_send(*member, id, 64) == Shortage::none;) ++id;
     const std::uint64_t all = status(queue.segment()).ready;
@@ -399,9 +381,7 @@ TEST_CASE("queue fate: for a large message so many are dropped in a turn, and th
 TEST_CASE("queue fate: what a late reader may still read is not dropped for its memory",
           "[ipc][queue]") {
     const Queue queue;
-    Settings settings;
-    settings.when_full = WhenFull::drop_oldest;
-    queue.keeper->configure(settings);
+    queue.keeper->configure({.when_full = WhenFull::drop_oldest});
     const auto reader = queue.join(1);
     const auto putter = queue.join(2);
     for (std::uint64_t id = 1; id <= 2; ++id) send(*reader, id, 8 * 4096);
@@ -424,9 +404,7 @@ TEST_CASE("queue fate: what a late reader may still read is not dropped for its 
 TEST_CASE("queue fate: what a late reader may still read is not dropped for its slot",
           "[ipc][queue]") {
     const Queue queue;
-    Settings settings;
-    settings.when_full = WhenFull::drop_oldest;
-    queue.keeper->configure(settings);
+    queue.keeper->configure({.when_full = WhenFull::drop_oldest});
     const auto reader = queue.join(1);
     const auto putter = queue.join(2);
     const bool has_another = GENERATE(false, true);  // behind all that are pinned
@@ -490,9 +468,7 @@ TEST_CASE(
 TEST_CASE("queue fate: where messages are handed out at most once, nothing brings one back",
           "[ipc][queue]") {
     const Queue queue;
-    Settings settings;
-    settings.at_most_once = true;
-    queue.keeper->configure(settings);
+    queue.keeper->configure({.at_most_once = true});
     const auto member = queue.join(1);
     send(*member, 1);
     Lease lease = receive(*member);
@@ -516,9 +492,7 @@ TEST_CASE("queue fate: where messages are handed out at most once, nothing bring
 
 TEST_CASE("queue fate: without dead letters nothing dies of deliveries", "[ipc][queue]") {
     const Queue queue;
-    Settings settings;
-    settings.max_deliveries = 2;
-    queue.keeper->configure(settings);
+    queue.keeper->configure({.max_deliveries = 2});
     const auto member = queue.join(1);
     send(*member, 1);
     for (std::uint32_t i = 1; i <= 300; ++i) {
@@ -561,9 +535,7 @@ TEST_CASE("queue fate: the keeper is told of a time when he can find what it is 
     static const Segment* seen = nullptr;
     static std::uint64_t told = 0;
     const Queue queue;
-    Settings settings;
-    settings.time_to_live = 100;
-    queue.keeper->configure(settings);
+    queue.keeper->configure({.time_to_live = 100});
     (void)sweep_all(*queue.keeper, 1);
     seen = &queue.segment();
     told = for_ever;

@@ -67,11 +67,7 @@ struct World {
         (void)member.put_once(reservation, 700, {number, number}, 1);
     }
     /// What is put from now on lives for an instant.
-    void let_age() const {
-        Settings settings;
-        settings.time_to_live = 1;
-        queue.keeper->configure(settings);
-    }
+    void let_age() const { queue.keeper->configure({.time_to_live = 1}); }
     void drop_oldest(Member& member) {
         if (member.drop_oldest()) ++dropped;
     }

@@ -197,11 +197,8 @@ std::ostream& operator<<(std::ostream& out, const Account& account) {
 class Arena {
  public:
     explicit Arena(std::uint64_t start) : queue_{arena()}, random_{start} {
-        Settings settings;
-        settings.lease = lease_time;
-        settings.max_deliveries = 12;
-        settings.has_dead_letter = true;
-        queue_.keeper->configure(settings);
+        queue_.keeper->configure(
+            {.lease = lease_time, .max_deliveries = 12, .has_dead_letter = true});
         queue_.keeper->set_mover([this](const Letter& letter, std::int64_t now) {
             return box_->keep(letter, queue_.segment().identity(), now);
         });

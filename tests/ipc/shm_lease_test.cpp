@@ -67,9 +67,7 @@ TEST_CASE("queue lease: an extension moves its end, later or sooner", "[ipc][que
 
 TEST_CASE("queue lease: one that does not end by time is left alone", "[ipc][queue]") {
     const Queue queue;
-    Settings settings;
-    settings.lease = 0;
-    queue.keeper->configure(settings);
+    queue.keeper->configure({.lease = 0});
     const auto member = queue.join(1);
     send(*member, 1);
     Lease held = receive_at(*member, 0);
@@ -147,9 +145,7 @@ TEST_CASE("queue lease: who was stopped beyond it and goes on is refused", "[ipc
             !member->extend(held, 100 * lease) && is_whole(held.message) && !member->ack(held);
         ::_exit(is_late ? 0 : 11);
     });
-    int how = 0;
-    REQUIRE(::waitpid(child, &how, WUNTRACED) == child);
-    REQUIRE(WIFSTOPPED(how));
+    await_stop(child);
     (void)sweep_all(*queue.keeper, lease);
     const auto other = queue.join(3);
     Lease again = receive_at(*other, lease);

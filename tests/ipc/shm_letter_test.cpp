@@ -11,10 +11,7 @@ namespace {
 /// Two queues of which the first one's dead go to the second.
 struct Pair {
     Pair() : box{to.join(6)} {
-        Settings settings;
-        settings.max_deliveries = 2;
-        settings.has_dead_letter = true;
-        from.keeper->configure(settings);
+        from.keeper->configure({.max_deliveries = 2, .has_dead_letter = true});
         connect();
     }
     void connect() {
@@ -125,9 +122,7 @@ TEST_CASE("queue letters: those who died before there was a place for them are m
     (void)sweep_all(*pair.from.keeper, 1000);
     CHECK(status(pair.from.segment()).dead == 1);
     pair.connect();
-    Settings settings;
-    settings.has_dead_letter = true;
-    pair.from.keeper->configure(settings);
+    pair.from.keeper->configure({.has_dead_letter = true});
     (void)sweep_all(*pair.from.keeper, 2000);
     CHECK(status(pair.from.segment()).dead == 0);
     CHECK(drain(*pair.to.join(1)) == std::vector<std::uint64_t>{1});
@@ -136,9 +131,7 @@ TEST_CASE("queue letters: those who died before there was a place for them are m
 TEST_CASE("queue letters: a full queue that drops the oldest drops it for a letter too",
           "[ipc][queue]") {
     Pair pair;
-    Settings settings;
-    settings.when_full = WhenFull::drop_oldest;
-    pair.to.keeper->configure(settings);
+    pair.to.keeper->configure({.when_full = WhenFull::drop_oldest});
     const auto other = pair.to.join(1);
     SECTION("no place") {
         for (std::uint64_t id = 0; id < 8; ++id) send(*other, id);
@@ -183,9 +176,7 @@ TEST_CASE("queue letters: a new segment's messages are not taken for those of th
     pair.from.keeper =
         std::make_unique<Keeper>(Segment::create(pair.from.directory.file(), small_config()));
     pair.start_again();
-    Settings settings;
-    settings.has_dead_letter = true;
-    pair.from.keeper->configure(settings);
+    pair.from.keeper->configure({.has_dead_letter = true});
     pair.kill_off(2);  // it has the number that the first one had
     (void)sweep_all(*pair.from.keeper, 2000);
     CHECK(drain(*pair.to.join(1)) == std::vector<std::uint64_t>{1, 2});

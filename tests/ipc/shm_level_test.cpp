@@ -4,15 +4,29 @@
 
 using namespace shm_test;
 
+namespace {
+
+/// A queue, and what was told of it: that it is high, that it is low.
+struct Watched {
+    Watched(const Settings& settings, const Config& config = small_config()) : queue{config} {
+        queue.keeper->configure(settings);
+        queue.keeper->set_watcher([this](bool is_high) { told += is_high ? 'h' : 'l'; });
+    }
+    Watched(const Watched&) = delete;
+    Watched& operator=(const Watched&) = delete;
+
+    const Queue queue;
+    std::string told;
+};
+
+constexpr Settings of_sixteen_chunks{.high = 30, .low = 15};
+
+}  // namespace
+
 TEST_CASE("queue level: chunks that producers keep although they are empty make no queue high",
           "[ipc][queue]") {
-    const Queue queue;
-    Settings settings;
-    settings.high = 30;  // of sixteen chunks
-    settings.low = 15;
-    queue.keeper->configure(settings);
-    std::string told;
-    queue.keeper->set_watcher([&](bool is_high) { told += is_high ? 'h' : 'l'; });
+    Watched watched{of_sixteen_chunks};
+    const Queue& queue = watched.queue;
     std::vector<std::unique_ptr<Member>> members;
     for (Owner owner = 1; owner <= 6; ++owner) {
         members.push_back(queue.join(owner));
@@ -20,15 +34,15 @@ TEST_CASE("queue level: chunks that producers keep although they are empty make 
     }
     CHECK(queue.keeper->level() >= 6 * 100 / 8);  // slots
     (void)sweep_all(*queue.keeper, 1);
-    CHECK(told == "h");
+    CHECK(watched.told == "h");
     CHECK(drain(*members[0]).size() == 6);
     CHECK(queue.keeper->level() == 0);
     (void)queue.keeper->sweep(200'000'000);
-    CHECK(told == "hl");
+    CHECK(watched.told == "hl");
     send(*members[0], 7);
     CHECK(queue.keeper->level() == 12);  // one slot of eight; one chunk of sixteen
     (void)queue.keeper->sweep(400'000'000);
-    CHECK(told == "hl");
+    CHECK(watched.told == "hl");
 }
 
 // Filling a chunk that one has makes the level rise, and takes no chunk.
@@ -37,13 +51,8 @@ TEST_CASE("queue level: a queue is high again when the chunks that producers hav
     Config config = small_config();
     config.capacity = 1024;
     config.members = 8;
-    const Queue queue{config};
-    Settings settings;
-    settings.high = 30;  // of sixteen chunks
-    settings.low = 15;
-    queue.keeper->configure(settings);
-    std::string told;
-    queue.keeper->set_watcher([&](bool is_high) { told += is_high ? 'h' : 'l'; });
+    Watched watched{of_sixteen_chunks, config};
+    const Queue& queue = watched.queue;
     std::vector<std::unique_ptr<Member>> members;
     for (Owner owner = 1; owner <= 8; ++owner) members.push_back(queue.join(owner));
     for (const auto& member : members) send(*member, 1);
@@ -52,28 +61,23 @@ TEST_CASE("queue level: a queue is high again when the chunks that producers hav
     (void)sweep_all(*queue.keeper, 200'000'000);
     const std::int64_t next = sweep_all(*queue.keeper, 400'000'000).due;
     REQUIRE(next == 500'000'000);
-    CHECK(told == "hl");
+    CHECK(watched.told == "hl");
     for (const auto& member : members) send(*member, 2);
     CHECK(queue.keeper->level() == 50);
     (void)queue.keeper->sweep(next);
-    CHECK(told == "hlh");
+    CHECK(watched.told == "hlh");
     // Nobody keeps any: nothing to look at.
     CHECK(drain(*members[0]).size() == 8);
     members.clear();
     (void)sweep_all(*queue.keeper, 800'000'000);
     CHECK(sweep_all(*queue.keeper, 1'000'000'000).due == 0);
-    CHECK(told == "hlhl");
+    CHECK(watched.told == "hlhl");
 }
 
 TEST_CASE("queue level: the keeper is told when memory is what the queue becomes full of",
           "[ipc][queue]") {
-    const Queue queue;
-    Settings settings;
-    settings.high = 75;
-    settings.low = 50;
-    queue.keeper->configure(settings);
-    std::string told;
-    queue.keeper->set_watcher([&](bool is_high) { told += is_high ? 'h' : 'l'; });
+    Watched watched{{.high = 75, .low = 50}};
+    const Queue& queue = watched.queue;
     (void)sweep_all(*queue.keeper, 1);
     const auto member = queue.join(1);
     const Word& due = queue.segment().control().due;
@@ -82,9 +86,9 @@ TEST_CASE("queue level: the keeper is told when memory is what the queue becomes
     send(*member, 2, 4 * 4096);  // two of eight slots, three quarters of the memory
     CHECK(due.load() == at_once);
     (void)queue.keeper->sweep(2);
-    CHECK(told == "h");
+    CHECK(watched.told == "h");
     Lease lease = receive(*member);
     CHECK(member->ack(lease));
     (void)queue.keeper->sweep(3);
-    CHECK(told == "hl");
+    CHECK(watched.told == "hl");
 }

@@ -105,8 +105,7 @@ TEST_CASE("queue member: a late ack by the same owner of the same slot is refuse
     const Queue queue;
     const auto member = queue.join(1);
     send(*member, 1);
-    Lease lost = receive(*member);
-    REQUIRE(queue.keeper->take_back(lost.slot, lost.word));
+    Lease lost = receive_and_lose(queue, *member);
     Lease lease = receive(*member);
     REQUIRE(lease.slot == lost.slot);
     CHECK_FALSE(member->ack(lost));
@@ -124,8 +123,7 @@ TEST_CASE("queue member: memory is not reused under a foreign pin, and is when t
     const auto reader = queue.join(1);
     const auto other = queue.join(2);
     send(*other, 7, 2048);
-    Lease lost = receive(*reader);
-    REQUIRE(queue.keeper->take_back(lost.slot, lost.word));
+    Lease lost = receive_and_lose(queue, *reader);
     Lease lease = receive(*other);
     REQUIRE(other->ack(lease));
     CHECK(slot_of(queue.segment(), lost.slot).state == SlotState::zombie);
@@ -152,8 +150,7 @@ TEST_CASE("queue member: a zombie is freed by the repair of the reader that it w
     auto reader = queue.join(1);
     const auto other = queue.join(2);
     send(*other, 7);
-    Lease lost = receive(*reader);
-    REQUIRE(queue.keeper->take_back(lost.slot, lost.word));
+    (void)receive_and_lose(queue, *reader);
     Lease lease = receive(*other);
     REQUIRE(other->ack(lease));
     CHECK(status(queue.segment()).zombie == 1);
@@ -315,9 +312,7 @@ TEST_CASE("queue member: members of one queue can use all of its slots in any mi
 
 TEST_CASE("queue member: what was taken and not looked at is as it was before", "[ipc][queue]") {
     const Queue queue;
-    Settings settings;
-    settings.at_most_once = GENERATE(false, true);
-    queue.keeper->configure(settings);
+    queue.keeper->configure({.at_most_once = GENERATE(false, true)});
     const auto member = queue.join(1);
     send(*member, 1);
     send(*member, 2);

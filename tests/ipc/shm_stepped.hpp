@@ -13,6 +13,7 @@
 #include <csetjmp>
 #include <cstddef>
 #include <cstdint>
+#include <utility>
 
 namespace shm_test {
 
@@ -76,6 +77,25 @@ class SteppedWord {
 
  private:
     What what_ = What::other;
+};
+
+/// What a state is told by: two hashes, of 128 bits together, so that two states are hardly ever
+/// taken for one.
+using Key = std::pair<std::uint64_t, std::uint64_t>;
+
+class KeyBuilder {
+ public:
+    void add(std::uint64_t value) {
+        one_ = (one_ ^ value) * 0xff51afd7ed558ccd;
+        one_ ^= one_ >> 32;
+        two_ = (two_ + value) * 0xc4ceb9fe1a85ec53;
+        two_ ^= two_ >> 29;
+    }
+    [[nodiscard]] Key key() const { return {one_, two_}; }
+
+ private:
+    std::uint64_t one_ = 0x9e3779b97f4a7c15;
+    std::uint64_t two_ = 0xcbf29ce484222325;
 };
 
 }  // namespace shm_test

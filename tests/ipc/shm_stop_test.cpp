@@ -56,6 +56,25 @@ const Play plays[] = {
     {"gets and acks", get_and_ack, true},
 };
 
+/// A queue of which the dead are moved where they are only counted, and who looks on.
+struct Moving {
+    explicit Moving(bool has_dead_letter) {
+        queue.keeper->configure({.has_dead_letter = has_dead_letter});
+        queue.keeper->set_mover([this](const Letter&, std::int64_t) {
+            ++moved;
+            return Kept::kept;
+        });
+        (void)sweep_all(*queue.keeper, 1);
+        witness = queue.join(2);
+    }
+    Moving(const Moving&) = delete;
+    Moving& operator=(const Moving&) = delete;
+
+    Queue queue;
+    unsigned moved = 0;
+    std::unique_ptr<Member> witness;
+};
+
 /// A queue with one message to get, and a child that acts as owner 1.
 struct World {
     explicit World(const Play& play) : witness{queue.join(2)} {
@@ -100,9 +119,7 @@ void run(const Play& play, CrashPoint point, unsigned nth) {
     World world{play};
     std::map<std::uint64_t, unsigned> ends;
     const pid_t child = world.begin(play, stop);
-    int status = 0;
-    REQUIRE(::waitpid(child, &status, WUNTRACED) == child);
-    REQUIRE(WIFSTOPPED(status));
+    await_stop(child);
 
     const bool is_taken = world.take_lease_away();
     world.go_on(ends);
@@ -185,17 +202,10 @@ TEST_CASE("queue stop: what he who is stopped had in hand is with others when it
     };
     unsigned stops = 0;
     const auto play = [&](const Deed& deed, CrashHook hook) {
-        const Queue queue;
-        Settings settings;
-        settings.has_dead_letter = deed.is_kept;
-        queue.keeper->configure(settings);
-        unsigned moved = 0;
-        queue.keeper->set_mover([&](const Letter&, std::int64_t) {
-            ++moved;
-            return Kept::kept;
-        });
-        (void)sweep_all(*queue.keeper, 1);
-        const auto witness = queue.join(2);
+        Moving moving{deed.is_kept};
+        const Queue& queue = moving.queue;
+        const unsigned& moved = moving.moved;
+        const auto& witness = moving.witness;
         const bool is_put = deed.act == put_one;
         if (!is_put) send(*witness, stopped_id);
         const pid_t child = fork_child([&] {
@@ -208,9 +218,7 @@ TEST_CASE("queue stop: what he who is stopped had in hand is with others when it
             REQUIRE(reap(child) == 0);
             return;
         }
-        int status = 0;
-        REQUIRE(::waitpid(child, &status, WUNTRACED) == child);
-        REQUIRE(WIFSTOPPED(status));
+        await_stop(child);
         // A put has no lease: it is looked for once in a while.
         const std::int64_t then = is_put ? 3 * late : late;
         (void)sweep_all(*queue.keeper, then, 3);
@@ -274,9 +282,7 @@ TEST_CASE("queue stop: a late nack for later does not change when another one's 
         if (member->try_get(lease) != Got::message || member->nack_until(lease, 4 * late))
             ::_exit(7);
     });
-    int status = 0;
-    REQUIRE(::waitpid(child, &status, WUNTRACED) == child);
-    REQUIRE(WIFSTOPPED(status));
+    await_stop(child);
     (void)sweep_all(*queue.keeper, late + 10);
     Lease lease;
     REQUIRE(witness->try_get(lease, late) == Got::message);
@@ -298,17 +304,10 @@ TEST_CASE("queue stop: what was given back or rejected by one who is stopped the
     report = &*fresh;
     target = is_rejected ? CrashPoint::reject_buried : CrashPoint::nack_delayed;
     countdown = 1;
-    const Queue queue;
-    Settings settings;
-    settings.has_dead_letter = true;
-    queue.keeper->configure(settings);
-    unsigned moved = 0;
-    queue.keeper->set_mover([&](const Letter&, std::int64_t) {
-        ++moved;
-        return Kept::kept;
-    });
-    (void)sweep_all(*queue.keeper, 1);
-    const auto witness = queue.join(2);
+    Moving moving{true};
+    const Queue& queue = moving.queue;
+    const unsigned& moved = moving.moved;
+    const auto& witness = moving.witness;
     send(*witness, stopped_id);
     const pid_t child = fork_child([&] {
         const auto member = queue.join(1);
@@ -317,9 +316,7 @@ TEST_CASE("queue stop: what was given back or rejected by one who is stopped the
         if (member->try_get(lease) != Got::message) return;
         (void)(is_rejected ? member->reject(lease) : member->nack_until(lease, 10));
     });
-    int status = 0;
-    REQUIRE(::waitpid(child, &status, WUNTRACED) == child);
-    REQUIRE(WIFSTOPPED(status));
+    await_stop(child);
 
     for (std::int64_t now = minute / 2; now < 2 * minute; now += minute / 2)
         (void)sweep_all(*queue.keeper, now);

@@ -140,6 +140,13 @@ inline Lease receive(Member& member) {
     return lease;
 }
 
+/// The next message's lease, which is taken away from the member.
+inline Lease receive_and_lose(const Queue& queue, Member& member) {
+    const Lease lost = receive(member);
+    REQUIRE(queue.keeper->take_back(lost.slot, lost.word));
+    return lost;
+}
+
 /// Whether a doorbell has been rung since the last look.
 inline bool is_rung(int fd) {
     pollfd ready{fd, POLLIN, 0};
@@ -231,6 +238,13 @@ inline int reap(pid_t pid) {
     if (::waitpid(pid, &status, 0) != pid) return -1;
     if (WIFSIGNALED(status)) return WTERMSIG(status);
     return WEXITSTATUS(status) == 0 ? 0 : 1000 + WEXITSTATUS(status);
+}
+
+/// Until the child stands still.
+inline void await_stop(pid_t pid) {
+    int status = 0;
+    REQUIRE(::waitpid(pid, &status, WUNTRACED) == pid);
+    REQUIRE(WIFSTOPPED(status));
 }
 
 /// A seed that can be given from outside; the test prints it when it fails.
