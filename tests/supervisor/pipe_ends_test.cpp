@@ -9,6 +9,7 @@
 #include <string>
 #include <system_error>
 #include <unistd.h>
+#include <vector>
 
 #include <catch2/catch.hpp>
 
@@ -16,13 +17,14 @@
 #include <green/greenlet.hpp>
 #include <green/sys.hpp>
 
-#include "frames/frame_header.hpp"
 #include "open_pipe.hpp"
 #include "support/faults.hpp"
 #include "support/run_green.hpp"
+#include "wire_frames.hpp"
 
 using namespace greensup;
 using namespace std::chrono_literals;
+using greensup::test::frame;
 
 namespace {
 
@@ -38,6 +40,21 @@ PipeConfig lines(PipeShape shape) {
 PipeConfig frames() {
     return {.name = "p", .from = "a", .to = "b", .shape = PipeShape::pair, .capacity = 4096};
 }
+
+/// A pipe of lines with a writer, and a reader in each of its slots.
+struct Joined {
+    Joined(PipeShape shape, int slots, std::chrono::nanoseconds grace = 1s)
+        : pipe{lines(shape), slots, grace}, from{pipe.add_writer(0, writer)} {
+        for (int slot = 0; slot < slots; ++slot)
+            to.push_back(pipe.add_reader(slot, readers[static_cast<std::size_t>(slot)]));
+    }
+
+    OpenPipe pipe;
+    green::Fd writer;
+    std::array<green::Fd, 3> readers;  // those in the slots, and one who comes later
+    int from;                          // what the pipe calls the ends
+    std::vector<int> to;
+};
 
 /// Time for the hub to hear of what was written.
 void turn() { green::sleep(5ms); }
@@ -57,12 +74,6 @@ std::string read(const green::Fd& fd) {
         if (got.value == 0) return all + "<end>";
         all.append(some.data(), got.as_size());
     }
-}
-
-std::string frame(green::ipc::FrameKind kind, const std::string& payload) {
-    std::array<std::byte, green::ipc::FrameHeader::size> header{};
-    green::ipc::FrameHeader{static_cast<std::uint32_t>(payload.size()), 0, kind}.write(header);
-    return std::string(reinterpret_cast<const char*>(header.data()), header.size()) + payload;
 }
 
 /// Writing to who has closed his end is told by the call, as it is in the supervisor.
@@ -101,37 +112,28 @@ class Refill final : public green::sys::Injector {
 TEST_CASE("pipe: of several readers that leave the last one gets what is left",
           "[supervisor][pipe]") {
     tests::run_green_for_real([] {
-        OpenPipe pipe{lines(PipeShape::spread), 2};
-        green::Fd writer;
-        std::array<green::Fd, 2> readers;
-        const int from = pipe.add_writer(0, writer);
-        const int first = pipe.add_reader(0, readers[0]);
-        const int second = pipe.add_reader(1, readers[1]);
-        pipe.end_input(first, false);
-        CHECK(read(readers[0]) == "<end>");
-        pipe.end_input(second, false);
-        CHECK(read(readers[1]).empty());
-        pipe.remove(first, true);
-        write(writer, "a\nb\n");
-        writer.close();
-        pipe.remove(from, true);
-        CHECK(read(readers[1]) == "a\nb\n<end>");
+        Joined ends{PipeShape::spread, 2};
+        ends.pipe.end_input(ends.to[0], false);
+        CHECK(read(ends.readers[0]) == "<end>");
+        ends.pipe.end_input(ends.to[1], false);
+        CHECK(read(ends.readers[1]).empty());
+        ends.pipe.remove(ends.to[0], true);
+        write(ends.writer, "a\nb\n");
+        ends.writer.close();
+        ends.pipe.remove(ends.from, true);
+        CHECK(read(ends.readers[1]) == "a\nb\n<end>");
     });
 }
 
 TEST_CASE("pipe: a reader whose turn has not come may leave before the one ahead of it",
           "[supervisor][pipe]") {
     tests::run_green_for_real([] {
-        OpenPipe pipe{lines(PipeShape::pair), 1};
-        green::Fd writer;
-        std::array<green::Fd, 2> readers;
-        (void)pipe.add_writer(0, writer);
-        (void)pipe.add_reader(0, readers[0]);
-        const int second = pipe.add_reader(0, readers[1]);
-        pipe.end_input(second, true);
-        CHECK(read(readers[1]) == "<end>");
-        write(writer, "a\n");
-        CHECK(read(readers[0]) == "a\n");
+        Joined ends{PipeShape::pair, 1};
+        const int second = ends.pipe.add_reader(0, ends.readers[1]);
+        ends.pipe.end_input(second, true);
+        CHECK(read(ends.readers[1]) == "<end>");
+        write(ends.writer, "a\n");
+        CHECK(read(ends.readers[0]) == "a\n");
     });
 }
 
@@ -142,8 +144,8 @@ TEST_CASE("pipe: a reader to whom nothing was sent does not keep another type wa
         OpenPipe pipe{frames(), 1};
         std::array<green::Fd, 2> writers;
         std::array<green::Fd, 2> readers;
-        const auto one = frame(Kind::hello, "seven") + frame(Kind::message, "a");
-        const auto other = frame(Kind::hello, "eight") + frame(Kind::message, "b");
+        const auto one = frame("seven", 0, Kind::hello) + frame("a");
+        const auto other = frame("eight", 0, Kind::hello) + frame("b");
         const int from = pipe.add_writer(0, writers[0]);
         const int to = pipe.add_reader(0, readers[0]);
         write(writers[0], one);
@@ -160,19 +162,15 @@ TEST_CASE("pipe: a reader to whom nothing was sent does not keep another type wa
 TEST_CASE("pipe: of a writer that is gone nothing more is read, whoever else has its end",
           "[supervisor][pipe]") {
     tests::run_green_for_real([] {
-        OpenPipe pipe{lines(PipeShape::pair), 1};
-        green::Fd writer;
-        green::Fd reader;
-        const int from = pipe.add_writer(0, writer);
-        (void)pipe.add_reader(0, reader);
-        REQUIRE(::write(writer.number(), "a\n", 2) == 2);
+        Joined ends{PipeShape::pair, 1};
+        REQUIRE(::write(ends.writer.number(), "a\n", 2) == 2);
         {
-            const Refill refill{writer};
-            pipe.remove(from, false);
+            const Refill refill{ends.writer};
+            ends.pipe.remove(ends.from, false);
         }
-        CHECK(read(reader) == "a\n");
-        pipe.tell({true, {}, {}, {}});
-        CHECK(read(reader) == "<end>");
+        CHECK(read(ends.readers[0]) == "a\n");
+        ends.pipe.tell({true, {}, {}, {}});
+        CHECK(read(ends.readers[0]) == "<end>");
     });
 }
 
@@ -213,25 +211,20 @@ TEST_CASE("pipe: an end that cannot be watched now is watched later", "[supervis
 TEST_CASE("pipe: writers that never stop do not keep back what a dead reader has left",
           "[supervisor][pipe]") {
     tests::run_green_for_real([] {
-        OpenPipe pipe{lines(PipeShape::spread), 2};
-        green::Fd writer;
-        std::array<green::Fd, 2> readers;
-        (void)pipe.add_writer(0, writer);
-        (void)pipe.add_reader(0, readers[0]);
-        const int dead = pipe.add_reader(1, readers[1]);
+        Joined ends{PipeShape::spread, 2};
         const std::string old = std::string(63, 'o') + "\n";
         const std::string fresh = std::string(63, 'n') + "\n";
         const auto fill = [&](const std::string& line) {
             std::size_t count = 0;
-            while (green::sys::write(writer.number(), line.data(), line.size()).ok()) ++count;
+            while (green::sys::write(ends.writer.number(), line.data(), line.size()).ok()) ++count;
             turn();
             return count;
         };
         std::size_t left = 0;
         while (const auto count = fill(old)) left += count;
-        pipe.remove(dead, false);
+        ends.pipe.remove(ends.to[1], false);
         for (int i = 0; i < 200 && left > 0; ++i) {
-            const auto text = read(readers[0]);
+            const auto text = read(ends.readers[0]);
             left -= static_cast<std::size_t>(std::count(text.begin(), text.end(), 'o')) / 63;
             (void)fill(fresh);
         }
@@ -243,20 +236,15 @@ TEST_CASE("pipe: who closes his end and lives on leaves to the others what he ha
           "[supervisor][pipe]") {
     tests::run_green_for_real([] {
         const NoSigpipe no_sigpipe;
-        OpenPipe pipe{lines(PipeShape::spread), 2};
-        green::Fd writer;
-        std::array<green::Fd, 2> readers;
-        (void)pipe.add_writer(0, writer);
-        (void)pipe.add_reader(0, readers[0]);
-        const int deaf = pipe.add_reader(1, readers[1]);
-        write(writer, "a\nb\n");
-        CHECK(read(readers[0]) == "b\n");
-        readers[1].close();
+        Joined ends{PipeShape::spread, 2};
+        write(ends.writer, "a\nb\n");
+        CHECK(read(ends.readers[0]) == "b\n");
+        ends.readers[1].close();
         turn();
-        CHECK(read(readers[0]) == "a\n");
-        write(writer, "c\nd\n");
-        CHECK(read(readers[0]) == "c\nd\n");
-        CHECK_FALSE(pipe.end_input(deaf, false));
+        CHECK(read(ends.readers[0]) == "a\n");
+        write(ends.writer, "c\nd\n");
+        CHECK(read(ends.readers[0]) == "c\nd\n");
+        CHECK_FALSE(ends.pipe.end_input(ends.to[1], false));
     });
 }
 
@@ -264,31 +252,26 @@ TEST_CASE("pipe: a broadcast goes on without who has closed his end, until he ha
           "[supervisor][pipe]") {
     tests::run_green_for_real([] {
         const NoSigpipe no_sigpipe;
-        OpenPipe pipe{lines(PipeShape::broadcast), 2};
-        green::Fd writer;
-        std::array<green::Fd, 3> readers;
-        (void)pipe.add_writer(0, writer);
-        (void)pipe.add_reader(0, readers[0]);
-        const int deaf = pipe.add_reader(1, readers[1]);
-        readers[1].close();
+        Joined ends{PipeShape::broadcast, 2};
+        ends.readers[1].close();
         const std::string line(1023, 'x');
         std::size_t heard = 0;
         for (int i = 0; i < 2000 && heard < 4 * PipeFlow::portion; ++i) {
-            while (green::sys::write(writer.number(), (line + "\n").data(), 1024).ok()) {
+            while (green::sys::write(ends.writer.number(), (line + "\n").data(), 1024).ok()) {
             }
             turn();
-            heard += read(readers[0]).size();
+            heard += read(ends.readers[0]).size();
         }
         CHECK(heard >= 4 * PipeFlow::portion);
-        while (!read(readers[0]).empty()) turn();
-        const auto missed = pipe.figures().missed;
+        while (!read(ends.readers[0]).empty()) turn();
+        const auto missed = ends.pipe.figures().missed;
         CHECK(missed >= heard);
-        pipe.remove(deaf, false);
-        (void)pipe.add_reader(1, readers[2]);
-        write(writer, "z\n");
-        CHECK(read(readers[0]) == "z\n");
-        CHECK(read(readers[2]) == "z\n");
-        CHECK(pipe.figures().missed == missed);
+        ends.pipe.remove(ends.to[1], false);
+        (void)ends.pipe.add_reader(1, ends.readers[2]);
+        write(ends.writer, "z\n");
+        CHECK(read(ends.readers[0]) == "z\n");
+        CHECK(read(ends.readers[2]) == "z\n");
+        CHECK(ends.pipe.figures().missed == missed);
     });
 }
 
@@ -297,25 +280,21 @@ TEST_CASE("pipe: what a reader that has closed his end has not read is his succe
     const bool is_dying = GENERATE(true, false);
     tests::run_green_for_real([is_dying] {
         const NoSigpipe no_sigpipe;
-        OpenPipe pipe{lines(PipeShape::pair), 1, is_dying ? 1h : 1ms};
-        green::Fd writer;
-        std::array<green::Fd, 2> readers;
-        (void)pipe.add_writer(0, writer);
-        (void)pipe.add_reader(0, readers[0]);
-        write(writer, "a\nb\n");
+        Joined ends{PipeShape::pair, 1, is_dying ? 1h : 1ms};
+        write(ends.writer, "a\nb\n");
         char c = 0;
-        REQUIRE(::read(readers[0].number(), &c, 1) == 1);
-        readers[0].close();
+        REQUIRE(::read(ends.readers[0].number(), &c, 1) == 1);
+        ends.readers[0].close();
         turn();
         if (is_dying) {
-            CHECK(pipe.waiting_for({0}) == 4);
+            CHECK(ends.pipe.waiting_for({0}) == 4);
         } else {
-            for (int i = 0; i < 1000 && pipe.waiting_for({0}) > 0; ++i) turn();
-            CHECK(pipe.waiting_for({0}) == 0);
+            for (int i = 0; i < 1000 && ends.pipe.waiting_for({0}) > 0; ++i) turn();
+            CHECK(ends.pipe.waiting_for({0}) == 0);
         }
-        (void)pipe.add_reader(0, readers[1]);
-        CHECK(read(readers[1]) == "a\nb\n");
-        CHECK(pipe.waiting_for({0}) == 0);
+        (void)ends.pipe.add_reader(0, ends.readers[1]);
+        CHECK(read(ends.readers[1]) == "a\nb\n");
+        CHECK(ends.pipe.waiting_for({0}) == 0);
     });
 }
 
@@ -323,40 +302,32 @@ TEST_CASE("pipe: what lies before a reader whose input has ended is counted when
           "[supervisor][pipe]") {
     tests::run_green_for_real([] {
         const NoSigpipe no_sigpipe;
-        OpenPipe pipe{lines(PipeShape::pair), 1};
-        green::Fd writer;
-        std::array<green::Fd, 2> readers;
-        (void)pipe.add_writer(0, writer);
-        const int first = pipe.add_reader(0, readers[0]);
-        write(writer, "a\nb\n");
-        CHECK(pipe.end_input(first, true));
+        Joined ends{PipeShape::pair, 1};
+        write(ends.writer, "a\nb\n");
+        CHECK(ends.pipe.end_input(ends.to[0], true));
         std::array<char, 3> some{};
-        REQUIRE(::read(readers[0].number(), some.data(), some.size()) == 3);
-        readers[0].close();
+        REQUIRE(::read(ends.readers[0].number(), some.data(), some.size()) == 3);
+        ends.readers[0].close();
         turn();
-        pipe.remove(first, false);
-        (void)pipe.add_reader(0, readers[1]);
-        CHECK(read(readers[1]) == "b\n");
+        ends.pipe.remove(ends.to[0], false);
+        (void)ends.pipe.add_reader(0, ends.readers[1]);
+        CHECK(read(ends.readers[1]) == "b\n");
     });
 }
 
 TEST_CASE("pipe: a reader's input ends without a descriptor to spare, when it has read everything",
           "[supervisor][pipe]") {
     tests::run_green_for_real([] {
-        OpenPipe pipe{lines(PipeShape::pair), 1};
-        green::Fd writer;
-        green::Fd reader;
-        (void)pipe.add_writer(0, writer);
-        const int to = pipe.add_reader(0, reader);
-        write(writer, "a\n");
+        Joined ends{PipeShape::pair, 1};
+        write(ends.writer, "a\n");
         const tests::FailNth no_descriptor{0, EMFILE, green::sys::Call::open, true};
-        CHECK(pipe.end_input(to, true));
+        CHECK(ends.pipe.end_input(ends.to[0], true));
         CHECK(no_descriptor.fired());
-        CHECK(read(reader) == "a\n");
+        CHECK(read(ends.readers[0]) == "a\n");
         std::string end;
         for (int i = 0; i < 1000 && end.empty(); ++i) {
             turn();
-            end = read(reader);
+            end = read(ends.readers[0]);
         }
         CHECK(end == "<end>");
     });

@@ -7,10 +7,11 @@
 
 #include <green/ipc/frame_stream.hpp>
 
-#include "frames/frame_header.hpp"
+#include "wire_frames.hpp"
 
 using namespace greensup;
 using namespace std::string_literals;
+using greensup::test::frame;
 
 namespace {
 
@@ -21,14 +22,6 @@ std::string capnp_message(std::uint32_t words, char fill) {
     const std::uint32_t header[2] = {0, words};
     return std::string(reinterpret_cast<const char*>(header), sizeof header) +
            std::string(words * 8UL, fill);
-}
-
-std::string frame(const std::string& payload, std::uint16_t descriptors = 0,
-                  green::ipc::FrameKind kind = green::ipc::FrameKind::message) {
-    std::array<std::byte, green::ipc::FrameHeader::size> header{};
-    green::ipc::FrameHeader{static_cast<std::uint32_t>(payload.size()), descriptors, kind}.write(
-        header);
-    return std::string(reinterpret_cast<const char*>(header.data()), header.size()) + payload;
 }
 
 struct Sample {

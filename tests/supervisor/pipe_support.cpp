@@ -29,12 +29,30 @@ std::string shell(const std::string& text) {
     return "command = [\"sh\", \"-c\", \"" + text + "\"]\n";
 }
 
+std::string endless_writers(const tests::TempDir& dir, const std::string& keys) {
+    return pool("a", keys, role("endless_writer", {dir.path()}));
+}
+
+std::string endless_readers(const tests::TempDir& dir) {
+    return pool("b", "", role("mortal_reader", {dir / "r"}));
+}
+
+std::string endless_pools(const tests::TempDir& dir) {
+    return endless_writers(dir) + endless_readers(dir);
+}
+
 std::vector<std::string> lives(const std::string& name, int count, int lines) {
     std::vector<std::string> all;
     for (int life = 1; life <= count; ++life)
         for (int i = 0; i < lines; ++i)
             all.push_back(name + " " + std::to_string(life) + " " + std::to_string(i));
     all.emplace_back("the end");
+    return all;
+}
+
+std::vector<std::string> lives_read(const std::string& name, int count, int lines) {
+    auto all = lives(name, count, lines);
+    all.emplace_back("end");
     return all;
 }
 
@@ -49,6 +67,11 @@ void await_line_of_each(const Status& status, const std::string& file) {
     for (const auto pid : pids(status, "a"))
         Running::until(
             [&] { return text_of(file).find(std::to_string(pid) + " ") != std::string::npos; });
+}
+
+void await_more(const std::string& file, std::size_t count) {
+    const auto size = lines_of(file).size();
+    Running::until([&] { return lines_of(file).size() > size + count; });
 }
 
 std::size_t check_account(const std::string& directory, const std::vector<std::string>& read,

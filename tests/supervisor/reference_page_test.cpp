@@ -1,11 +1,10 @@
 // The reference page and the schema say the same.
 #include <filesystem>
-#include <fstream>
-#include <iterator>
 
 #include <catch2/catch.hpp>
 
 #include "config_schema.hpp"
+#include "support/text_files.hpp"
 
 using namespace greensup;
 
@@ -13,8 +12,7 @@ namespace {
 
 std::string reference_page() {
     const auto root = std::filesystem::absolute(__FILE__).parent_path().parent_path().parent_path();
-    std::ifstream file(root / "docs/reference/workers-toml.md");
-    return {std::istreambuf_iterator<char>(file), std::istreambuf_iterator<char>()};
+    return tests::text_of(root / "docs/reference/workers-toml.md");
 }
 
 /// The part of the page between the heading of this section and the next one of its level.

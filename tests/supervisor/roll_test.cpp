@@ -115,6 +115,19 @@ class World {
 
 Input exited() { return Input::exited(0); }
 
+/// Two slots in a roll, of which the first one has been moved.
+class FirstMoved : public World {
+ public:
+    FirstMoved() : World(2) {
+        worker.roll.min_ready = 0s;
+        begin_roll();
+        act();
+        run_up(0, 2);
+        act();
+        happens(0, 1, exited());
+    }
+};
+
 }  // namespace
 
 TEST_CASE("roll: one by one, new before old, and ready for min_ready first", "[supervisor][roll]") {
@@ -205,13 +218,7 @@ TEST_CASE("roll: a new version that turns bad within min_ready stops the roll (F
 }
 
 TEST_CASE("roll: slots already moved stay when a later one fails", "[supervisor][roll]") {
-    World world(2);
-    world.worker.roll.min_ready = 0s;
-    world.begin_roll();
-    world.act();
-    world.run_up(0, 2);
-    world.act();
-    world.happens(0, 1, exited());
+    FirstMoved world;
     world.act();
     world.happens(1, 2, Input::of(Input::What::permit));
     world.happens(1, 2, Input::exec_failed(ENOENT, "exec ./web"));
@@ -334,13 +341,7 @@ TEST_CASE("roll: a changed count is reached on the way", "[supervisor][roll]") {
 }
 
 TEST_CASE("roll: nobody else is moved while a moved one is away", "[supervisor][roll]") {
-    World world(2);
-    world.worker.roll.min_ready = 0s;
-    world.begin_roll();
-    world.act();
-    world.run_up(0, 2);
-    world.act();
-    world.happens(0, 1, exited());
+    FirstMoved world;
     world.happens(0, 2, Input::exited(1));
     CHECK(world.act().what == What::wait);
     CHECK(world.log.back() == "retire 0 of generation 1: replaced");

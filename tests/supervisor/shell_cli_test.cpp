@@ -1,13 +1,12 @@
 // The program itself, as people and scripts call it.
 #include <csignal>
 #include <filesystem>
-#include <fstream>
-#include <sstream>
 
 #include <catch2/catch.hpp>
 
 #include "shell_support.hpp"
 #include "support/run_green.hpp"
+#include "support/text_files.hpp"
 
 using namespace greensup;
 using namespace greensup::test;
@@ -19,13 +18,6 @@ struct Said {
     std::string out;
     std::string err;
 };
-
-std::string text_of(const std::string& path) {
-    std::ifstream file(path);
-    std::ostringstream text;
-    text << file.rdbuf();
-    return text.str();
-}
 
 Said say(const tests::TempDir& directory, std::vector<std::string> arguments) {
     arguments.insert(arguments.begin(), GREENSUP_PROGRAM);
@@ -43,7 +35,7 @@ Said say(const tests::TempDir& directory, std::vector<std::string> arguments) {
     auto process = green::Process::start(command);
     const auto ended = process.join(Running::patience);
     REQUIRE(ended);
-    return {ended->code, text_of(directory / "out"), text_of(directory / "err")};
+    return {ended->code, tests::text_of(directory / "out"), tests::text_of(directory / "err")};
 }
 
 const std::string quiet =

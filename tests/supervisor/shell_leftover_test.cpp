@@ -5,7 +5,6 @@
 #include <filesystem>
 #include <fstream>
 #include <functional>
-#include <iterator>
 
 #include <catch2/catch.hpp>
 
@@ -14,6 +13,7 @@
 #include "shell_support.hpp"
 #include "support/roles.hpp"
 #include "support/run_green.hpp"
+#include "support/text_files.hpp"
 
 using namespace greensup;
 using namespace greensup::test;
@@ -66,10 +66,7 @@ struct Leftover {
         REQUIRE(file.good());
     }
 
-    [[nodiscard]] std::string bytes() const {
-        std::ifstream file(path(), std::ios::binary);
-        return {std::istreambuf_iterator<char>(file), {}};
-    }
+    [[nodiscard]] std::string bytes() const { return tests::text_of(path()); }
 
     Running running;
 };

@@ -2,7 +2,6 @@
 #include <algorithm>
 #include <csignal>
 #include <filesystem>
-#include <fstream>
 
 #include <catch2/catch.hpp>
 
@@ -12,22 +11,13 @@
 #include "support/faults.hpp"
 #include "support/roles.hpp"
 #include "support/run_green.hpp"
+#include "support/text_files.hpp"
 #include "transition_log.hpp"
 
 using namespace greensup;
 using namespace greensup::test;
 using green::sys::Call;
-
-namespace {
-
-std::vector<std::string> lines_of(const std::string& path) {
-    std::vector<std::string> lines;
-    std::ifstream file(path);
-    for (std::string line; std::getline(file, line);) lines.push_back(line);
-    return lines;
-}
-
-}  // namespace
+using tests::lines_of;
 
 // The sanitizers' own look at memory needs descriptors too, and reports what it could not see.
 #ifndef __SANITIZE_ADDRESS__

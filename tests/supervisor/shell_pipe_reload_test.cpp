@@ -18,11 +18,6 @@ const std::string idle = shell("exec sleep 1000");
 /// It would be ready, if it lived.
 const std::string broken_writer = "[workers.a]\nready.delay = \"1m\"\n" + shell("exit 1");
 
-void await_more(const std::string& file) {
-    const auto size = lines_of(file).size();
-    Running::until([&] { return lines_of(file).size() > size + 100; });
-}
-
 /// All that was written was read, once and in order.
 void check_end(Running& running, const tests::TempDir& dir, std::size_t writers,
                bool is_ordered = true) {
@@ -40,12 +35,11 @@ TEST_CASE("shell: a reload makes, changes and removes pipes, and carries over wh
           "[supervisor][shell][pipe]") {
     tests::run_green_for_real([] {
         const tests::TempDir dir;
-        const auto pools = pool("a", "", role("endless_writer", {dir.path()})) +
-                           pool("b", "", role("mortal_reader", {dir / "r"}));
-        Running running(pipe("framing = \"lines\"\n") + pools);
+        const auto pools = endless_pools(dir);
+        Running running(pipe(by_lines) + pools);
         const auto before = running.await_settled();
         await_line_of_each(before, dir / "r");
-        auto larger = pipe("framing = \"lines\"\nshape = \"merge\"\n");
+        auto larger = pipe(by_lines + "shape = \"merge\"\n");
         larger.replace(larger.find("4KiB"), 4, "64KiB");
         running.write(larger + pools);
         const auto answer = running.ask({"1", "reload"});
@@ -64,9 +58,8 @@ TEST_CASE("shell: a pipe that would be cut at other places is not changed by a r
           "[supervisor][shell][pipe]") {
     tests::run_green_for_real([] {
         const tests::TempDir dir;
-        const auto pools = pool("a", "", role("endless_writer", {dir.path()})) +
-                           pool("b", "", role("mortal_reader", {dir / "r"}));
-        Running running(pipe("framing = \"lines\"\n") + pools);
+        const auto pools = endless_pools(dir);
+        Running running(pipe(by_lines) + pools);
         const auto before = running.await_settled();
         await_line_of_each(before, dir / "r");
         const auto refused = [&](const std::string& keys, const std::string& change) {
@@ -100,9 +93,7 @@ TEST_CASE("shell: readers of a pipe that goes stay while its writers do",
     tests::run_green_for_real([] {
         const tests::TempDir dir;
         // The reader comes first in the file.
-        Running running(pipe("framing = \"lines\"\n") +
-                        pool("b", "", role("mortal_reader", {dir / "r"})) +
-                        pool("a", "", role("endless_writer", {dir.path()})));
+        Running running(pipe(by_lines) + endless_readers(dir) + endless_writers(dir));
         const auto before = running.await_settled();
         await_line_of_each(before, dir / "r");
         running.write(pool("b", "", idle) + broken_writer);
@@ -125,9 +116,7 @@ TEST_CASE("shell: a pool that is removed goes before those who read its pipe",
           "[supervisor][shell][pipe]") {
     tests::run_green_for_real([] {
         const tests::TempDir dir;
-        Running running(pipe("framing = \"lines\"\n") +
-                        pool("b", "", role("mortal_reader", {dir / "r"})) +
-                        pool("a", "", role("endless_writer", {dir.path()})));
+        Running running(pipe(by_lines) + endless_readers(dir) + endless_writers(dir));
         await_line_of_each(running.await_settled(), dir / "r");
         running.write(pool("b", "", idle));
         CHECK(running.ask({"1", "reload"}).ok);
@@ -141,12 +130,12 @@ TEST_CASE("shell: pools that are removed together go one after the other, along 
     tests::run_green_for_real([] {
         const tests::TempDir dir;
         const auto go = dir / "go";
-        auto second = pipe("framing = \"lines\"\n");
+        auto second = pipe(by_lines);
         second.replace(second.find("pipes.p"), 7, "pipes.q");
         second.replace(second.find("b.stdin"), 7, "c.stdin");
         second.replace(second.find("a.stdout"), 8, "b.stdout");
         const auto kept = pool("d", "", idle);
-        Running running(pipe("framing = \"lines\"\n") + second + kept +
+        Running running(pipe(by_lines) + second + kept +
                         pool("c", "", shell("exec cat > " + (dir / "r"))) +
                         pool("b", "", shell("exec cat")) +
                         pool("a", "stop.timeout = \"1m\"\n",
@@ -197,7 +186,7 @@ TEST_CASE("shell: who reads a pipe that goes does not see its end before its tur
           "[supervisor][shell][pipe]") {
     tests::run_green_for_real([] {
         const tests::TempDir dir;
-        Running running(pipe("framing = \"lines\"\nshape = \"spread\"\n") +
+        Running running(pipe(by_lines + "shape = \"spread\"\n") +
                         pool("b", "count = 2\n", shell("cat; echo end >> " + (dir / "ends"))) +
                         pool("a", "", shell("exec sleep 1000")));
         const auto before = running.await_settled();

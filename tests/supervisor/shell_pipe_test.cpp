@@ -19,13 +19,12 @@ TEST_CASE("shell: a pipe brings every line once, however often both of its ends 
     tests::run_green_for_real([] {
         const tests::TempDir dir;
         Running running(
-            pipe("framing = \"lines\"\n") +
+            pipe(by_lines) +
             pool("a", until_done, role("mortal_writer", {dir / "w", "a", "4", "3000"})) +
             pool("b", until_done,
                  role("mortal_reader", {dir / "r", "1", "999", "0", "4000", "1"})));
         const auto status = running.await(is_through);
-        auto expected = lives("a", 4, 3000);
-        expected.emplace_back("end");
+        const auto expected = lives_read("a", 4, 3000);
         CHECK(lines_of(dir / "r") == expected);
         REQUIRE(status.pipes.size() == 1);
         CHECK(status.pipes[0].from == "a.stdout");
@@ -60,14 +59,11 @@ TEST_CASE("shell: rolling both ends of a pipe loses no line and mixes none",
           "[supervisor][shell][pipe]") {
     tests::run_green_for_real([] {
         const tests::TempDir dir;
-        Running running(pipe("framing = \"lines\"\n") +
-                        pool("a", "", role("endless_writer", {dir.path()})) +
-                        pool("b", "", role("mortal_reader", {dir / "r"})));
+        Running running(pipe(by_lines) + endless_pools(dir));
         auto before = running.await_settled();
         for (std::uint64_t round = 2; round <= 6; ++round) {
             await_line_of_each(before, dir / "r");
-            const auto size = lines_of(dir / "r").size();
-            Running::until([&] { return lines_of(dir / "r").size() > size + 100; });
+            await_more(dir / "r");
             running.process().signal(SIGHUP);
             auto after = running.await_settled(round);
             CHECK(pids(before, "a") != pids(after, "a"));
@@ -90,8 +86,7 @@ TEST_CASE("shell: writers that are done, and are to be rolled, are not the end o
     tests::run_green_for_real([] {
         const tests::TempDir dir;
         // The reader is rolled first.
-        Running running(pipe("framing = \"lines\"\n") +
-                        pool("b", until_done, role("mortal_reader", {dir / "r"})) +
+        Running running(pipe(by_lines) + pool("b", until_done, role("mortal_reader", {dir / "r"})) +
                         pool("a", until_done, role("mortal_writer", {dir / "w", "a", "1", "100"})));
         running.await(is_through);
         running.process().signal(SIGHUP);
@@ -99,8 +94,7 @@ TEST_CASE("shell: writers that are done, and are to be rolled, are not the end o
             return is_through(status) && text_of(dir / "w").size() == 2 &&
                    lines_of(dir / "r.lives").size() == 1;
         });
-        auto expected = lives("a", 1, 100);
-        expected.emplace_back("end");
+        auto expected = lives_read("a", 1, 100);
         for (const auto& line : lives("a", 2, 100))
             if (line.substr(0, 4) != "a 1 ") expected.push_back(line);
         expected.emplace_back("end");
@@ -113,7 +107,7 @@ TEST_CASE("shell: a shutdown does not wait for what nobody will read",
     tests::run_green_for_real([] {
         const auto sh = [](const std::string& text) { return "count = 2\n" + shell(text); };
         Running running(
-            pipe("framing = \"lines\"\n") + pool("a", until_done, sh("echo x; exec sleep 1000")) +
+            pipe(by_lines) + pool("a", until_done, sh("echo x; exec sleep 1000")) +
                 pool("b", until_done, sh("test " + slots + " = 1 && exit 0; exec cat > /dev/null")),
             "shutdown_timeout = \"20s\"\n");
         running.await_log("worker.done pool=b slot=1");
@@ -131,15 +125,14 @@ TEST_CASE("shell: a shutdown does not wait for what nobody will read",
 TEST_CASE("shell: a pair joins slot to slot", "[supervisor][shell][pipe]") {
     tests::run_green_for_real([] {
         const tests::TempDir dir;
-        Running running(pipe("framing = \"lines\"\n") +
+        Running running(pipe(by_lines) +
                         pool("a", until_done + "count = 3\n",
                              role("mortal_writer", {dir / ("w" + slots), slots, "2", "200"})) +
                         pool("b", until_done + "count = 3\n",
                              role("mortal_reader", {dir / ("r" + slots), "77"})));
         running.await(is_through);
         for (const auto* slot : {"0", "1", "2"}) {
-            auto expected = lives(slot, 2, 200);
-            expected.emplace_back("end");
+            const auto expected = lives_read(slot, 2, 200);
             CHECK(lines_of(dir / ("r" + std::string(slot))) == expected);
         }
     });
@@ -150,13 +143,12 @@ TEST_CASE("shell: a broadcast brings all to everybody, also to who was away",
     tests::run_green_for_real([] {
         const tests::TempDir dir;
         Running running(
-            pipe("framing = \"lines\"\nshape = \"broadcast\"\n") +
+            pipe(by_lines + "shape = \"broadcast\"\n") +
             pool("a", until_done, role("mortal_writer", {dir / "w", "a", "3", "2000"})) +
             pool("b", until_done + "count = 2\n",
                  role("mortal_reader", {dir / ("r" + slots), "10", "3" + slots})));
         running.await(is_through);
-        auto expected = lives("a", 3, 2000);
-        expected.emplace_back("end");
+        const auto expected = lives_read("a", 3, 2000);
         CHECK(lines_of(dir / "r0") == expected);
         CHECK(lines_of(dir / "r1") == expected);
     });
@@ -166,8 +158,8 @@ TEST_CASE("shell: merge keeps lines whole and each writer's in order",
           "[supervisor][shell][pipe]") {
     tests::run_green_for_real([] {
         const tests::TempDir dir;
-        Running running(pipe("framing = \"lines\"\nshape = \"merge\"\n") +
-                        pool("a", "count = 3\n", role("endless_writer", {dir.path()})) +
+        Running running(pipe(by_lines + "shape = \"merge\"\n") +
+                        endless_writers(dir, "count = 3\n") +
                         pool("b", "", role("mortal_reader", {dir / "r", "500", "1"})));
         await_line_of_each(running.await_settled(), dir / "r");
         Running::until([&] { return lines_of(dir / "r").size() > 3000; });
@@ -186,7 +178,7 @@ TEST_CASE("shell: spread brings each line to one reader, also after one has died
     tests::run_green_for_real([] {
         const tests::TempDir dir;
         Running running(
-            pipe("framing = \"lines\"\nshape = \"spread\"\n") +
+            pipe(by_lines + "shape = \"spread\"\n") +
             pool("a", until_done, role("mortal_writer", {dir / "w", "a", "2", "20000"})) +
             pool("b", until_done + "count = 3\n",
                  role("mortal_reader", {dir / ("r" + slots), "1" + slots, "100"})));
@@ -209,9 +201,7 @@ TEST_CASE("shell: a reader that reads nothing stops its writer, and nobody else"
           "[supervisor][shell][pipe]") {
     tests::run_green_for_real([] {
         const tests::TempDir dir;
-        Running running(pipe("framing = \"lines\"\n") +
-                        pool("a", "", role("endless_writer", {dir.path()})) +
-                        pool("b", "", role("deaf_reader")));
+        Running running(pipe(by_lines) + endless_writers(dir) + pool("b", "", role("deaf_reader")));
         running.await_settled();
         std::uint64_t waiting = 0;
         Running::until([&] {  // until it does not grow any more
@@ -243,8 +233,7 @@ TEST_CASE("shell: hub workers have pipes, which outlive both of their ends",
         auto now = running.await_settled();
         for (std::uint64_t round = 2; round <= 5; ++round) {
             await_line_of_each(now, dir / "r");
-            const auto size = lines_of(dir / "r").size();
-            Running::until([&] { return lines_of(dir / "r").size() > size + 1000; });
+            await_more(dir / "r", 1000);
             // The last time both speak of something else, through another pipe.
             if (round == 5) running.write(file("8"));
             running.process().signal(SIGHUP);
@@ -266,7 +255,7 @@ TEST_CASE("shell: a broadcast goes on without a reader that was given up, and te
     tests::run_green_for_real([] {
         const tests::TempDir dir;
         Running running(
-            pipe("framing = \"lines\"\nshape = \"broadcast\"\n") +
+            pipe(by_lines + "shape = \"broadcast\"\n") +
             pool("a", until_done, role("mortal_writer", {dir / "w", "a", "1", "20000"})) +
             "[workers.b]\ncount = 2\nready.delay = \"0s\"\nbackoff.initial = \"off\"\n" +
             until_done + "intensity = { max = 1, then = \"fail\" }\n" +
@@ -285,8 +274,7 @@ TEST_CASE("shell: who closes its input and lives on is told, and leaves when it 
           "[supervisor][shell][pipe]") {
     tests::run_green_for_real([] {
         const tests::TempDir dir;
-        Running running(pipe("framing = \"lines\"\n") +
-                            pool("a", "", role("endless_writer", {dir.path()})) +
+        Running running(pipe(by_lines) + endless_writers(dir) +
                             pool("b", "", shell("exec 0<&-; exec sleep 1000")),
                         "shutdown_timeout = \"5m\"\n");
         const auto pid = pids(running.await_settled(), "b").at(0);
