@@ -18,6 +18,7 @@
 #include "core/fork_ends.hpp"
 #include "sched/sanitizer.hpp"
 #include "support/commands.hpp"
+#include "support/free_numbers.hpp"
 #include "support/in_a_child.hpp"
 #include "support/temp_dir.hpp"
 
@@ -25,6 +26,7 @@ using namespace green;
 using namespace std::chrono_literals;
 using tests::end_of;
 using tests::exited;
+using tests::highest_number;
 using tests::Pipe;
 using tests::run_and_reap;
 
@@ -91,19 +93,8 @@ TEST_CASE("fork_process: a list says which descriptors the child keeps", "[core]
 
 namespace {
 
-/// Opens so many that it gets each number up to `last` that is free.
 std::vector<Fd> take_free_numbers(int last) {
-    std::vector<Fd> all;
-    do {
-        all.emplace_back(static_cast<int>(sys::must(sys::dup(STDERR_FILENO), "dup")));
-    } while (all.back().number() < last);
-    return all;
-}
-int highest_number() {
-    int highest = 0;
-    for (const auto& each : std::filesystem::directory_iterator{"/proc/self/fd"})
-        highest = std::max(highest, std::stoi(each.path().filename().string()));
-    return highest;
+    return tests::take_free_numbers(last, [] { return sys::must(sys::dup(STDERR_FILENO), "dup"); });
 }
 bool all_are_open(const std::vector<Fd>& all) {
     return std::all_of(all.begin(), all.end(), [](const Fd& each) {

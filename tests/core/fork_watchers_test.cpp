@@ -6,7 +6,6 @@
 #include <atomic>
 #include <csignal>
 #include <cstddef>
-#include <filesystem>
 #include <memory>
 #include <new>
 #include <optional>
@@ -23,10 +22,12 @@
 #include "sched/sanitizer.hpp"
 #include "sim/virtual_reactor.hpp"
 #include "support/commands.hpp"
+#include "support/free_numbers.hpp"
 #include "support/temp_dir.hpp"
 
 using namespace green;
 using namespace std::chrono_literals;
+using tests::highest_number;
 using tests::Pipe;
 using tests::run_and_reap;
 
@@ -159,19 +160,9 @@ bool starts_anew(World& world) {
     return hub_figures().watchers == 0;
 }
 
-/// Eventfds, of which each number up to `last` that is free becomes one.
+/// By eventfds.
 std::vector<Fd> take_free_numbers(int last) {
-    std::vector<Fd> all;
-    do {
-        all.emplace_back(static_cast<int>(sys::must(sys::eventfd(0), "eventfd")));
-    } while (all.back().number() < last);
-    return all;
-}
-int highest_number() {
-    int highest = 0;
-    for (const auto& each : std::filesystem::directory_iterator{"/proc/self/fd"})
-        highest = std::max(highest, std::stoi(each.path().filename().string()));
-    return highest;
+    return tests::take_free_numbers(last, [] { return sys::must(sys::eventfd(0), "eventfd"); });
 }
 bool all_are_untouched(const std::vector<Fd>& all) {
     return std::all_of(all.begin(), all.end(), [](const Fd& each) {

@@ -3,7 +3,6 @@
 
 #include <array>
 #include <mutex>
-#include <random>
 #include <shared_mutex>
 #include <vector>
 
@@ -11,6 +10,7 @@
 
 #include <green/green.hpp>
 
+#include "core/dice.hpp"
 #include "support/run_green.hpp"
 #include "support/schedules.hpp"
 
@@ -30,9 +30,9 @@ class Count {
     int* number_;
 };
 
-class LockSchedule {
+class LockSchedule : tests::Dice {
  public:
-    explicit LockSchedule(std::uint64_t seed) : random_{seed} {}
+    explicit LockSchedule(std::uint64_t seed) : Dice{seed} {}
 
     void run() {
         const int count = 2 + below(5);
@@ -54,18 +54,6 @@ class LockSchedule {
     static constexpr std::size_t permits = 2;
     static constexpr std::size_t parties = 3;
 
-    int below(int bound) { return static_cast<int>(random_() % static_cast<unsigned>(bound)); }
-    green::Deadline limit() {
-        return below(2) == 0 ? green::Deadline::never()
-                             : green::Deadline{std::chrono::milliseconds(below(6))};
-    }
-    void pass_time() {
-        if (below(2) == 0) {
-            green::yield();
-        } else {
-            green::sleep(std::chrono::milliseconds(below(5)));
-        }
-    }
     /// Kills somebody, perhaps one that was woken just now and has not run yet.
     void strike() {
         const auto& victim = players_[static_cast<std::size_t>(below(int(players_.size())))];
@@ -74,14 +62,7 @@ class LockSchedule {
 
     void play() {
         for (int i = 1 + below(8); i > 0; --i) {
-            if (below(3) == 0) {
-                (void)green::with_timeout(std::chrono::milliseconds(below(5)), [this] {
-                    act();
-                    act();
-                });
-            } else {
-                act();
-            }
+            once_or_twice([this] { act(); });
             strike();
         }
     }
@@ -111,7 +92,6 @@ class LockSchedule {
     void check_at_rest();
     void check_at_end();
 
-    std::mt19937_64 random_;
     green::Semaphore semaphore_{permits};
     int held_ = 0;
     green::Semaphore single_{1};

@@ -14,6 +14,7 @@
 
 #include <green/green.hpp>
 
+#include "core/nothing_left.hpp"
 #include "core/queue_schedule.hpp"
 
 using namespace std::chrono_literals;
@@ -47,7 +48,6 @@ class OperationSchedule final : public Schedule {
 
     static constexpr std::size_t permits = 2;
 
-    std::chrono::milliseconds some_time() { return std::chrono::milliseconds(below(5)); }
     Result& any_result() { return results_[below(2)]; }
     green::Greenlet<int> any_child() {
         if (children_.empty()) bear();
@@ -473,11 +473,7 @@ void run_schedules(unsigned half) {
         tests::for_each_schedule(tests::share::operations, {half, 2}, [](std::uint64_t seed) {
             OperationSchedule{seed}.run();
             tests::settle();
-            const green::HubFigures left = green::hub_figures();
-            REQUIRE(left.greenlets == 0);
-            REQUIRE(left.stacks == 0);
-            REQUIRE(left.timers == 0);
-            REQUIRE(left.outside == 0);
+            tests::require_nothing_left();
         });
     });
 }

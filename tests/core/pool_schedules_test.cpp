@@ -5,7 +5,6 @@
 #include <array>
 #include <numeric>
 #include <optional>
-#include <random>
 #include <stdexcept>
 #include <vector>
 
@@ -13,6 +12,8 @@
 
 #include <green/green.hpp>
 
+#include "core/dice.hpp"
+#include "core/nothing_left.hpp"
 #include "support/run_green.hpp"
 #include "support/schedules.hpp"
 
@@ -61,9 +62,9 @@ struct Boom : std::runtime_error {
     Boom() : std::runtime_error{"boom"} {}
 };
 
-class Schedule {
+class Schedule : tests::Dice {
  public:
-    explicit Schedule(std::uint64_t seed) : random_{seed} {}
+    explicit Schedule(std::uint64_t seed) : Dice{seed} {}
 
     void run() {
         std::vector<green::AnyGreenlet> players;
@@ -114,15 +115,6 @@ class Schedule {
         int count;
     };
 
-    int below(int bound) { return static_cast<int>(random_() % static_cast<unsigned>(bound)); }
-    std::chrono::milliseconds some_time() { return std::chrono::milliseconds(below(5)); }
-    void pass_time() {
-        if (below(2) == 0) {
-            green::yield();
-        } else {
-            green::sleep(some_time());
-        }
-    }
     Input input() { return {this, below(6)}; }
     Ticket ticket() { return Ticket{ledger_, 0}; }
 
@@ -156,7 +148,6 @@ class Schedule {
     void meddle(const std::vector<green::AnyGreenlet>& players);
     void check();
 
-    std::mt19937_64 random_;
     Ledger ledger_;
     green::Pool pool_{static_cast<std::size_t>(1 + below(3))};
     green::Group crew_;
@@ -271,14 +262,7 @@ void Schedule::act() {
 void Schedule::play() {
     for (int i = 1 + below(6); i > 0; --i) {
         try {
-            if (below(3) == 0) {
-                (void)green::with_timeout(some_time(), [this] {
-                    act();
-                    act();
-                });
-            } else {
-                act();
-            }
+            once_or_twice([this] { act(); });
         } catch (const Boom&) {  // of a call or of an input
         } catch (const green::GreenletExit&) {
             if (below(2) == 0) throw;  // else it was a call that was killed, or we survive
@@ -335,11 +319,7 @@ void run_schedules(unsigned quarter) {
         const tests::Errors quiet;
         tests::for_each_schedule(tests::share::pools, {quarter, 4}, [](std::uint64_t seed) {
             Schedule{seed}.run();
-            const green::HubFigures left = green::hub_figures();
-            REQUIRE(left.greenlets == 0);
-            REQUIRE(left.stacks == 0);
-            REQUIRE(left.timers == 0);
-            REQUIRE(left.outside == 0);
+            tests::require_nothing_left();
         });
     });
 }

@@ -200,11 +200,7 @@ TEST_CASE("process: a detached one runs on and is reaped in the background", "[c
     run_and_reap([] {
         Pipe in;
         Pipe out;
-        Process cat =
-            Process::start({.argv = {"/bin/cat"},
-                            .descriptors = {{in.reader.number(), 0}, {out.writer.number(), 1}}});
-        in.reader.close();
-        out.writer.close();
+        Process cat = tests::start_cat(in, out);
         cat.detach();
         CHECK(cat.empty());
         CHECK_FALSE(no_children());

@@ -32,6 +32,7 @@ using tests::Pipe;
 using tests::read_all;
 using tests::run_and_reap;
 using tests::shell;
+using tests::start_cat;
 using tests::until_reaped;
 
 TEST_CASE("process: an exit status says what happened, in words too", "[core][os]") {
@@ -220,11 +221,7 @@ TEST_CASE("process: standard descriptors can be swapped and are blocking for the
         CHECK(swapped.join()->success());
 
         Pipe copy;
-        Process cat =
-            Process::start({.argv = {"/bin/cat"},
-                            .descriptors = {{in.reader.number(), 0}, {copy.writer.number(), 1}}});
-        in.reader.close();
-        copy.writer.close();
+        Process cat = start_cat(in, copy);
         sys::must(sys::write(in.writer.number(), "text", 4), "write");
         in.writer.close();
         CHECK(read_all(copy.reader) == "text");  // it waited for its input instead of failing

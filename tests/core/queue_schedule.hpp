@@ -2,7 +2,6 @@
 // What random programs over queues and channels have in common.
 
 #include <cstdint>
-#include <random>
 #include <string>
 #include <utility>
 #include <vector>
@@ -11,6 +10,7 @@
 
 #include <green/green.hpp>
 
+#include "core/dice.hpp"
 #include "support/run_green.hpp"
 #include "support/schedules.hpp"
 
@@ -38,9 +38,9 @@ class Item {
 };
 
 /// Players that act at random, while somebody kills them at random.
-class Schedule {
+class Schedule : protected Dice {
  public:
-    explicit Schedule(std::uint64_t seed) : random_{seed} {}
+    explicit Schedule(std::uint64_t seed) : Dice{seed} {}
     virtual ~Schedule() = default;
 
     void run() {
@@ -72,19 +72,6 @@ class Schedule {
     /// Nobody is left.
     virtual void check() = 0;
 
-    int below(int bound) { return static_cast<int>(random_() % static_cast<unsigned>(bound)); }
-    bool maybe() { return below(2) == 0; }
-    green::Deadline limit() {
-        return maybe() ? green::Deadline::never()
-                       : green::Deadline{std::chrono::milliseconds(below(6))};
-    }
-    void pass_time() {
-        if (maybe()) {
-            green::yield();
-        } else {
-            green::sleep(std::chrono::milliseconds(below(5)));
-        }
-    }
     void expect(bool right, const char* what) {
         if (!right) wrong_.emplace_back(what);
     }
@@ -109,20 +96,12 @@ class Schedule {
     void play() {
         for (int i = 1 + below(6); i > 0; --i) {
             try {
-                if (below(3) == 0) {
-                    (void)green::with_timeout(std::chrono::milliseconds(below(5)), [this] {
-                        act();
-                        act();
-                    });
-                } else {
-                    act();
-                }
+                once_or_twice([this] { act(); });
             } catch (const green::Closed&) {  // then the next one
             }
         }
     }
 
-    std::mt19937_64 random_;
     green::Group group_;
     int next_number_ = 0;
     std::vector<std::string> wrong_;

@@ -6,7 +6,6 @@
 
 #include <array>
 #include <csignal>
-#include <random>
 #include <set>
 
 #include <catch2/catch.hpp>
@@ -14,6 +13,8 @@
 #include <green/detail/fd_wait.hpp>
 #include <green/green.hpp>
 
+#include "core/dice.hpp"
+#include "core/nothing_left.hpp"
 #include "support/run_green.hpp"
 
 using namespace std::chrono_literals;
@@ -24,9 +25,9 @@ namespace {
 constexpr int first_fd = 1000;
 constexpr int fd_count = 3;
 
-class Schedule {
+class Schedule : tests::Dice {
  public:
-    Schedule(std::uint64_t seed, tests::VirtualReactor& world) : random_{seed}, world_{&world} {
+    Schedule(std::uint64_t seed, tests::VirtualReactor& world) : Dice{seed}, world_{&world} {
         for (int fd = first_fd; fd < first_fd + fd_count; ++fd) gd::Hub::current().fds().open(fd);
     }
 
@@ -47,20 +48,6 @@ class Schedule {
     }
 
  private:
-    int below(int bound) { return static_cast<int>(random_() % static_cast<unsigned>(bound)); }
-    green::Deadline limit() {
-        return below(2) == 0 ? green::Deadline::never()
-                             : green::Deadline{std::chrono::milliseconds(below(6))};
-    }
-
-    void pass_time() {
-        if (below(2) == 0) {
-            green::yield();
-        } else {
-            green::sleep(std::chrono::milliseconds(below(5)));
-        }
-    }
-
     void meddle(const green::AnyGreenlet& player) {
         switch (below(6)) {
             case 0:
@@ -86,21 +73,13 @@ class Schedule {
 
     void play() {
         for (int i = 1 + below(6); i > 0; --i) {
-            if (below(3) == 0) {
-                (void)green::with_timeout(std::chrono::milliseconds(below(5)), [this] {
-                    act();
-                    act();
-                });
-            } else {
-                act();
-            }
+            once_or_twice([this] { act(); });
         }
     }
 
     void act();
     void check();
 
-    std::mt19937_64 random_;
     tests::VirtualReactor* world_;
     green::Event event_;
     green::Semaphore semaphore_{2};
@@ -207,11 +186,7 @@ void run_schedules(unsigned quarter) {
         tests::for_each_schedule(tests::share::waits, {quarter, 4}, [&](std::uint64_t seed) {
             Schedule{seed, world}.run();
             tests::settle();
-            const green::HubFigures left = green::hub_figures();
-            REQUIRE(left.greenlets == 0);
-            REQUIRE(left.stacks == 0);
-            REQUIRE(left.timers == 0);
-            REQUIRE(left.outside == 0);
+            tests::require_nothing_left();
             REQUIRE(world.watched() == 0);
             REQUIRE(world.watched_signals() == 0);
         });

@@ -18,6 +18,7 @@
 #include "named_passing.hpp"
 #include "queue/keeper.hpp"
 #include "queue/segment.hpp"
+#include "support/free_numbers.hpp"
 #include "support/run_green.hpp"
 #include "support/temp_dir.hpp"
 
@@ -243,12 +244,9 @@ bool is_refused(const std::function<void()>& call) {
 
 /// Opens the file by every number from 3 to that.
 std::vector<green::Fd> take_numbers(const std::string& path, int last) {
-    std::vector<green::Fd> all;
-    do {
-        all.emplace_back(static_cast<int>(
-            green::sys::must(green::sys::open(path.c_str(), O_RDWR | O_CREAT, 0600), path)));
-    } while (all.back().number() < last);
-    return all;
+    return tests::take_free_numbers(last, [&path] {
+        return green::sys::must(green::sys::open(path.c_str(), O_RDWR | O_CREAT, 0600), path);
+    });
 }
 
 }  // namespace

@@ -40,6 +40,17 @@ inline green::Command shell(const std::string& script) {
     return {.argv = {"/bin/sh", "-c", script}};
 }
 
+/// Starts a cat from one pipe into another, and leaves us the other ends.
+inline green::Process start_cat(Pipe& in, Pipe& out) {
+    green::Process cat =
+        green::Process::start({.argv = {"/bin/cat"},
+                               .descriptors = {{in.reader.number(), STDIN_FILENO},
+                                               {out.writer.number(), STDOUT_FILENO}}});
+    in.reader.close();
+    out.writer.close();
+    return cat;
+}
+
 /// Starts it with a pipe as its standard output and reads that to the end.
 inline std::string output_of(green::Command command) {
     Pipe out;
