@@ -10,7 +10,7 @@
 #include <green/ipc/frame_stream.hpp>
 #include <green/socket.hpp>
 
-#include "fuzz.hpp"
+#include "frame_play.hpp"
 
 using namespace green;
 using ipc::Frame;
@@ -20,8 +20,6 @@ namespace {
 
 constexpr std::size_t most_descriptors = 3;  // beside one piece
 constexpr std::size_t limit = std::size_t{16} << 10;
-// The buffer of a frame, and what was read with it, may double when it grows.
-constexpr std::size_t most_allocated = 2 * (limit + (std::size_t{32} << 10));
 
 class Stream {
  public:
@@ -111,10 +109,6 @@ void play(fuzz::Input input) {
 }  // namespace
 
 extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size) {
-    static const bool is_warm = (play({nullptr, 0}), true);  // what a hub opens stays open
-    (void)is_warm;
-    const fuzz::NoDescriptorLeft descriptors;
-    const fuzz::LargestAllocation allocation{most_allocated};
-    play({data, size});
+    fuzz::play_frames(limit, play, data, size);
     return 0;
 }

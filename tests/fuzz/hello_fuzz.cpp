@@ -12,7 +12,7 @@
 #include <green/ipc/frame_stream.hpp>
 #include <green/socket.hpp>
 
-#include "fuzz.hpp"
+#include "frame_play.hpp"
 
 using namespace green;
 using ipc::Frame;
@@ -24,8 +24,6 @@ namespace {
 constexpr std::uint64_t expected = 7;
 constexpr std::size_t limit = std::size_t{4} << 10;
 constexpr std::size_t longest_name = 200;
-// The buffer of a frame, and what was read with it, may double when it grows.
-constexpr std::size_t most_allocated = 2 * (limit + (std::size_t{32} << 10));
 
 /// A peer that follows no rule, and what it has said so far, as docs/reference/frame.md has it.
 class Liar {
@@ -152,10 +150,6 @@ void play(fuzz::Input input) {
 }  // namespace
 
 extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size) {
-    static const bool is_warm = (play({nullptr, 0}), true);  // what a hub opens stays open
-    (void)is_warm;
-    const fuzz::NoDescriptorLeft descriptors;
-    const fuzz::LargestAllocation allocation{most_allocated};
-    play({data, size});
+    fuzz::play_frames(limit, play, data, size);
     return 0;
 }
