@@ -6,7 +6,6 @@
 #include <limits>
 #include <optional>
 #include <sys/mman.h>
-#include <sys/resource.h>
 #include <sys/socket.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -25,41 +24,25 @@
 #include "frames/memory_file.hpp"
 #include "loop/ev_reactor.hpp"
 #include "sched/hub.hpp"
+#include "support/descriptor_limit.hpp"
 #include "support/faults.hpp"
 #include "support/in_a_child.hpp"
 #include "support/run_green.hpp"
 
 using namespace std::chrono_literals;
 using tests::bytes_of;
+using tests::fill;
+using tests::in_little_memory;
 using tests::MakePair;
 using tests::over_a_socket;
 using tests::over_pipes;
-using tests::Pair;
 using tests::pattern;
 using tests::run_green_for_real;
 using tests::text_of;
+using tests::uncoalesced;
 namespace ipc = green::ipc;
 
 namespace {
-
-Pair in_memory() { return ipc::ring_pair({.capacity = 4096}); }
-
-/// No more descriptors for this process than it has now.
-class NoDescriptors {
- public:
-    NoDescriptors() {
-        REQUIRE(::getrlimit(RLIMIT_NOFILE, &before_) == 0);
-        const green::Fd next{::dup(STDIN_FILENO)};
-        const rlimit none{static_cast<rlim_t>(next.number()), before_.rlim_max};
-        REQUIRE(::setrlimit(RLIMIT_NOFILE, &none) == 0);
-    }
-    ~NoDescriptors() { ::setrlimit(RLIMIT_NOFILE, &before_); }
-    NoDescriptors(const NoDescriptors&) = delete;
-    NoDescriptors& operator=(const NoDescriptors&) = delete;
-
- private:
-    rlimit before_{};
-};
 
 /// While it lives, too many descriptors of this user are on their way for another one.
 class TooManyOnTheirWay final : public green::sys::Injector {
@@ -95,8 +78,6 @@ class TooManyOnTheirWay final : public green::sys::Injector {
     int refused_ = 0;
 };
 
-Pair uncoalesced() { return ipc::frame_pair({.coalesce = false}); }
-
 }  // namespace
 
 TEST_CASE("frame edges: who has slept for room can send what goes over the socket",
@@ -105,7 +86,7 @@ TEST_CASE("frame edges: who has slept for room can send what goes over the socke
         const int numbers[] = {STDIN_FILENO};
         const std::string large = pattern(5000, 1);
         const bool with_descriptor = GENERATE(false, true);
-        auto [left, right] = in_memory();
+        auto [left, right] = in_little_memory();
         const std::string text = pattern(1000, 1);
         auto writer = green::spawn([&, &end = left] {
             for (int i = 0; i < 5; ++i) end.put(bytes_of(text));
@@ -122,14 +103,14 @@ TEST_CASE("frame edges: who has slept for room can send what goes over the socke
 #ifndef __SANITIZE_ADDRESS__  // whose checks take a descriptor now and then
 TEST_CASE("frame edges: descriptors that did not fit into this process are an error for good",
           "[ipc][frame]") {
-    const MakePair make = GENERATE(&over_pipes, &over_a_socket, &in_memory);
+    const MakePair make = GENERATE(&over_pipes, &over_a_socket, &in_little_memory);
     run_green_for_real([make] {
         auto [left, right] = make();
         const int numbers[] = {STDIN_FILENO};
         for (const char* text : {"one", "two"}) left.put(bytes_of(text), numbers);
         green::idle();
         {
-            const NoDescriptors none;
+            const tests::FewMoreDescriptors none{0};
             CHECK_THROWS_WITH(right.get(), Catch::Contains("lost on the way"));
         }
         CHECK_THROWS_WITH(right.get(), Catch::Contains("lost on the way"));
@@ -139,7 +120,7 @@ TEST_CASE("frame edges: descriptors that did not fit into this process are an er
 #endif
 
 TEST_CASE("frame edges: too many descriptors on their way are waited for", "[ipc][frame]") {
-    const MakePair make = GENERATE(&over_a_socket, &uncoalesced, &in_memory);
+    const MakePair make = GENERATE(&over_a_socket, &uncoalesced, &in_little_memory);
     const std::size_t size = GENERATE(std::size_t{10}, std::size_t{100'000});
     run_green_for_real([make, size] {
         auto [left, right] = make();
@@ -180,7 +161,7 @@ TEST_CASE("frame edges: too many descriptors on their way are waited for", "[ipc
 
 TEST_CASE("frame edges: who gives up waiting for fewer on their way has sent nothing",
           "[ipc][frame]") {
-    const MakePair make = GENERATE(&uncoalesced, &in_memory);
+    const MakePair make = GENERATE(&uncoalesced, &in_little_memory);
     const std::size_t size = GENERATE(std::size_t{10}, std::size_t{100'000});
     run_green_for_real([make, size] {
         auto [left, right] = make();
@@ -203,14 +184,14 @@ TEST_CASE("frame edges: who gives up waiting for fewer on their way has sent not
         CHECK(text_of(frame) == "next");
         CHECK(frame.descriptors.size() == 1);
         // And a file that the writer keeps for the next large frame.
-        const std::size_t kept = make == &in_memory && size > 10 ? 1 : 0;
+        const std::size_t kept = make == &in_little_memory && size > 10 ? 1 : 0;
         CHECK(tests::open_descriptors() == before + 1 + kept);
     });
 }
 
 TEST_CASE("frame edges: who waits for fewer on their way is woken when his end is closed",
           "[ipc][frame]") {
-    const MakePair make = GENERATE(&uncoalesced, &in_memory);
+    const MakePair make = GENERATE(&uncoalesced, &in_little_memory);
     const std::size_t size = GENERATE(std::size_t{10}, std::size_t{100'000});
     run_green_for_real([make, size] {
         const tests::Errors errors;
@@ -292,7 +273,7 @@ TEST_CASE("frame edges: a forked child leaves alone what it has where a large fr
 
 TEST_CASE("frame edges: a frame that outlives its end leaves the ring to others", "[ipc][frame]") {
     run_green_for_real([] {
-        auto [left, right] = in_memory();
+        auto [left, right] = in_little_memory();
         const std::string text = pattern(1000, 1);
         left.put(bytes_of(text));
         std::optional<ipc::Frame> kept = right.next();
@@ -318,7 +299,7 @@ TEST_CASE("frame edges: a frame that outlives its end leaves the ring to others"
 
 TEST_CASE("frame edges: a frame that was kept holds up nobody", "[ipc][frame]") {
     run_green_for_real([] {
-        auto [left, right] = in_memory();
+        auto [left, right] = in_little_memory();
         auto writer = green::spawn([&end = left] {
             for (int i = 0; i < 100; ++i) end.put(bytes_of(pattern(500, 1)));
             end.close();
@@ -334,7 +315,7 @@ TEST_CASE("frame edges: a frame that was kept holds up nobody", "[ipc][frame]") 
 }
 
 TEST_CASE("frame edges: a frame whose end was closed meanwhile is not sent", "[ipc][frame]") {
-    const MakePair make = GENERATE(&over_pipes, &over_a_socket, &in_memory);
+    const MakePair make = GENERATE(&over_pipes, &over_a_socket, &in_little_memory);
     const std::size_t size = GENERATE(10, 100'000);
     run_green_for_real([&] {
         const tests::Errors errors;
@@ -364,7 +345,7 @@ TEST_CASE("frame edges: a frame whose end was closed meanwhile is not sent", "[i
 
 TEST_CASE("frame edges: who only asks and never waits learns of a peer that was killed",
           "[ipc][frame]") {
-    const MakePair make = GENERATE(&over_pipes, &over_a_socket, &in_memory);
+    const MakePair make = GENERATE(&over_pipes, &over_a_socket, &in_little_memory);
     auto [ours, theirs] = make();
     const pid_t child = ::fork();
     REQUIRE(child >= 0);
@@ -421,7 +402,7 @@ TEST_CASE("frame edges: the limit is of what was asked for", "[ipc][frame]") {
 
 TEST_CASE("frame edges: a fork does not stop a large frame that is being built", "[ipc][frame]") {
     run_green_for_real([] {
-        auto [left, right] = in_memory();
+        auto [left, right] = in_little_memory();
         auto draft = left.prepare(100'000);
         std::memset(draft->memory().data(), 'x', 100'000);
         const pid_t child = ::fork();
@@ -453,7 +434,7 @@ TEST_CASE("frame edges: an end that was moved away says so", "[ipc][frame]") {
 
 TEST_CASE("frame edges: more descriptors than a frame takes are refused, whatever its size",
           "[ipc][frame]") {
-    const MakePair make = GENERATE(&over_pipes, &over_a_socket, &in_memory);
+    const MakePair make = GENERATE(&over_pipes, &over_a_socket, &in_little_memory);
     run_green_for_real([make] {
         auto [left, right] = make();
         const std::vector<int> numbers(ipc::FrameStream::most_descriptors + 1, STDIN_FILENO);
@@ -502,8 +483,7 @@ TEST_CASE("frame edges: what was accepted goes before the end", "[ipc][frame]") 
     run_green_for_real([&] {
         auto [left, right] = make();
         const std::string text = pattern(1000, 1);
-        int accepted = 0;
-        while (left.put(bytes_of(text), {}, 0ms)) ++accepted;
+        const int accepted = fill(left, text);
         CHECK(accepted > 64);
         if (later) green::sleep(1ms);  // somebody waits to send the rest
         only_sending ? left.close_write() : left.close();
@@ -519,13 +499,13 @@ TEST_CASE("frame edges: what was accepted goes before the end", "[ipc][frame]") 
 
 TEST_CASE("frame edges: a draft can be written to until it goes, whoever closes its end",
           "[ipc][frame]") {
-    const MakePair make = GENERATE(&over_pipes, &over_a_socket, &in_memory);
+    const MakePair make = GENERATE(&over_pipes, &over_a_socket, &in_little_memory);
     const std::size_t size = GENERATE(1'000, 1'000'000);
     run_green_for_real([&] {
         auto [left, right] = make();
         int accepted = 0;
-        if (make != &in_memory) {  // so that something waits behind which it was made
-            while (left.put(bytes_of(pattern(1000, 1)), {}, 0ms)) ++accepted;
+        if (make != &in_little_memory) {  // so that something waits behind which it was made
+            accepted = fill(left, pattern(1000, 1));
             auto reader = green::spawn([&, &end = right] {
                 for (int i = 0; i < accepted; ++i) (void)end.get();
             });
@@ -539,7 +519,7 @@ TEST_CASE("frame edges: a draft can be written to until it goes, whoever closes 
 }
 
 TEST_CASE("frame edges: a draft for much can become a frame of nothing", "[ipc][frame]") {
-    const MakePair make = GENERATE(&over_pipes, &over_a_socket, &in_memory);
+    const MakePair make = GENERATE(&over_pipes, &over_a_socket, &in_little_memory);
     run_green_for_real([make] {
         auto [left, right] = make();
         CHECK(left.prepare(200'000)->put(0));
@@ -554,8 +534,7 @@ TEST_CASE("frame edges: who keeps a draft holds up nothing that was put before",
     run_green_for_real([make] {
         auto [left, right] = make();
         const std::string text = pattern(1000, 1);
-        int accepted = 0;
-        while (left.put(bytes_of(text), {}, 0ms)) ++accepted;
+        const int accepted = fill(left, text);
         std::optional<ipc::FrameDraft> none = left.prepare(10, 0ms);
         CHECK_FALSE(none);  // not before all of that has gone
         auto drafts = green::spawn([&, &end = left] {

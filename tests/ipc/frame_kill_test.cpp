@@ -28,6 +28,7 @@
 
 using namespace std::chrono_literals;
 using tests::bytes_of;
+using tests::in_little_memory;
 using tests::MakePair;
 using tests::over_a_socket;
 using tests::over_pipes;
@@ -35,19 +36,18 @@ using tests::Pair;
 using tests::pattern;
 using tests::run_green_for_real;
 using tests::text_of;
+using tests::uncoalesced;
 namespace ipc = green::ipc;
 
 namespace {
 
 const int numbers[] = {STDIN_FILENO};
 
-Pair at_once() { return ipc::frame_pair({.coalesce = false}); }
-Pair at_once_over_a_socket() {
+Pair uncoalesced_over_a_socket() {
     auto [a, b] = green::Stream::pair();
     return {ipc::FrameStream{std::move(a.fd()), {.coalesce = false}},
             ipc::FrameStream{std::move(b.fd())}};
 }
-Pair in_memory() { return ipc::ring_pair({.capacity = 4096}); }
 
 /// A hub that may end before what was used in it.
 struct OwnHub {
@@ -56,6 +56,11 @@ struct OwnHub {
 
 /// What cuts off.
 enum class By { kill, reason, shutdown, hub };
+
+void cut_off(const green::Greenlet<bool>& work, By by) {
+    if (by == By::kill) work.kill();
+    if (by == By::reason) work.kill(std::make_exception_ptr(std::runtime_error("enough")));
+}
 
 /// Runs it in a greenlet, and lets `others` go on after each of its waits, until it has ended or
 /// has waited `nth` times and stands in the next one. Returns whether it does.
@@ -76,10 +81,10 @@ bool stands_in_wait(unsigned nth, std::optional<green::Greenlet<bool>>& work, Wo
 }
 
 /// Puts until nothing goes any more; what it has put stands behind `sent`.
-void fill(ipc::FrameStream& end, std::vector<std::string>& sent) {
+void fill_up(ipc::FrameStream& end, std::vector<std::string>& sent) {
     for (const std::size_t size : {700, 0}) {  // so full that not even a header has room
         const std::string text = pattern(size, 1);
-        while (end.put(bytes_of(text), {}, 0ms)) sent.push_back(text);
+        sent.insert(sent.end(), static_cast<std::size_t>(tests::fill(end, text)), text);
     }
 }
 
@@ -110,7 +115,7 @@ bool cut_put(const Cut& cut, unsigned nth) {
     {
         std::optional<OwnHub> hub;
         if (cut.by == By::hub) hub.emplace();
-        if (cut.is_full) fill(left, sent);
+        if (cut.is_full) fill_up(left, sent);
         is_cut = stands_in_wait(
             nth, putter,
             [&, &end = left] {
@@ -123,9 +128,7 @@ bool cut_put(const Cut& cut, unsigned nth) {
             [&, &end = right] {
                 if (const auto frame = end.next(green::Deadline::passed())) take(*frame);
             });
-        if (is_cut && cut.by == By::kill) putter->kill();
-        if (is_cut && cut.by == By::reason)
-            putter->kill(std::make_exception_ptr(std::runtime_error("enough")));
+        if (is_cut) cut_off(*putter, cut.by);
         if (cut.by == By::shutdown) {
             left.shutdown();
             if (is_cut) CHECK_THROWS_AS(putter->get(1h), green::Closed);
@@ -185,9 +188,7 @@ bool cut_get(const Cut& cut, unsigned nth) {
             end.close_write();
         });
     });
-    if (is_cut && cut.by == By::kill) getter->kill();
-    if (is_cut && cut.by == By::reason)
-        getter->kill(std::make_exception_ptr(std::runtime_error("enough")));
+    if (is_cut) cut_off(*getter, cut.by);
     CHECK(getter->ready());
     CHECK((getter->outcome() == green::Outcome::returned) == !is_cut);
     if (!putter) left.shutdown();  // cut off before anything came
@@ -202,11 +203,21 @@ bool cut_get(const Cut& cut, unsigned nth) {
     return is_cut;
 }
 
+/// Cuts off in one wait after the other. Returns how many there are.
+template <class CutOne>
+unsigned cut_each_wait(const Cut& cut, CutOne cut_one) {
+    for (unsigned waits = 0;; ++waits) {
+        CAPTURE(waits);
+        REQUIRE(waits < 500);
+        if (!cut_one(cut, waits)) return waits;
+    }
+}
+
 }  // namespace
 
 TEST_CASE("frame kills: who puts can be cut off in each of his waits", "[ipc][frame]") {
-    const MakePair make =
-        GENERATE(&over_pipes, &over_a_socket, &at_once, &at_once_over_a_socket, &in_memory);
+    const MakePair make = GENERATE(&over_pipes, &over_a_socket, &uncoalesced,
+                                   &uncoalesced_over_a_socket, &in_little_memory);
     const By by = GENERATE(By::kill, By::reason, By::shutdown);
     const std::size_t size = GENERATE(10, 3000, 3'000'000);
     const bool with_descriptor = GENERATE(false, true);
@@ -215,43 +226,35 @@ TEST_CASE("frame kills: who puts can be cut off in each of his waits", "[ipc][fr
     CAPTURE(static_cast<int>(by), size, with_descriptor, is_full, is_draft);
     const auto before = tests::open_descriptors();
     run_green_for_real([&] {
-        unsigned waits = 0;
-        for (;; ++waits) {
-            CAPTURE(waits);
-            REQUIRE(waits < 500);
-            if (!cut_put({make, by, size, with_descriptor, is_full, is_draft}, waits)) break;
-        }
+        const unsigned waits =
+            cut_each_wait({make, by, size, with_descriptor, is_full, is_draft}, cut_put);
         const bool is_coalesced = make == &over_pipes || make == &over_a_socket;
         if (is_full && !is_coalesced) CHECK(waits >= 1);
-        if (make != &in_memory && size > 1'000'000 && (!is_coalesced || !is_draft))
+        if (make != &in_little_memory && size > 1'000'000 && (!is_coalesced || !is_draft))
             CHECK(waits >= 1);
     });
     CHECK(tests::open_descriptors() == before);
 }
 
 TEST_CASE("frame kills: who gets can be cut off in each of his waits", "[ipc][frame]") {
-    const MakePair make = GENERATE(&over_pipes, &over_a_socket, &in_memory);
+    const MakePair make = GENERATE(&over_pipes, &over_a_socket, &in_little_memory);
     const By by = GENERATE(By::kill, By::reason);
     const std::size_t size = GENERATE(10, 3000, 3'000'000);
     const bool with_descriptor = GENERATE(false, true);
     CAPTURE(static_cast<int>(by), size, with_descriptor);
     const auto before = tests::open_descriptors();
     run_green_for_real([&] {
-        unsigned waits = 0;
-        for (;; ++waits) {
-            CAPTURE(waits);
-            REQUIRE(waits < 500);
-            if (!cut_get({make, by, size, with_descriptor, false, false}, waits)) break;
-        }
+        const unsigned waits =
+            cut_each_wait({make, by, size, with_descriptor, false, false}, cut_get);
         CHECK(waits >= 1);
-        if (make != &in_memory && size > 1'000'000) CHECK(waits >= 2);
+        if (make != &in_little_memory && size > 1'000'000) CHECK(waits >= 2);
     });
     CHECK(tests::open_descriptors() == before);
 }
 
 TEST_CASE("frame kills: an end that outlives its hub goes on in the next one", "[ipc][frame]") {
-    const MakePair make =
-        GENERATE(&over_pipes, &over_a_socket, &at_once, &at_once_over_a_socket, &in_memory);
+    const MakePair make = GENERATE(&over_pipes, &over_a_socket, &uncoalesced,
+                                   &uncoalesced_over_a_socket, &in_little_memory);
     const auto [size, wait] =
         GENERATE(table<std::size_t, unsigned>({{10, 0}, {9'000'000, 0}, {9'000'000, 1}}));
     const bool with_descriptor = GENERATE(false, true);
@@ -274,7 +277,7 @@ TEST_CASE("frame kills: what was accepted goes on after the hub in which it was"
         auto [left, right] = make();
         {
             const OwnHub first;
-            fill(left, sent);
+            fill_up(left, sent);
             if (has_run) green::sleep(1ms);
         }
         std::optional<green::Greenlet<bool>> user;

@@ -1,10 +1,14 @@
 #pragma once
 // Two ends of frames that are joined in one of the ways there are.
 
+#include <chrono>
+#include <string>
 #include <utility>
 
 #include <green/ipc/frame_stream.hpp>
 #include <green/socket.hpp>
+
+#include "frame_texts.hpp"
 
 namespace tests {
 
@@ -15,6 +19,18 @@ inline Pair over_pipes() { return green::ipc::frame_pair(); }
 inline Pair over_a_socket() {
     auto [a, b] = green::Stream::pair();
     return {green::ipc::FrameStream{std::move(a.fd())}, green::ipc::FrameStream{std::move(b.fd())}};
+}
+
+/// Nothing waits for the end of a turn.
+inline Pair uncoalesced() { return green::ipc::frame_pair({.coalesce = false}); }
+inline Pair in_memory() { return green::ipc::ring_pair(); }
+inline Pair in_little_memory() { return green::ipc::ring_pair({.capacity = 4096}); }
+
+/// Puts until nothing goes any more; returns how many.
+inline int fill(green::ipc::FrameStream& end, const std::string& text) {
+    int count = 0;
+    while (end.put(bytes_of(text), {}, std::chrono::milliseconds(0))) ++count;
+    return count;
 }
 
 }  // namespace tests

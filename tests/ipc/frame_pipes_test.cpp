@@ -16,6 +16,7 @@
 #include <green/green.hpp>
 #include <green/ipc/frame_stream.hpp>
 
+#include "frame_pairs.hpp"
 #include "frame_texts.hpp"
 #include "frames/descriptors.hpp"
 #include "frames/frame_header.hpp"
@@ -24,6 +25,7 @@
 
 using namespace std::chrono_literals;
 using tests::bytes_of;
+using tests::fill;
 using tests::pattern;
 using tests::run_green_for_real;
 using tests::text_of;
@@ -34,26 +36,6 @@ namespace {
 
 constexpr ipc::StreamOptions at_once{.coalesce = false};
 const int numbers[] = {STDIN_FILENO};
-
-/// Fails a call, as long as it lives.
-class Without final : public sys::Injector {
- public:
-    Without(sys::Call call, int error) : call_{call}, error_{error} {
-        outer_ = sys::set_injector(this);
-    }
-    ~Without() override { sys::set_injector(outer_); }
-    Without(const Without&) = delete;
-    Without& operator=(const Without&) = delete;
-    int before(sys::Call call, int fd) noexcept override {
-        if (call == call_) return error_;
-        return outer_ == nullptr ? 0 : outer_->before(call, fd);
-    }
-
- private:
-    sys::Call call_;
-    int error_;
-    Injector* outer_ = nullptr;
-};
 
 /// Asks the system itself: a pair that has no pipes where it could must fail here.
 bool has_pipes() {
@@ -110,12 +92,21 @@ ipc::Parcel copy_of(const ipc::Parcel& parcel) {
     return copy;
 }
 
-/// Puts until nothing goes any more; returns how many.
-int fill(ipc::FrameStream& end, const std::string& text) {
-    int count = 0;
-    while (end.put(bytes_of(text), {}, 0ms)) ++count;
-    return count;
-}
+/// So full that not even a header has room.
+class Full {
+ public:
+    explicit Full(ipc::FrameStream& end) : large_{fill(end, text_)}, tiny_{fill(end, "")} {}
+    /// All that was put comes to the other end.
+    void take(ipc::FrameStream& other) const {
+        for (int i = 0; i < large_; ++i) CHECK(text_of(other.get(10s)) == text_);
+        for (int i = 0; i < tiny_; ++i) CHECK(other.get(10s).size == 0);
+    }
+
+ private:
+    std::string text_ = pattern(1000, 1);
+    int large_;
+    int tiny_;
+};
 
 }  // namespace
 
@@ -126,7 +117,7 @@ TEST_CASE("frame pipes: a system without what they need has a socket alone", "[i
     const auto before = tests::open_descriptors();
     run_green_for_real([call = call, error = error, before] {
         const auto make = [&] {
-            const Without none{call, error};
+            const tests::FailNth none{0, error, call, true};
             return ipc::frame_pair();
         };
         const auto already = tests::open_descriptors();
@@ -206,11 +197,8 @@ TEST_CASE("frame pipes: who has no room sends nothing, unless its descriptors we
     run_green_for_real([&] {
         const tests::Errors errors;
         auto [left, right] = ipc::frame_pair(at_once);
-        const std::string text = pattern(1000, 1);
         const std::string one = pattern(size, 5);
-        // So full that not even a header has room.
-        int before = fill(left, text);
-        int tiny = fill(left, "");
+        const Full full{left};
         const auto with = with_descriptor ? std::span{numbers} : std::span<const int>{};
         if (is_killed) {
             auto putter = green::spawn([&, &end = left] { end.put(bytes_of(one), with); });
@@ -220,8 +208,7 @@ TEST_CASE("frame pipes: who has no room sends nothing, unless its descriptors we
             CHECK(left.put(bytes_of(one), with, 1ms) == with_descriptor);
         }
         auto next = green::spawn([&end = left] { end.put(bytes_of("next"), numbers); });
-        for (; before > 0; --before) CHECK(text_of(right.get(10s)) == text);
-        for (; tiny > 0; --tiny) CHECK(right.get(10s).size == 0);
+        full.take(right);
         if (with_descriptor) {
             const ipc::Frame frame = right.get(10s);
             CHECK(text_of(frame) == one);
@@ -241,10 +228,8 @@ TEST_CASE("frame pipes: who closes the end of one that waits sends whole frames"
     run_green_for_real([&] {
         const tests::Errors errors;
         auto [left, right] = ipc::frame_pair(at_once);
-        const std::string text = pattern(1000, 1);
         const std::string large = pattern(2'000'000, 5);
-        int before = fill(left, text);
-        int tiny = fill(left, "");
+        const Full full{left};
         auto putter = green::spawn([&, &end = left] {
             end.put(bytes_of(large), with_descriptor ? std::span{numbers} : std::span<const int>{});
         });
@@ -252,8 +237,7 @@ TEST_CASE("frame pipes: who closes the end of one that waits sends whole frames"
         CHECK_FALSE(putter.ready());
         left.shutdown();
         CHECK_THROWS_AS(putter.get(), green::Closed);
-        for (; before > 0; --before) CHECK(text_of(right.get(10s)) == text);
-        for (; tiny > 0; --tiny) CHECK(right.get(10s).size == 0);
+        full.take(right);
         if (with_descriptor) {
             const ipc::Frame frame = right.get(10s);
             CHECK(text_of(frame) == large);

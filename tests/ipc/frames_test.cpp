@@ -5,6 +5,7 @@
 #include <random>
 #include <sys/wait.h>
 #include <unistd.h>
+#include <vector>
 
 #include <catch2/catch.hpp>
 
@@ -22,25 +23,25 @@
 
 using namespace std::chrono_literals;
 using tests::bytes_of;
+using tests::in_little_memory;
+using tests::in_memory;
 using tests::MakePair;
 using tests::over_a_socket;
 using tests::over_pipes;
-using tests::Pair;
 using tests::pattern;
 using tests::run_green_for_real;
 using tests::text_of;
+using tests::uncoalesced;
 namespace ipc = green::ipc;
 
 namespace {
 
-Pair flushed() { return ipc::frame_pair({.coalesce = false}); }
-Pair in_memory() { return ipc::ring_pair(); }
-Pair in_little_memory() { return ipc::ring_pair({.capacity = 4096}); }
+const std::vector<MakePair> ways{&over_pipes, &over_a_socket, &uncoalesced, &in_memory};
 
 }  // namespace
 
 TEST_CASE("frames: arrive whole, in order, empty ones too", "[ipc][frame]") {
-    const MakePair make = GENERATE(&over_pipes, &over_a_socket, &flushed, &in_memory);
+    const MakePair make = GENERATE(from_range(ways));
     run_green_for_real([make] {
         auto [left, right] = make();
         for (const std::size_t size : {0u, 1u, 7u, 8u, 100'000u}) {
@@ -55,7 +56,7 @@ TEST_CASE("frames: arrive whole, in order, empty ones too", "[ipc][frame]") {
 }
 
 TEST_CASE("frames: what was sent comes before the end", "[ipc][frame]") {
-    const MakePair make = GENERATE(&over_pipes, &over_a_socket, &flushed, &in_memory);
+    const MakePair make = GENERATE(from_range(ways));
     run_green_for_real([make] {
         auto [left, right] = make();
         left.put(bytes_of("last"));
@@ -67,7 +68,7 @@ TEST_CASE("frames: what was sent comes before the end", "[ipc][frame]") {
 }
 
 TEST_CASE("frames: descriptors travel with their frame", "[ipc][frame]") {
-    const MakePair make = GENERATE(&over_pipes, &over_a_socket, &flushed, &in_memory);
+    const MakePair make = GENERATE(from_range(ways));
     run_green_for_real([make] {
         const auto before = tests::open_descriptors();
         {
@@ -96,7 +97,7 @@ TEST_CASE("frames: descriptors travel with their frame", "[ipc][frame]") {
 }
 
 TEST_CASE("frames: a peer that is gone is an error for the writer and no signal", "[ipc][frame]") {
-    const MakePair make = GENERATE(&over_pipes, &over_a_socket, &flushed, &in_memory);
+    const MakePair make = GENERATE(from_range(ways));
     run_green_for_real([make] {
         auto [left, right] = make();
         right.close();
@@ -105,7 +106,7 @@ TEST_CASE("frames: a peer that is gone is an error for the writer and no signal"
 }
 
 TEST_CASE("frames: closing wakes who waits, and what comes later says closed", "[ipc][frame]") {
-    const MakePair make = GENERATE(&over_pipes, &over_a_socket, &flushed, &in_memory);
+    const MakePair make = GENERATE(from_range(ways));
     run_green_for_real([make] {
         const tests::Errors errors;
         auto [left, right] = make();
@@ -121,7 +122,7 @@ TEST_CASE("frames: closing wakes who waits, and what comes later says closed", "
 
 TEST_CASE("frames: get gives a frame or throws, get_for gives nothing at its limit",
           "[ipc][frame]") {
-    const MakePair make = GENERATE(&over_pipes, &over_a_socket, &flushed, &in_memory);
+    const MakePair make = GENERATE(from_range(ways));
     run_green_for_real([make] {
         auto [left, right] = make();
         CHECK_THROWS_AS(right.get(1ms), green::Timeout);
@@ -140,7 +141,7 @@ TEST_CASE("frames: get gives a frame or throws, get_for gives nothing at its lim
 
 TEST_CASE("frames: killed and timed-out putters and getters never lose step", "[ipc][frame]") {
     const MakePair make =
-        GENERATE(&over_pipes, &over_a_socket, &flushed, &in_memory, &in_little_memory);
+        GENERATE(&over_pipes, &over_a_socket, &uncoalesced, &in_memory, &in_little_memory);
     const auto seed = tests::seed();
     INFO("GREENSUP_SEED=" << seed);
     std::mt19937_64 random{seed};
@@ -196,7 +197,7 @@ TEST_CASE("frames: killed and timed-out putters and getters never lose step", "[
 }
 
 TEST_CASE("frames: a control message comes back as it was built", "[ipc][frame]") {
-    const MakePair make = GENERATE(&over_pipes, &over_a_socket, &flushed, &in_memory);
+    const MakePair make = GENERATE(from_range(ways));
     run_green_for_real([make] {
         auto [left, right] = make();
         ipc::put<ipc::control::FromWorker>(left,
@@ -212,7 +213,7 @@ TEST_CASE("frames: a control message comes back as it was built", "[ipc][frame]"
 
 TEST_CASE("frames: any system call may fail; nothing leaks and the other side sees an end",
           "[ipc][frame]") {
-    const MakePair make = GENERATE(&over_pipes, &over_a_socket, &flushed, &in_memory);
+    const MakePair make = GENERATE(from_range(ways));
     run_green_for_real([make] {
         const auto before = tests::open_descriptors();
         const std::size_t walked = tests::for_each_failure(ENOBUFS, [&](const tests::FailNth&) {
@@ -234,7 +235,7 @@ TEST_CASE("frames: any system call may fail; nothing leaks and the other side se
 
 TEST_CASE("frames: one is built where it is sent from, others wait meanwhile, and none is none",
           "[ipc][frame]") {
-    const MakePair make = GENERATE(&over_pipes, &over_a_socket, &flushed, &in_memory);
+    const MakePair make = GENERATE(from_range(ways));
     run_green_for_real([make] {
         const auto before = tests::open_descriptors();
         {
@@ -270,7 +271,7 @@ TEST_CASE("frames: one is built where it is sent from, others wait meanwhile, an
 }
 
 TEST_CASE("frames: a message that outgrows its frame arrives all the same", "[ipc][frame]") {
-    const MakePair make = GENERATE(&over_pipes, &over_a_socket, &flushed, &in_memory);
+    const MakePair make = GENERATE(from_range(ways));
     run_green_for_real([make] {
         auto [left, right] = make();
         for (const std::size_t size : {10u, 400u, 3'000u, 300'000u}) {
@@ -296,7 +297,7 @@ TEST_CASE("frames: a message that outgrows its frame arrives all the same", "[ip
 
 TEST_CASE("frames: closing refuses while a greenlet is in, and then closes the other direction",
           "[ipc][frame]") {
-    const MakePair make = GENERATE(&over_pipes, &over_a_socket, &flushed, &in_memory);
+    const MakePair make = GENERATE(from_range(ways));
     run_green_for_real([make] {
         const tests::Errors errors;
         const auto before = tests::open_descriptors();
@@ -332,7 +333,7 @@ TEST_CASE("frames: closing refuses while a greenlet is in, and then closes the o
 }
 
 TEST_CASE("frames: an end that is closed for sending goes on receiving", "[ipc][frame]") {
-    const MakePair make = GENERATE(&over_pipes, &over_a_socket, &flushed, &in_memory);
+    const MakePair make = GENERATE(from_range(ways));
     run_green_for_real([make] {
         auto [left, right] = make();
         left.put(bytes_of("question"));
@@ -356,7 +357,7 @@ TEST_CASE("frames: an end that is closed for sending goes on receiving", "[ipc][
 
 TEST_CASE("frames: a writer that waits for room learns that nobody reads any more",
           "[ipc][frame]") {
-    const MakePair make = GENERATE(&over_pipes, &over_a_socket, &flushed, &in_memory);
+    const MakePair make = GENERATE(from_range(ways));
     const bool only_that_direction = GENERATE(false, true);
     run_green_for_real([make, only_that_direction] {
         auto [left, right] = make();
@@ -378,7 +379,7 @@ TEST_CASE("frames: a writer that waits for room learns that nobody reads any mor
 }
 
 TEST_CASE("frames: an end travels as a parcel, and goes on where it was", "[ipc][frame]") {
-    const MakePair make = GENERATE(&over_pipes, &over_a_socket, &flushed, &in_memory);
+    const MakePair make = GENERATE(from_range(ways));
     run_green_for_real([make] {
         const auto before = tests::open_descriptors();
         {
@@ -418,7 +419,7 @@ TEST_CASE("frames: an end travels as a parcel, and goes on where it was", "[ipc]
 }
 
 TEST_CASE("frames: an end that is used, or lends a frame, is not packed", "[ipc][frame]") {
-    const MakePair make = GENERATE(&over_pipes, &over_a_socket, &flushed, &in_memory);
+    const MakePair make = GENERATE(from_range(ways));
     run_green_for_real([make] {
         auto [left, right] = make();
         std::optional<ipc::Frame> frame;
@@ -439,7 +440,7 @@ TEST_CASE("frames: an end that is used, or lends a frame, is not packed", "[ipc]
 
 TEST_CASE("frames: what is no parcel of an end is refused, and nothing of it stays open",
           "[ipc][frame]") {
-    const MakePair make = GENERATE(&over_pipes, &over_a_socket, &flushed, &in_memory);
+    const MakePair make = GENERATE(from_range(ways));
     run_green_for_real([make] {
         const auto before = tests::open_descriptors();
         {
@@ -457,7 +458,7 @@ TEST_CASE("frames: what is no parcel of an end is refused, and nothing of it sta
 }
 
 TEST_CASE("frames: who expects a schema is told of another one, or of none", "[ipc][frame]") {
-    const MakePair make = GENERATE(&over_pipes, &over_a_socket, &flushed, &in_memory);
+    const MakePair make = GENERATE(from_range(ways));
     const ipc::Schema job{0x1234, "Job"};
     const ipc::Schema reply{0xabcd, "Reply"};
     run_green_for_real([&] {
@@ -497,7 +498,7 @@ TEST_CASE("frames: who expects a schema is told of another one, or of none", "[i
 }
 
 TEST_CASE("frames: an end belongs to one process", "[ipc][frame]") {
-    const MakePair make = GENERATE(&over_pipes, &over_a_socket, &flushed, &in_memory);
+    const MakePair make = GENERATE(from_range(ways));
     auto [ours, theirs] = make();
     const pid_t child = ::fork();  // neither side has a hub yet
     REQUIRE(child >= 0);

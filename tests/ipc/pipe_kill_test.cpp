@@ -10,8 +10,8 @@
 
 #include <green/errors.hpp>
 #include <green/ipc/frame_stream.hpp>
-#include <green/socket.hpp>
 
+#include "frame_pairs.hpp"
 #include "kills.hpp"
 #include "shm_support.hpp"
 #include "support/faults.hpp"
@@ -90,13 +90,9 @@ int read(ipc::FrameStream& end, Progress& progress) {
     }
 }
 
-std::pair<ipc::FrameStream, ipc::FrameStream> pair() {
+tests::Pair pair() {
     is_ring = dice() % 4 != 0;
-    if (!is_ring && dice() % 2 == 0) return ipc::frame_pair();
-    if (!is_ring) {
-        auto [a, b] = green::Stream::pair();
-        return {ipc::FrameStream{std::move(a.fd())}, ipc::FrameStream{std::move(b.fd())}};
-    }
+    if (!is_ring) return dice() % 2 == 0 ? tests::over_pipes() : tests::over_a_socket();
     const std::size_t capacity = std::size_t{4096} << (dice() % 3 * 2);
     if (dice() % 2 == 0) return ipc::ring_pipe({.capacity = capacity});
     return ipc::ring_pair({.capacity = capacity});

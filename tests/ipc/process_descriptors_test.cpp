@@ -3,7 +3,7 @@
 #include <algorithm>
 #include <cerrno>
 #include <csignal>
-#include <sys/resource.h>
+#include <optional>
 #include <unistd.h>
 #include <vector>
 
@@ -174,19 +174,14 @@ TEST_CASE("start_process: a process with no descriptor left is told, and loses n
             const std::size_t before = tests::open_descriptors();
             for (rlim_t spare = 0; spare < 10; ++spare) {
                 auto given = make_counters(8);
-                rlimit usual{};
-                (void)::getrlimit(RLIMIT_NOFILE, &usual);
-                const auto next = static_cast<rlim_t>(Fd{::dup(STDERR_FILENO)}.number());
-                const rlimit tight{next + spare, usual.rlim_max};
-                (void)::setrlimit(RLIMIT_NOFILE, &tight);
                 int code = 0;
                 try {
+                    std::optional<tests::FewMoreDescriptors> few{spare};
                     ipc::Process child = way < 2 ? start_way(way, reads_counters, std::move(given))
                                                  : start_process(read_counters, std::move(given));
-                    (void)::setrlimit(RLIMIT_NOFILE, &usual);
+                    few.reset();
                     code = child.join()->code();
                 } catch (const std::system_error& error) {
-                    (void)::setrlimit(RLIMIT_NOFILE, &usual);
                     if (error.code().value() != EMFILE) return 1;
                 }
                 given.clear();

@@ -1,13 +1,9 @@
 // A queue's segment in the supervisor's hands: what it does takes turns with everything else, and a
 // configuration that is refused has changed none.
 
-#include <algorithm>
-#include <cstdlib>
 #include <filesystem>
 #include <span>
 #include <string>
-#include <sys/resource.h>
-#include <unistd.h>
 #include <utility>
 #include <vector>
 
@@ -20,30 +16,20 @@
 #include "queue/keeper.hpp"
 #include "queue/member.hpp"
 #include "refusal.hpp"
+#include "support/descriptor_limit.hpp"
 #include "support/run_green.hpp"
+#include "support/temp_dir.hpp"
 
 using namespace greensup;
 namespace shm = green::ipc::shm;
 
 namespace {
 
-class Directory {
+class Directory : public tests::TempDir {
  public:
-    Directory() {
-        std::string pattern = "/tmp/greensup-XXXXXX";
-        REQUIRE(::mkdtemp(pattern.data()) != nullptr);
-        path_ = pattern;
-    }
-    Directory(const Directory&) = delete;
-    Directory& operator=(const Directory&) = delete;
-    ~Directory() { std::filesystem::remove_all(path_); }
-    [[nodiscard]] const std::string& path() const { return path_; }
     [[nodiscard]] std::string queue(const std::string& name) const {
-        return path_ + "/" + name + ".queue";
+        return *this / (name + ".queue");
     }
-
- private:
-    std::string path_;
 };
 
 QueueConfig queue_of(const std::string& name, std::uint64_t capacity = 64) {
@@ -74,24 +60,6 @@ void put(shm::Member& member) {
     REQUIRE(member.try_reserve(64, reservation) == shm::Shortage::none);
     member.put(reservation, 64);
 }
-
-/// While it lives there are so many descriptors to be had at most.
-class FewDescriptors {
- public:
-    explicit FewDescriptors(unsigned count) {
-        REQUIRE(::getrlimit(RLIMIT_NOFILE, &before_) == 0);
-        const green::Fd next{::dup(0)};
-        auto now = before_;
-        now.rlim_cur = std::min(before_.rlim_cur, rlim_t(next.number()) + count);
-        REQUIRE(::setrlimit(RLIMIT_NOFILE, &now) == 0);
-    }
-    FewDescriptors(const FewDescriptors&) = delete;
-    FewDescriptors& operator=(const FewDescriptors&) = delete;
-    ~FewDescriptors() { ::setrlimit(RLIMIT_NOFILE, &before_); }
-
- private:
-    rlimit before_{};
-};
 
 /// How often somebody else has his turn while `act` goes on.
 template <class F>
@@ -203,7 +171,7 @@ TEST_CASE("open queue: who is refused for one queue has changed no other", "[sup
         SECTION("descriptors for one queue and not for two") { room = 100; }
         Editor editor{directory.path()};
         {
-            const FewDescriptors few{room};
+            const tests::FewMoreDescriptors few{room};
             CHECK_THROWS_AS(editor.make(nullptr, config_of({first, second}), 1), Refusal);
         }
         CHECK(generation_of("a") == generation);

@@ -1,7 +1,10 @@
 #pragma once
 
+#include <algorithm>
 #include <sys/resource.h>
+#include <unistd.h>
 
+#include <green/fd.hpp>
 #include <green/sys.hpp>
 
 namespace tests {
@@ -24,6 +27,20 @@ class DescriptorLimit {
  private:
     rlimit before_{};
     rlimit present_{};
+};
+
+/// While it lives, so many more can be opened at most.
+class FewMoreDescriptors : public DescriptorLimit {
+ public:
+    explicit FewMoreDescriptors(rlim_t count) : DescriptorLimit{limit_for(count)} {}
+
+ private:
+    static rlim_t limit_for(rlim_t count) {
+        rlimit now{};
+        (void)::getrlimit(RLIMIT_NOFILE, &now);
+        const green::Fd next{::dup(STDIN_FILENO)};
+        return std::min(now.rlim_cur, static_cast<rlim_t>(next.number()) + count);
+    }
 };
 
 }  // namespace tests
