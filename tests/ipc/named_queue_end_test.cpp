@@ -14,9 +14,11 @@
 #include <green/green.hpp>
 #include <green/ipc/queue.hpp>
 
+#include "named/tending.hpp"
 #include "named_documents.hpp"
 #include "named_passing.hpp"
 #include "queue/keeper.hpp"
+#include "queue/member.hpp"
 #include "queue/segment.hpp"
 #include "support/free_numbers.hpp"
 #include "support/run_green.hpp"
@@ -113,6 +115,9 @@ TEST_CASE("named queue: the end of the last draft is the end of a closed one", "
         ipc::LocalQueue local{"texts"};
         ipc::Queue<Document> queue{ipc::RawQueue{local.grant()}};
         ipc::Queue<Document> other{ipc::RawQueue{local.grant()}};
+        const ipc::MessageId id{1, 2};
+        REQUIRE(queue.put_once(id, [](Document::Builder) {}));
+        REQUIRE(queue.get().ack());
         std::optional draft = queue.prepare();
         local.close();
         tests::Passing armed{ipc::shm::CrashPoint::wait_armed};
@@ -120,7 +125,8 @@ TEST_CASE("named queue: the end of the last draft is the end of a closed one", "
         CHECK(armed.wait(2s));
         green::idle();  // now it sleeps, whatever closing has rung for
         CHECK_FALSE(waiting.join(0ms));
-        draft.reset();
+        SECTION("dropped") { draft.reset(); }
+        SECTION("a duplicate") { CHECK(draft->put_once(id)); }
         CHECK(waiting.join(2s));
     });
 }
@@ -302,6 +308,31 @@ TEST_CASE("named queue: what a forked child has of its parent's it can only dest
         CHECK(waits.join(2s));
         CHECK(waits.get());
         CHECK(lease->ack());
+    });
+}
+
+TEST_CASE("named queue: who drains one without a place among the sleepers takes nobody's bell",
+          "[ipc][queue]") {
+    run_green_for_real([] {
+        const tests::TempDir directory;
+        ipc::shm::Config config;
+        config.wait_slots = 1;
+        ipc::shm::Keeper keeper{ipc::shm::Segment::create(directory / "crowd", config)};
+        keeper.recover();
+        keeper.configure({});
+        ipc::shm::Member sleeper{ipc::shm::Segment::open(directory / "crowd"), 1,
+                                 keeper.doorbells()};
+        const green::Fd bell{
+            static_cast<int>(green::sys::must(green::sys::dup(sleeper.doorbell()), "dup"))};
+        sleeper.arm(ipc::shm::Interest::items);
+        ipc::shm::Member producer{ipc::shm::Segment::open(directory / "crowd"), 2,
+                                  keeper.doorbells()};
+        ipc::shm::Reservation reservation;
+        REQUIRE(producer.try_reserve(8, reservation) == ipc::shm::Shortage::none);
+        (void)producer.put(reservation, 8);
+        CHECK_FALSE(ipc::wait_until_empty(keeper, 1ms));
+        std::uint64_t rings = 0;
+        CHECK(green::sys::read(bell.number(), &rings, sizeof rings).ok());
     });
 }
 

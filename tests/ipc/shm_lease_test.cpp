@@ -166,3 +166,29 @@ TEST_CASE("queue lease: who was stopped beyond it and goes on is refused", "[ipc
     CHECK(status(queue.segment()).acked == 1);
     CHECK(is_sound(queue.segment()));
 }
+
+TEST_CASE("queue lease: one that is given back, or comes back, still ends at its time",
+          "[ipc][queue]") {
+    const Queue queue;
+    queue.keeper->configure({.time_to_live = 10 * second});
+    const auto member = queue.join(1);
+    (void)sweep_all(*queue.keeper, second);
+    Reservation reservation;
+    REQUIRE(member->try_reserve(100, reservation) == Shortage::none);
+    write_message(reservation.memory.first(100), 1);
+    (void)member->put(reservation, 100, second);
+    Lease taken = receive_at(*member, 2 * second);
+    std::int64_t end = 11 * second;
+    SECTION("by its holder") {
+        CHECK(sweep_all(*queue.keeper, 3 * second).due == 2 * second + lease);
+        REQUIRE(member->nack(taken));
+    }
+    SECTION("for later than its end") {
+        end = 20 * second;
+        REQUIRE(member->nack_until(taken, end));
+    }
+    CHECK(sweep_all(*queue.keeper, 4 * second).due == end);
+    CHECK(sweep_all(*queue.keeper, end).due == 0);
+    CHECK(status(queue.segment()).died == 1);
+    CHECK(status(queue.segment()).ready == 0);
+}

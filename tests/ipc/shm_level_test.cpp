@@ -1,5 +1,7 @@
 // When a queue counts as full, and who tells the keeper so: by its memory.
 
+#include <csignal>
+
 #include "shm_support.hpp"
 
 using namespace shm_test;
@@ -91,4 +93,45 @@ TEST_CASE("queue level: the keeper is told when memory is what the queue becomes
     CHECK(member->ack(lease));
     (void)queue.keeper->sweep(3);
     CHECK(watched.told == "hl");
+}
+
+// He has filled the cell at the end of a ring, and not moved the end on.
+TEST_CASE("queue level: who is killed while he lists a place or a message leaves no wrong count",
+          "[ipc][queue]") {
+    Watched watched{{.high = 80, .low = 50}};
+    const Queue& queue = watched.queue;
+    const auto other = queue.join(2);
+    const auto die_listing = [&](auto&& deed) {
+        const pid_t child = fork_child([&] {
+            const auto member = queue.join(1);
+            crash_hook = [](CrashPoint point) {
+                if (point == CrashPoint::ring_filled) ::raise(SIGKILL);
+            };
+            deed(*member);
+        });
+        REQUIRE(reap(child) == SIGKILL);
+    };
+    SECTION("a place") {
+        for (std::uint64_t id = 1; id <= 8; ++id) send(*other, id);
+        (void)sweep_all(*queue.keeper, 1);
+        die_listing([](Member& member) {
+            Lease lease;
+            if (member.try_get(lease) == Got::message) (void)member.ack(lease);
+        });
+        send(*other, 9);
+        CHECK(queue.keeper->level() == 100);
+        queue.keeper->repair(1);
+        CHECK(queue.keeper->level() == 100);
+        (void)sweep_all(*queue.keeper, 200'000'000);
+        CHECK(watched.told == "h");
+        CHECK(drain(*other).size() == 8);
+    }
+    SECTION("the last message of a closed queue") {
+        die_listing([](Member& member) { (void)try_send(member, 1); });
+        CHECK(drain(*other) == std::vector<std::uint64_t>{1});
+        queue.keeper->close();
+        CHECK(other->is_over());
+        queue.keeper->repair(1);
+        CHECK(other->is_over());
+    }
 }

@@ -331,3 +331,21 @@ TEST_CASE("queue member: what was taken and not looked at is as it was before", 
     CHECK(status(queue.segment()).redelivered == 0);
     CHECK(is_sound(queue.segment()));
 }
+
+TEST_CASE("queue member: memory is given out as zeros, whatever was written and not put",
+          "[ipc][queue]") {
+    const Queue queue;
+    const auto member = queue.join(1);
+    Reservation reservation;
+    REQUIRE(member->try_reserve(8 * 4096, reservation) == Shortage::none);
+    std::fill(reservation.memory.begin(), reservation.memory.end(), std::byte{0xff});
+    SECTION("put") { (void)member->put(reservation, 8); }
+    SECTION("put once") { CHECK(member->put_once(reservation, 8, {1, 2}) == Entered::published); }
+    SECTION("given back") { member->abandon(reservation); }
+    Lease lease;
+    while (member->try_get(lease) == Got::message) CHECK(member->ack(lease));
+    Reservation next;
+    REQUIRE(member->try_reserve(8 * 4096, next) == Shortage::none);
+    CHECK(is_zero(next.memory));
+    member->abandon(next);
+}

@@ -399,14 +399,18 @@ void QueueCore::dropped() {
     member_.note_dropped_newest();
 }
 
-void QueueCore::put(shm::Reservation& reservation, std::size_t size) {
+void QueueCore::put(shm::Reservation& reservation, std::size_t size, std::size_t touched) {
     check_home();
-    (void)member_.put(reservation, size, soon());
+    (void)member_.put(reservation, size, soon(), touched);
 }
 
-bool QueueCore::put_once(shm::Reservation& reservation, MessageId id, std::size_t size) {
+bool QueueCore::put_once(shm::Reservation& reservation, MessageId id, std::size_t size,
+                         std::size_t touched) {
     check_home();
-    return member_.put_once(reservation, size, id, soon()) == shm::Entered::published;
+    const auto entered = member_.put_once(reservation, size, id, soon(), touched);
+    if (entered == shm::Entered::published) return true;
+    if (member_.is_closed()) member_.announce_end();
+    return false;
 }
 
 void QueueCore::abandon(shm::Reservation& reservation) noexcept {

@@ -36,8 +36,10 @@ class QueueCore : public std::enable_shared_from_this<QueueCore> {
     std::optional<RawLease> next(Deadline deadline);
     void stop() noexcept;
 
-    void put(shm::Reservation& reservation, std::size_t size);
-    bool put_once(shm::Reservation& reservation, MessageId id, std::size_t size);
+    /// `touched`: how many bytes of the memory may have been written.
+    void put(shm::Reservation& reservation, std::size_t size, std::size_t touched);
+    bool put_once(shm::Reservation& reservation, MessageId id, std::size_t size,
+                  std::size_t touched);
     void abandon(shm::Reservation& reservation) noexcept;
     bool ack(shm::Lease& lease);
     bool give_back(shm::Lease& lease, shm::Turn turn);

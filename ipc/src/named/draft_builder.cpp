@@ -24,9 +24,9 @@ kj::ArrayPtr<capnp::word> DraftBuilder::allocateSegment(capnp::uint minimum_word
 void DraftBuilder::publish(std::size_t words, const MessageId* id) {
     const std::size_t size = words * sizeof(capnp::word);
     if (id == nullptr)
-        draft_.put(size);
+        draft_.put(size, size);
     else
-        (void)draft_.put_once(*id, size);
+        (void)draft_.put_once(*id, size, size);
 }
 
 bool DraftBuilder::put(Deadline deadline, const MessageId* id) {

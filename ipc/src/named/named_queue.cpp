@@ -57,12 +57,16 @@ bool RawDraft::drop_aside() {
     aside_.reset();
     return true;
 }
-void RawDraft::put(std::size_t size) {
-    if (!drop_aside()) core_->put(reservation_, size);
-}
+void RawDraft::put(std::size_t size) { put(size, reservation_.memory.size()); }
 bool RawDraft::put_once(MessageId id, std::size_t size) {
+    return put_once(id, size, reservation_.memory.size());
+}
+void RawDraft::put(std::size_t size, std::size_t touched) {
+    if (!drop_aside()) core_->put(reservation_, size, touched);
+}
+bool RawDraft::put_once(MessageId id, std::size_t size, std::size_t touched) {
     if (drop_aside()) throw QueueFull("queue " + core_->name() + " is full and drops what is new");
-    return core_->put_once(reservation_, id, size);
+    return core_->put_once(reservation_, id, size, touched);
 }
 void RawDraft::release() {
     if (!aside_) core_->release(reservation_);

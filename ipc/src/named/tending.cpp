@@ -31,8 +31,13 @@ class Place {
     ~Place() {
         if (index_) table_.give_up(*index_);
     }
-    [[nodiscard]] bool has_one() const noexcept { return index_.has_value(); }
-    [[nodiscard]] int doorbell() const noexcept { return table_.doorbell(*index_); }
+    /// A number of its own for what is rung for this place, if there is one: other bells are
+    /// others'. Throws std::system_error.
+    [[nodiscard]] std::optional<Fd> bell() const {
+        if (!index_) return {};
+        return Fd{
+            static_cast<int>(sys::must(sys::dup(table_.doorbell(*index_)), "dup a doorbell"))};
+    }
     void arm(Interest interest) {
         if (index_) table_.arm(*index_, interest);
     }
@@ -78,8 +83,7 @@ void tend(shm::Keeper& keeper) {
     shm::WaitTable table{segment, keeper.doorbells()};
     // The last number is the keeper's own.
     Place place{table, segment.config().members};
-    const int door = place.has_one() ? place.doorbell() : keeper.doorbells().front();
-    Fd bell{static_cast<int>(sys::must(sys::dup(door), "dup a doorbell"))};
+    std::optional<Fd> bell = place.bell();
     Complaints complaints;
     for (;;) {
         place.arm(Interest::timers);  // before we look: what is noted from now on rings
@@ -92,8 +96,8 @@ void tend(shm::Keeper& keeper) {
         TimePoint next = now() + patience;
         if (sweep.due != 0) next = std::min(next, TimePoint{Duration{sweep.due}});
         next = std::max(next, now() + std::max(pause, share * spent));
-        if (place.has_one())
-            wait_for_bell(bell, Deadline::at(next));
+        if (bell)
+            wait_for_bell(*bell, Deadline::at(next));
         else
             sleep_until(std::min(next, now() + blind));
     }
@@ -105,15 +109,18 @@ bool wait_until_empty(shm::Keeper& keeper, Deadline deadline) {
     constexpr Duration nap = 1s;  // a slot whose last reader is slow is freed without a word
     shm::WaitTable table{keeper.segment(), keeper.doorbells()};
     Place place{table, keeper.segment().config().members};
-    const int door = place.has_one() ? place.doorbell() : keeper.doorbells().front();
-    Fd bell{static_cast<int>(sys::must(sys::dup(door), "dup a doorbell"))};
+    std::optional<Fd> bell = place.bell();
     for (;;) {
         place.arm(Interest::slots);
         const bool is_empty = keeper.empty();
-        const Deadline limit = std::min(deadline, Deadline{place.has_one() ? nap : blind});
-        if (!is_empty && !deadline.has_passed()) (void)bell.wait_readable(limit);
+        if (!is_empty && !deadline.has_passed()) {
+            if (bell)
+                (void)bell->wait_readable(std::min(deadline, Deadline{nap}));
+            else
+                sleep_until(std::min(deadline, Deadline{blind}).when());
+        }
         std::uint64_t rings = 0;
-        (void)sys::read(bell.number(), &rings, sizeof rings);
+        if (bell) (void)sys::read(bell->number(), &rings, sizeof rings);
         place.disarm(Interest::slots);
         table.announce(Interest::slots);
         if (is_empty || keeper.empty()) return true;

@@ -45,6 +45,12 @@ void Chunks::release(std::uint64_t packed, std::uint32_t slot) {
     if (says_look(segment_.freed(ref.chunk).add(entry.units) + entry.units)) settle(ref.chunk);
 }
 
+std::uint64_t Chunks::count(std::uint64_t ref, std::uint32_t slot) const noexcept {
+    const auto memory = find(ref, slot);
+    const std::uint64_t chunk = segment_.geometry().chunk_bytes;
+    return memory ? (memory->size() + chunk - 1) / chunk : 0;
+}
+
 bool Chunks::is_empty(std::uint64_t packed) const noexcept {
     const ExtentRef ref = ExtentRef::of(packed);
     if (packed == 0 || ref.chunk >= segment_.geometry().chunk_count) return false;

@@ -111,6 +111,10 @@ class Chunks {
     /// Gives a slot's extent back, if it still has it. Needs the slot exclusively (Q9).
     void release(std::uint64_t ref, std::uint32_t slot);
 
+    /// How many chunks a slot's extent lies in; 0 when it has it no more. Needs the slot
+    /// exclusively, or is a hint.
+    [[nodiscard]] std::uint64_t count(std::uint64_t ref, std::uint32_t slot) const noexcept;
+
     /// Whether sleepers for memory have something to look at after release(): its chunk is empty.
     [[nodiscard]] bool is_empty(std::uint64_t ref) const noexcept;
 

@@ -32,10 +32,10 @@ Keeping Member::keep(const Letter& letter, std::uint64_t identity, std::int64_t 
         if (dropped != Dropped::enough) return without_room(dropped, drops_in_a_turn - budget);
     }
     crash_point(CrashPoint::reserve_claimed);
-    auto memory = extents_.take(reservation.slot, whole);
+    auto memory = take_extent(reservation.slot, whole);
     while (!memory && dropped == Dropped::enough) {
         dropped = make_room(Shortage::memory, whole, budget);
-        memory = extents_.take(reservation.slot, whole);
+        memory = take_extent(reservation.slot, whole);
     }
     if (!memory) {
         abandon(reservation);
@@ -50,7 +50,7 @@ Keeping Member::keep(const Letter& letter, std::uint64_t identity, std::int64_t 
     source.copy(reinterpret_cast<char*>(trailer + 16), source.size());
     Letter kept = letter;
     kept.source = source;
-    (void)enter(reservation, size, {identity, letter.sequence}, now, for_ever, &kept);
+    (void)enter(reservation, size, whole, {identity, letter.sequence}, now, for_ever, &kept);
     return {Kept::kept, drops_in_a_turn - budget};
 }
 

@@ -82,13 +82,19 @@ Shortage Member::try_extent(Reservation& reservation, std::size_t bytes) {
     check_size(bytes);
     (void)checked(reservation);
     if (!reservation.memory.empty()) throw UsageError("this reservation needs no extent");
-    const auto memory = extents_.take(reservation.slot, bytes);
-    if (extents_.has_disturbed()) waits_.announce(Interest::memory);
+    const auto memory = take_extent(reservation.slot, bytes);
     if (!memory) return Shortage::memory;
     reservation.memory = *memory;
-    if (extents_.has_grown() && is_watched()) watch(chunks_.taken_percent());
     crash_point(CrashPoint::reserve_done);
     return Shortage::none;
+}
+
+std::optional<std::span<std::byte>> Member::take_extent(std::uint32_t slot, std::size_t bytes) {
+    const auto memory = extents_.take(slot, bytes);
+    if (extents_.has_disturbed() && waits_.has_sleepers(Interest::memory))
+        waits_.wake_for_memory(extents_.chunks_for(bytes));
+    if (extents_.has_grown() && is_watched()) watch(chunks_.taken_percent());
+    return memory;
 }
 
 SlotRecord& Member::checked(const Reservation& reservation) const {
@@ -111,8 +117,8 @@ void Member::release_extent(Reservation& reservation, std::size_t touched) {
     crash_point(CrashPoint::grow_released);
 }
 
-Member::Noted Member::describe(const Reservation& reservation, std::size_t size,
-                               std::size_t written, std::int64_t now) {
+std::uint64_t Member::describe(const Reservation& reservation, std::size_t size,
+                               std::size_t touched, std::int64_t now) {
     SlotRecord& record = checked(reservation);
     if (size > reservation.memory.size() || reservation.memory.empty()) {
         throw UsageError("put() of more than was reserved");
@@ -124,43 +130,42 @@ Member::Noted Member::describe(const Reservation& reservation, std::size_t size,
     record.put_time.poke(time);
     record.first_get_time.poke(0);
     const std::uint64_t length = segment_.control().time_to_live.peek();
-    const std::uint64_t expires = length == 0 ? 0 : time + length;
-    record.expires.poke(expires);
-    extents_.written(record.extent.peek(), written);
+    record.expires.poke(length == 0 ? 0 : time + length);
+    extents_.written(record.extent.peek(), touched);
     crash_point(CrashPoint::put_numbered);
-    return {sequence, expires};
+    return sequence;
 }
 
 // The slot may be somebody else's already.
-void Member::published(Reservation& reservation, Noted noted) {
+void Member::published(Reservation& reservation, std::uint64_t sequence) {
     crash_point(CrashPoint::put_published);
     record_.put.count();
     const Reservation gone = std::exchange(reservation, {});
     slots_.queue(gone.slot, SlotWord::of(gone.word).published());
-    // Only now: the keeper looks for it in the ring, and forgets what he does not find.
-    if (noted.expires != 0) slots_.remind(segment_.control().due, noted.expires);
     crash_point(CrashPoint::put_announced);
     // Not at each message: what counts free slots is written by everybody.
-    const bool is_its_turn = config().capacity < 1024 || noted.sequence % 16 == 0;
+    const bool is_its_turn = config().capacity < 1024 || sequence % 16 == 0;
     if (is_its_turn && is_watched()) watch(slots_.used_percent());
 }
 
-std::uint64_t Member::put(Reservation& reservation, std::size_t size, std::int64_t now) {
-    const Noted noted = describe(reservation, size, size, now);
+std::uint64_t Member::put(Reservation& reservation, std::size_t size, std::int64_t now,
+                          std::size_t touched) {
+    const std::uint64_t sequence = describe(reservation, size, touched, now);
     const SlotWord ready = SlotWord::of(reservation.word).published();
     if (!segment_.slot(reservation.slot).state.swap(reservation.word, ready.pack()))
         throw UsageError("this reservation is over");
-    published(reservation, noted);
-    return noted.sequence;
+    published(reservation, sequence);
+    return sequence;
 }
 
-Entered Member::put_once(Reservation& reservation, std::size_t size, MessageId id,
-                         std::int64_t now) {
-    return enter(reservation, size, id, now, segment_.control().dedup_window.peek(), nullptr);
+Entered Member::put_once(Reservation& reservation, std::size_t size, MessageId id, std::int64_t now,
+                         std::size_t touched) {
+    const std::uint64_t window = segment_.control().dedup_window.peek();
+    return enter(reservation, size, touched, id, now, window, nullptr);
 }
 
-Entered Member::enter(Reservation& reservation, std::size_t size, MessageId id, std::int64_t now,
-                      std::uint64_t window, const Letter* letter) {
+Entered Member::enter(Reservation& reservation, std::size_t size, std::size_t touched, MessageId id,
+                      std::int64_t now, std::uint64_t window, const Letter* letter) {
     SlotRecord& record = checked(reservation);
     const std::span<DedupCell<Word>> cells = segment_.bucket(id);
     if (cells.empty()) throw UsageError(segment_.path() + ": this queue remembers no ids");
@@ -170,12 +175,9 @@ Entered Member::enter(Reservation& reservation, std::size_t size, MessageId id, 
     BasicBucket<Word, decltype(state_of)> bucket{cells, state_of, owner_};
     const typename decltype(bucket)::Span span{segment_.from_machine(now), window};
     Entered entered = Entered::duplicate;
-    Noted noted;
+    std::uint64_t sequence = 0;
     if (!bucket.has_seen(id, span)) {
-        // Behind a letter stands where it comes from.
-        const std::size_t written =
-            letter == nullptr ? size : Letter::size_with(size, letter->source.size());
-        noted = describe(reservation, size, written, now);
+        sequence = describe(reservation, size, touched, now);
         if (letter != nullptr) write_letter(record, *letter);
         // Where repair finds what we claim.
         record.dedup_id[0].store(id.high);
@@ -183,7 +185,7 @@ Entered Member::enter(Reservation& reservation, std::size_t size, MessageId id, 
         entered = bucket.enter(id, reservation.slot, SlotWord::of(reservation.word), span);
     }
     if (entered == Entered::published) {
-        published(reservation, noted);
+        published(reservation, sequence);
         return entered;
     }
     record_.duplicates.count();

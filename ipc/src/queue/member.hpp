@@ -77,16 +77,18 @@ class Member {
     [[nodiscard]] Shortage try_reserve(std::size_t bytes, Reservation& into);
     /// Gives the extent back and keeps the slot: the message moved to private memory. `touched`:
     /// how many of its first bytes may have been written.
-    void release_extent(Reservation& reservation, std::size_t touched = ~std::size_t{0});
+    void release_extent(Reservation& reservation, std::size_t touched = all);
+    static constexpr std::size_t all = ~std::size_t{0};
     /// Takes an extent for a reservation that has none.
     [[nodiscard]] Shortage try_extent(Reservation& reservation, std::size_t bytes);
     /// Publishes the first `size` bytes; after that the message outlives us. Returns its sequence
-    /// number.
-    std::uint64_t put(Reservation& reservation, std::size_t size, std::int64_t now = 0);
+    /// number. `touched`: as in release_extent(), at least `size`.
+    std::uint64_t put(Reservation& reservation, std::size_t size, std::int64_t now = 0,
+                      std::size_t touched = all);
     /// The same, unless a message with this id was put lately: then the reservation is given back,
     /// and the message counts as accepted. Throws UsageError when the queue remembers no ids.
     [[nodiscard]] Entered put_once(Reservation& reservation, std::size_t size, MessageId id,
-                                   std::int64_t now = 0);
+                                   std::int64_t now = 0, std::size_t touched = all);
     /// Makes room by dropping the message that would be delivered next. False: none is waiting
     /// whose slot can come free; what consumers have in hand is not dropped.
     [[nodiscard]] bool drop_oldest() { return drop_next(Shortage::slots).has_value(); }
@@ -168,17 +170,15 @@ class Member {
     };
     /// Drops the next one. Nothing: none is waiting.
     [[nodiscard]] std::optional<Drop> drop_next(Shortage missing);
-    /// What was written into the slot of a message and is needed after it was published.
-    struct Noted {
-        std::uint64_t sequence = 0;
-        std::uint64_t expires = 0;
-    };
-    /// `written`: how many bytes of its memory, at least `size`.
-    Noted describe(const Reservation& reservation, std::size_t size, std::size_t written,
-                   std::int64_t now);
-    void published(Reservation& reservation, Noted noted);
-    Entered enter(Reservation& reservation, std::size_t size, MessageId id, std::int64_t now,
-                  std::uint64_t window, const Letter* letter);
+    /// Tells who has to hear of it.
+    [[nodiscard]] std::optional<std::span<std::byte>> take_extent(std::uint32_t slot,
+                                                                  std::size_t bytes);
+    /// Returns its sequence number.
+    std::uint64_t describe(const Reservation& reservation, std::size_t size, std::size_t touched,
+                           std::int64_t now);
+    void published(Reservation& reservation, std::uint64_t sequence);
+    Entered enter(Reservation& reservation, std::size_t size, std::size_t touched, MessageId id,
+                  std::int64_t now, std::uint64_t window, const Letter* letter);
     void write_letter(SlotRecord& record, const Letter& letter);
 
     const green::detail::Home home_;

@@ -39,6 +39,7 @@ bool Slots::reserve(std::uint32_t& slot, std::uint64_t& word) {
 // A ring that is full is a damaged one (Q6). Even then nothing is lost: the slot's word says what
 // it is, and the keeper finds it at the next repair.
 void Slots::queue(std::uint32_t slot, SlotWord word) {
+    const std::uint64_t expires = segment_.slot(slot).expires.peek();
     // A branch, for who puts shall not wait for the choice.
     if (word.turn() == Turn::last) [[likely]]
         (void)taken(fresh_.push(slot, word.generation));
@@ -46,6 +47,8 @@ void Slots::queue(std::uint32_t slot, SlotWord word) {
         (void)taken(again_.push(slot, word.generation));
     crash_point(CrashPoint::put_queued);
     waits_.announce(Interest::items);
+    // Only now: the keeper looks for it in the ring, and forgets what he does not find.
+    if (expires != 0) remind(segment_.control().due, expires);
     // Where the oldest is dropped for what is new, a message that waits is room.
     if (drops_oldest()) {
         waits_.announce(Interest::slots);
@@ -53,23 +56,24 @@ void Slots::queue(std::uint32_t slot, SlotWord word) {
     }
 }
 
-std::uint64_t Slots::drop_extent(std::uint32_t slot) {
+Slots::Memory Slots::drop_extent(std::uint32_t slot) {
     SlotRecord& record = segment_.slot(slot);
     const std::uint64_t ref = record.extent.load();
-    if (ref == 0) return 0;
+    if (ref == 0) return {};
+    const Memory memory{ref, chunks_.count(ref, slot)};
     chunks_.release(ref, slot);
     record.extent.store(0);
     crash_point(CrashPoint::extent_forgotten);
-    return ref;
+    return memory;
 }
 
 // Where the oldest is dropped, a chunk is room as soon as nothing but what can be dropped is left
 // in it.
-void Slots::announce_memory(std::uint64_t ref) {
-    if (ref == 0 || !waits_.has_sleepers(Interest::memory)) return;
-    if (chunks_.is_empty(ref) ||
-        (drops_oldest() && chunks_.holds_only_ready(ExtentRef::of(ref).chunk)))
-        waits_.wake(Interest::memory);
+void Slots::announce_memory(Memory memory) {
+    if (memory.ref == 0 || !waits_.has_sleepers(Interest::memory)) return;
+    if (chunks_.is_empty(memory.ref) ||
+        (drops_oldest() && chunks_.holds_only_ready(ExtentRef::of(memory.ref).chunk)))
+        waits_.wake_for_memory(memory.chunks);
 }
 
 void Slots::release_extent(std::uint32_t slot) { announce_memory(drop_extent(slot)); }
@@ -94,7 +98,8 @@ bool Slots::bury_if_haunted(std::uint32_t slot) {
     // Now its slot and its memory are free as soon as it is dropped.
     if (word.state == SlotState::ready && drops_oldest()) {
         waits_.announce(Interest::slots);
-        announce_memory(segment_.slot(slot).extent.load());
+        const std::uint64_t ref = segment_.slot(slot).extent.load();
+        announce_memory({ref, chunks_.count(ref, slot)});
     }
     if (word.state != SlotState::zombie || Pins::is_pinned(segment_, slot)) return false;
     const SlotWord mine = word.buried_by(self_);
@@ -115,12 +120,12 @@ bool Slots::bring_forward(Word& due, std::uint64_t when) noexcept {
 
 // The slot is exclusively ours, so a store is enough.
 void Slots::finish(std::uint32_t slot, SlotWord after) {
-    const std::uint64_t ref = drop_extent(slot);
+    const Memory memory = drop_extent(slot);
     segment_.slot(slot).state.store(after.pack());
     crash_point(CrashPoint::ack_slot_freed);
     offer(slot, after);
     waits_.announce(Interest::slots);
-    announce_memory(ref);
+    announce_memory(memory);
 }
 
 bool Slots::has_droppable() const noexcept {

@@ -77,14 +77,12 @@ class Slots {
     /// Whether a message seems to be there to be had; may be wrong for an instant.
     [[nodiscard]] bool has_ready() const noexcept {
         const Control& control = segment_.control();
-        return control.fresh.head.load() != control.fresh.tail.load() ||
-               control.again.head.load() != control.again.tail.load();
+        return listed(control.fresh) > 0 || listed(control.again) > 0;
     }
     /// How many percent of the slots are in use.
     [[nodiscard]] std::uint64_t used_percent() const noexcept {
-        const RingEnds& free = segment_.control().free;
         const std::uint64_t capacity = segment_.config().capacity;
-        const std::uint64_t left = free.tail.load() - free.head.load();
+        const std::uint64_t left = listed(segment_.control().free);
         return left >= capacity ? 0 : (capacity - left) * 100 / capacity;
     }
 
@@ -105,13 +103,24 @@ class Slots {
     void reset_rings() noexcept;
 
  private:
+    /// How many cells stand between the ends of a ring. The head may be before the tail: who filled
+    /// the cell there was stopped, or killed, before he moved it on.
+    static std::uint64_t listed(const RingEnds& ends) noexcept {
+        const std::uint64_t head = ends.head.load();
+        const std::uint64_t tail = ends.tail.load();
+        return tail - head > ~std::uint64_t{0} / 2 ? 0 : tail - head;
+    }
     [[nodiscard]] bool has_droppable(const Ring& ring) const noexcept;
     /// Throws SegmentError for a ring that contradicts itself.
     bool taken(Ringed outcome) const;
     void finish(std::uint32_t slot, SlotWord after);
-    [[nodiscard]] std::uint64_t drop_extent(std::uint32_t slot);
-    /// An extent was given back: wakes for it, if there is something to look at. 0 is none.
-    void announce_memory(std::uint64_t ref);
+    struct Memory {
+        std::uint64_t ref = 0;  // of an extent; 0 is none
+        std::uint64_t chunks = 0;
+    };
+    [[nodiscard]] Memory drop_extent(std::uint32_t slot);
+    /// An extent was given back, or could be: wakes for it, if there is something to look at.
+    void announce_memory(Memory memory);
     [[nodiscard]] bool drops_oldest() const noexcept {
         return segment_.control().when_full.peek() ==
                static_cast<std::uint64_t>(WhenFull::drop_oldest);

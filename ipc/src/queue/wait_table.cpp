@@ -76,7 +76,7 @@ std::optional<unsigned> WaitTable::next_after(Interest interest,
 }
 
 void WaitTable::wake(Interest interest) {
-    if (interest == Interest::memory) return wake_for_memory();
+    if (interest == Interest::memory) return wake_for_memory(1);
     Word& cursor = sleepers(interest).cursor;
     while (const auto index = next_after(interest, cursor.peek())) {
         cursor.poke(*index);
@@ -102,10 +102,9 @@ bool WaitTable::ring(unsigned index) const noexcept {
     return true;
 }
 
-void WaitTable::wake_for_memory() {
+void WaitTable::wake_for_memory(std::uint64_t chunks) {
     const std::uint64_t chunk = segment_.geometry().chunk_bytes;
     Word& cursor = sleepers(Interest::memory).cursor;
-    bool is_given = false;
     std::uint64_t last = cursor.peek();
     for (unsigned left = segment_.config().wait_slots; left > 0; --left) {
         const auto index = next_after(Interest::memory, last);
@@ -113,10 +112,11 @@ void WaitTable::wake_for_memory() {
         last = *index;
         const bool is_small = *index < segment_.config().wait_slots &&
                               segment_.wait(*index).wanted_bytes.peek() <= chunk / 2;
-        if (is_small && is_given) continue;
+        if (is_small && chunks == 0) continue;
         if (!choose(Interest::memory, *index)) continue;
-        is_given = is_given || is_small;
-        if (is_small) cursor.poke(last);
+        if (!is_small) continue;
+        --chunks;
+        cursor.poke(last);
     }
 }
 

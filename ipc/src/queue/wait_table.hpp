@@ -22,7 +22,7 @@
 // Q14 No wake-up is lost between the living: W1 and S2 are sequentially consistent changes, W2 and
 //     S3 loads likewise; so either S3 sees W1 or W2 sees S2.
 // Q15 One piece of news wakes one sleeper, the one whose bit the waker has cleared; he owes the
-//     wake-up to others if he leaves without serving it. Memory is the exception: a chunk that
+//     wake-up to others if he leaves without serving it. Memory is the exception: each chunk that
 //     became free wakes one of those whom it is enough for, and all of those who want more, since
 //     only they can tell whether there is enough in one piece.
 // Q16 Who dies between W1 and W4, or between S5 and passing on, takes a wake-up along. The keeper
@@ -59,8 +59,10 @@ class WaitTable {
 
     /// W2.
     [[nodiscard]] bool has_sleepers(Interest interest) const noexcept;
-    /// W3 and W4: wakes one sleeper; for memory, as Q15 says.
+    /// W3 and W4: wakes one sleeper; for memory, as Q15 says for one chunk.
     void wake(Interest interest);
+    /// As Q15 says for so many chunks.
+    void wake_for_memory(std::uint64_t chunks);
     /// W2 to W4.
     void announce(Interest interest) {
         if (has_sleepers(interest)) wake(interest);
@@ -76,7 +78,6 @@ class WaitTable {
     }
     [[nodiscard]] std::optional<unsigned> next_after(Interest interest,
                                                      std::uint64_t cursor) const noexcept;
-    void wake_for_memory();
     bool choose(Interest interest, unsigned index);
     bool ring(unsigned index) const noexcept;
 

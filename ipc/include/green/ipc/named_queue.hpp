@@ -82,7 +82,13 @@ class RawDraft {
 
  private:
     friend class QueueCore;
+    friend class DraftBuilder;
     RawDraft(std::shared_ptr<QueueCore> core, shm::Reservation reservation) noexcept;
+
+    /// For who knows that he wrote no more than the first `touched` bytes: only those are zeroed
+    /// for the next one.
+    void put(std::size_t size, std::size_t touched);
+    bool put_once(MessageId id, std::size_t size, std::size_t touched);
 
     struct alignas(64) Block {
         std::byte bytes[64];
