@@ -297,6 +297,27 @@ TEST_CASE(
     });
 }
 
+TEST_CASE("named queue: who has a place goes on, though others wait for one", "[ipc][queue]") {
+    run_green_for_real([] {
+        ipc::LocalQueue::Options options;
+        options.capacity = 1;
+        ipc::LocalQueue local{"texts", options};
+        ipc::RawQueue queue{local.grant()};
+        ipc::RawQueue other{local.grant()};
+        auto draft = queue.prepare(100);
+        const bool is_other = GENERATE(false, true);
+        auto waiting = green::spawn([&] { (is_other ? other : queue).prepare(100)->put(100); });
+        tests::settle();
+        CHECK_FALSE(waiting.ready());
+        draft->release();
+        REQUIRE(draft->regrow(3000, 2s));
+        draft->put(3000);
+        CHECK(queue.next()->ack());
+        CHECK(waiting.join(2s));
+        CHECK(queue.next()->ack());
+    });
+}
+
 TEST_CASE("named queue: what nobody gets in its time is gone, or with the dead letters",
           "[ipc][queue]") {
     run_green_for_real([] {

@@ -100,8 +100,10 @@ class QueueCore::Putter final : public detail::WaitNode {
     }
     bool arm() override {
         if (core_->member_.is_closed()) return true;
-        core_->putters_.push_back(*this);
-        if (&core_->putters_.front() != this || obtain_or_sleep()) return false;
+        auto& line = has_place_ ? core_->growers_ : core_->putters_;
+        line.push_back(*this);
+        const bool is_first = &line.front() == this && (has_place_ || core_->growers_.empty());
+        if (!is_first || obtain_or_sleep()) return false;  // the process sleeps already
         unlink();
         return true;
     }
@@ -211,8 +213,8 @@ void QueueCore::hear() {
         // Serving must not end this process's hearing because of one bad message or a full table.
         serve_getters();
         serve_putters();
-        if (Putter* putter = putters_.first_open(); putter != nullptr && putter->goes_on) yield();
-    } while (bell_.is_open() || !getters_.empty() || !putters_.empty());
+        if (Putter* putter = first_putter(); putter != nullptr && putter->goes_on) yield();
+    } while (bell_.is_open() || !getters_.empty() || !growers_.empty() || !putters_.empty());
 }
 
 // Without a bell it looks all the time.
@@ -248,13 +250,23 @@ void QueueCore::serve_getters() {
     if (owed) member_.pass_on(Interest::items);
 }
 
+// Who has a place for the message and lacks memory goes before all who lack a place: if those who
+// hold all the places stood behind one of these, nobody would ever go on.
+QueueCore::Putter* QueueCore::first_putter() noexcept {
+    Putter* const grower = growers_.first_open();
+    return grower != nullptr ? grower : putters_.first_open();
+}
+
 void QueueCore::serve_putters() {
     bool slots_owed = member_.disarm(Interest::slots);
     bool memory_owed = member_.disarm(Interest::memory);
     std::optional<Interest> missing;
     bool goes_on = false;
-    if (member_.is_closed()) putters_.fire_all();
-    while (Putter* putter = putters_.first_open()) {
+    if (member_.is_closed()) {
+        growers_.fire_all();
+        putters_.fire_all();
+    }
+    while (Putter* putter = first_putter()) {
         missing = putter->obtain_or_sleep();
         goes_on = putter->goes_on;
         if (missing) break;
@@ -276,7 +288,7 @@ void QueueCore::lost_getter() noexcept {
 
 void QueueCore::lost_putter() noexcept {
     // The next in line may want less, or something else: let it try for itself.
-    if (putters_.first_open() != nullptr) {
+    if (first_putter() != nullptr) {
         serve_putters();
         return;
     }
@@ -322,8 +334,8 @@ std::optional<RawDraft> QueueCore::prepare(std::size_t bytes, Deadline deadline)
 
 QueueCore::Room QueueCore::find_room(shm::Reservation& reservation, std::size_t bytes,
                                      Deadline deadline) {
-    // Who waits already goes first.
-    if (putters_.empty()) {
+    // Who waits already goes first, but who has a place goes before all who have none.
+    if (growers_.empty() && (reservation || putters_.empty())) {
         auto missing = attempt(reservation, bytes);
         for (; !missing; missing = attempt(reservation, bytes)) yield();
         if (missing == Shortage::none) return Room::found;

@@ -80,6 +80,7 @@ class QueueCore : public std::enable_shared_from_this<QueueCore> {
     /// none.
     void serve_getters();
     void serve_putters();
+    [[nodiscard]] Putter* first_putter() noexcept;
     /// Somebody has stopped waiting: what the process sleeps for may not be wanted any more.
     void lost_getter() noexcept;
     void lost_putter() noexcept;
@@ -106,6 +107,7 @@ class QueueCore : public std::enable_shared_from_this<QueueCore> {
     Complaints complaints_;
 
     detail::WaitList<Getter> getters_;
+    detail::WaitList<Putter> growers_;  // have a place, and want memory for it
     detail::WaitList<Putter> putters_;
     Fd bell_;  // a copy of our doorbell, so that the hub may own its waiting; none: all are taken
     std::optional<AnyGreenlet> listener_;
