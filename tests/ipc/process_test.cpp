@@ -2,8 +2,11 @@
 
 #include <csignal>
 #include <map>
+#include <poll.h>
 #include <stdexcept>
 #include <string>
+#include <sys/wait.h>
+#include <thread>
 #include <vector>
 
 #include <catch2/catch.hpp>
@@ -240,6 +243,50 @@ TEST_CASE("start_process: a handle may go while somebody waits for the child", "
         CHECK(waits.get() == "killed by SIGKILL");
         CHECK(waits_too.get() == "killed by SIGKILL");
     });
+}
+
+TEST_CASE("start_process: who waits hears how it ended, also when another one closes the handle",
+          "[ipc][process]") {
+    run_and_reap([] {
+        const auto heard_beside_close = [](ipc::Process child) {
+            auto waits = spawn([&] { return child.join()->text(); });
+            yield();
+            pollfd end{child.process().pidfd(), POLLIN, 0};
+            REQUIRE(::poll(&end, 1, -1) == 1);  // who waits is not resumed meanwhile
+            CHECK_FALSE(child.is_alive());
+            child.close();
+            return waits.get();
+        };
+        const std::string boom = "exited with 1: std::runtime_error: boom";
+        CHECK(heard_beside_close(start_process(gives, 0)) == "exited with 0");
+        CHECK(heard_beside_close(start_process(throws, "boom")) == boom);
+        CHECK(heard_beside_close(start_process([] { throw std::runtime_error("boom"); })) == boom);
+    });
+}
+
+TEST_CASE("start_process: a child whose status somebody else took did not end well",
+          "[ipc][process]") {
+    run_and_reap([] {
+        const int way = GENERATE(0, 1);
+        ipc::Process child = start_way(way, gives, 0);
+        REQUIRE(::waitpid(child.pid(), nullptr, 0) == child.pid());
+        const auto end = child.join();
+        CHECK(end->status.kind == ExitStatus::Kind::lost);
+        CHECK_FALSE(end->success());
+        CHECK(end->code() == 255);
+    });
+}
+
+TEST_CASE("start_process: what a forked child threw is told from a small stack, too",
+          "[ipc][process]") {
+    std::string told;
+    std::thread{[&] {
+        configure_hub({.stack_size = 32UL * 1024});
+        told = spawn([] {
+                   return start_process([] { throw std::runtime_error("boom"); }).join()->text();
+               }).get();
+    }}.join();
+    CHECK(told == "exited with 1: std::runtime_error: boom");
 }
 
 TEST_CASE("start_process: what a child has said is its parent's to hear, not another child's",

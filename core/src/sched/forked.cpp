@@ -24,6 +24,7 @@
 #include "os/process_signals.hpp"
 #include "os/signals_blocked.hpp"
 #include "sched/hub.hpp"
+#include "sched/symbols.hpp"
 
 namespace green::detail {
 namespace {
@@ -77,6 +78,8 @@ void Hub::in_forked_child() noexcept {
 }
 
 void Hub::begin_anew(Hub* parents) noexcept {
+    if (parents != nullptr && parents->running_->stack != nullptr)
+        main_runs_on(*parents->running_->stack);
     for (Hub* hub = parents; hub != nullptr; hub = hub->outer_) hub->become_the_past();
     // Where the fork was called somebody may be handling an exception, or unwinding.
     *reinterpret_cast<ExceptionState*>(abi::__cxa_get_globals()) = {};

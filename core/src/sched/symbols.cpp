@@ -12,12 +12,16 @@
 namespace green::detail {
 namespace {
 
+/// Where main does not run on its thread's own.
+thread_local const Stack* stack_of_main = nullptr;
+
 /// Of the stack that this runs on, about.
 std::size_t stack_left() noexcept {
     constexpr std::size_t of_threads = 1024UL * 1024;
     constexpr std::size_t of_signals = 32UL * 1024;
     Hub* hub = Hub::current_or_null();
     const Stack* stack = hub != nullptr ? hub->running().stack : nullptr;
+    if (stack == nullptr) stack = stack_of_main;
     if (stack == nullptr) return of_threads;
     const auto* here = static_cast<const char*>(__builtin_frame_address(0));
     const bool elsewhere = here < stack->low || here >= stack->high;
@@ -35,6 +39,8 @@ std::string demangled(const char* name) {
 }
 
 }  // namespace
+
+void main_runs_on(const Stack& stack) noexcept { stack_of_main = &stack; }
 
 std::string type_name(const std::type_info& type) { return demangled(type.name()); }
 

@@ -5,6 +5,11 @@
 
 namespace green::detail {
 
+struct Stack;
+
+/// In a forked child, whose main greenlet runs on a stack that was another one's.
+void main_runs_on(const Stack& stack) noexcept;
+
 /// The demangled name of a type.
 [[nodiscard]] std::string type_name(const std::type_info& type);
 

@@ -1,7 +1,7 @@
-#include <algorithm>
 #include <array>
 #include <csignal>
-#include <cstring>
+#include <sys/socket.h>
+#include <sys/uio.h>
 #include <vector>
 
 #include <green/detail/home.hpp>
@@ -15,11 +15,13 @@
 namespace green::ipc {
 
 void tell(int channel, char packet, std::string_view text) noexcept {
-    std::array<char, longest_packet> bytes;
-    text = text.substr(0, bytes.size() - 1);
-    bytes[0] = packet;
-    std::copy(text.begin(), text.end(), bytes.begin() + 1);
-    (void)sys::send(channel, bytes.data(), text.size() + 1);
+    // From where they stand: the greenlet whose stack this is may have a small one.
+    text = text.substr(0, longest_packet - 1);
+    std::array<iovec, 2> parts{{{&packet, 1}, {const_cast<char*>(text.data()), text.size()}}};
+    msghdr message{};
+    message.msg_iov = parts.data();
+    message.msg_iovlen = parts.size();
+    (void)sys::sendmsg(channel, message);
 }
 
 namespace passing {
@@ -121,6 +123,7 @@ bool Process::kill() { return process().signal(SIGKILL); }
 void Process::close() {
     if (empty() || state_->closed) return;
     if (is_alive()) throw UsageError("a process that runs cannot be closed");
+    state_->listen();  // for those who still wait in join()
     state_->process = {};
     state_->channel.close();
     state_->closed = true;
