@@ -261,6 +261,28 @@ TEST_CASE("process: a status that somebody else took is reported as lost", "[cor
         (void)::signal(SIGCHLD, before);
         CHECK(status.kind == ExitStatus::Kind::lost);
         CHECK_FALSE(status.success());
+        CHECK(status.code == 255);
+    });
+}
+
+TEST_CASE("process: the group of a child that somebody else reaped is not ours to signal",
+          "[core][os]") {
+    run_and_reap([] {
+        Pipe in;
+        Pipe out;
+        Command command = shell("exec 5<&0; cat <&5 & exit 3");
+        command.descriptors = {{in.reader.number(), 0}, {out.writer.number(), 1}};
+        Process leader = Process::start(command);
+        in.reader.close();
+        out.writer.close();
+        REQUIRE(::waitpid(leader.pid(), nullptr, 0) == leader.pid());
+        // The number may be given out again, to the leader of a stranger's group; here it is not,
+        // and leads to a grandchild.
+        CHECK_FALSE(leader.signal_group(SIGKILL));
+        sys::must(sys::write(in.writer.number(), "alive", 5), "write");
+        in.writer.close();
+        CHECK(read_all(out.reader) == "alive");
+        CHECK(leader.join()->kind == ExitStatus::Kind::lost);
     });
 }
 

@@ -84,7 +84,7 @@ struct ExitStatus {
         lost,  // somebody else reaped it: SIGCHLD is ignored here, or foreign code waits for all
     };
     Kind kind = Kind::exited;
-    int code = 0;  // what it returned, or the signal
+    int code = 0;  // what it returned, or the signal; 255 when it is lost
     bool core = false;
 
     [[nodiscard]] bool success() const noexcept { return kind == Kind::exited && code == 0; }

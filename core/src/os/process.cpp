@@ -50,15 +50,16 @@ bool Child::is_ours() const noexcept { return home_.is_here() && ::getpid() == p
 
 // An answer with si_pid 0 means: it runs.
 siginfo_t Child::wait(int options) {
+    constexpr ExitStatus lost{ExitStatus::Kind::lost, 255, false};
     siginfo_t info{};
     if (!home_.is_here()) {
-        status_ = ExitStatus{ExitStatus::Kind::lost, 0, false};
+        status_ = lost;
         return info;
     }
     const auto id = static_cast<id_t>(pidfd_.number());
     const sys::Outcome outcome = sys::waitid(P_PIDFD, id, info, WEXITED | WNOHANG | options);
     if (outcome.error == ECHILD) {
-        status_ = ExitStatus{ExitStatus::Kind::lost, 0, false};
+        status_ = lost;
     } else {
         sys::must(outcome, "waitid(pid " + std::to_string(pid_) + ")");
     }
@@ -109,7 +110,9 @@ bool Child::signal(int signal) {
 
 bool Child::signal_group(int signal) {
     if (!leads_group_) throw UsageError("a child without new_session has no group of its own");
-    if (status_ || !is_ours()) return false;
+    if (!is_ours()) return false;
+    (void)ended();  // when somebody else has reaped it, the number is anybody's
+    if (status_) return false;
     const sys::Outcome sent = sys::kill(-pid_, signal);
     if (sent.error == ESRCH) return false;
     sys::must(sent, "signal " + std::to_string(signal) + " to group " + std::to_string(pid_));

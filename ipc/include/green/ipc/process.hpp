@@ -31,7 +31,7 @@ struct ProcessEnd {
     std::string error{};  // what its function threw; why an entry was not run
 
     [[nodiscard]] bool success() const noexcept { return status.success(); }
-    /// What it returned, or minus the signal that killed it.
+    /// What it returned, or minus the signal that killed it; 255 when somebody else reaped it.
     [[nodiscard]] int code() const noexcept {
         return status.kind == ExitStatus::Kind::signaled ? -status.code : status.code;
     }
