@@ -183,6 +183,33 @@ TEST_CASE("fork_process: what is listed stays its owner's, through any number of
     });
 }
 
+TEST_CASE("fork_process: of 0, 1 and 2 a child with a list keeps what exec would keep, too",
+          "[core][fork]") {
+    run_and_reap([] {
+        const auto child = [] {  // its own 0 is another file's: it begins as one that has none
+            (void)::close(STDIN_FILENO);
+            Fd first{static_cast<int>(sys::must(sys::eventfd(0), "eventfd"))};
+            const auto kept = [&](const std::vector<int>& listed) {
+                return end_of(
+                           [&] {
+                               const bool is_open = sys::fcntl(STDIN_FILENO, F_GETFD).ok();
+                               const bool others = sys::fcntl(STDOUT_FILENO, F_GETFD).ok() &&
+                                                   sys::fcntl(STDERR_FILENO, F_GETFD).ok();
+                               if (!others || is_open == is_dead(first)) return 9;
+                               return is_open ? 1 : 0;
+                           },
+                           {.descriptors = listed})
+                    .code;
+            };
+            if (first.number() != STDIN_FILENO || kept({}) != 0) return 1;
+            if (kept({STDIN_FILENO}) != 1) return 2;
+            (void)::fcntl(STDIN_FILENO, F_SETFD, 0);
+            return kept({}) == 1 ? 0 : 3;
+        };
+        CHECK(end_of(child).text() == "exited with 0");
+    });
+}
+
 TEST_CASE("fork_process: the parent's children are not the child's", "[core][fork]") {
     run_and_reap([] {
         const ForkOptions options = GENERATE(ForkOptions{}, ForkOptions{.descriptors = {{2}}});

@@ -15,8 +15,8 @@
 namespace green {
 
 struct ForkOptions {
-    /// Those of our descriptors above 2 that the child keeps. Without a list it keeps all, save
-    /// those of this thread's hub.
+    /// Those that the child keeps, with 0, 1 and 2 unless they are close-on-exec. Without a list
+    /// it keeps all, save those of this thread's hub.
     std::optional<std::vector<int>> descriptors{};
     /// As Command's.
     bool new_session = true;

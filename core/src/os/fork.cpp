@@ -58,13 +58,19 @@ Line make_line() {
     return Line{ends};
 }
 
-/// Rising, and the line among them.
+/// Rising, and among them the line and what is handed down from program to program as 0, 1 and 2.
 std::vector<KeptDescriptor> kept_descriptors(const std::vector<int>& listed, int line) {
     std::vector<int> kept{listed};
     for (const int fd : kept) {
         must(sys::fcntl(fd, F_GETFD), SpawnStage::descriptors);
     }
     kept.push_back(line);
+    // In a program that began without them these numbers are another file's, the end of a pipe for
+    // instance: who waits for the end of that would wait for the child, too.
+    for (const int fd : {STDIN_FILENO, STDOUT_FILENO, STDERR_FILENO}) {
+        const sys::Outcome flags = sys::fcntl(fd, F_GETFD);
+        if (flags.ok() && (flags.value & FD_CLOEXEC) == 0) kept.push_back(fd);
+    }
     std::sort(kept.begin(), kept.end());
     return to_be_kept(kept);
 }
@@ -145,7 +151,7 @@ class ChildSide {
     [[nodiscard]] int close_others() noexcept {
         if (!options_->descriptors) return 0;
         log::detail::check_parents_target();
-        unsigned int from = 3;
+        unsigned int from = 0;
         for (const KeptDescriptor& each : kept_) {
             const auto kept = static_cast<unsigned int>(each.number);
             if (kept < from) continue;

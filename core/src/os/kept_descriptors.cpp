@@ -1,7 +1,6 @@
 #include "os/kept_descriptors.hpp"
 
 #include <algorithm>
-#include <unistd.h>
 
 #include <green/detail/tenure.hpp>
 
@@ -17,7 +16,6 @@ std::vector<KeptDescriptor> survivors;
 
 /// The last loss that closed the number.
 std::uint32_t last_loss_of(int number) noexcept {
-    if (number <= STDERR_FILENO) return 0;
     const auto found = std::lower_bound(
         survivors.begin(), survivors.end(), number,
         [](const KeptDescriptor& kept, int wanted) { return kept.number < wanted; });

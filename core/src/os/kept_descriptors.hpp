@@ -13,7 +13,7 @@ struct KeptDescriptor {
 
 /// In the parent, where memory may be short. The numbers are rising.
 [[nodiscard]] std::vector<KeptDescriptor> to_be_kept(const std::vector<int>& numbers);
-/// In the child, which has closed all others above 2.
+/// In the child, which has closed all others.
 void note_descriptor_loss(std::vector<KeptDescriptor>&& kept) noexcept;
 
 }  // namespace green::detail

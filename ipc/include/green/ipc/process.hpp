@@ -141,8 +141,8 @@ class Kept<T> {
 }  // namespace passing
 
 /// Starts a child that runs the function with the arguments in the way of fork_process(): it
-/// begins with a copy of our memory, and has no other descriptors above 2 than those in the
-/// arguments.
+/// begins with a copy of our memory, and has no other descriptors than 0, 1, 2 and those in
+/// the arguments.
 /// The arguments are moved or copied, and gone when this throws, too. Never switches. Throws
 /// SpawnError, std::system_error, and what packing an argument throws.
 template <class Function, class... Arguments>
