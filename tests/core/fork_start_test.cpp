@@ -4,6 +4,7 @@
 #include <cerrno>
 #include <csignal>
 #include <pthread.h>
+#include <sched.h>
 #include <sys/prctl.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -137,6 +138,23 @@ TEST_CASE("fork_process: a child that is killed before it begins is one that was
         Process child = fork_process([] {});
         kill_next_child = false;
         CHECK(child.join()->text() == "killed by SIGKILL");
+    });
+}
+
+TEST_CASE("fork_process: a child in another pid namespace can have a death signal",
+          "[core][fork]") {
+    run_and_reap([] {
+        const bool by_fork = GENERATE(true, false);
+        // Only the children of the one that calls it are there.
+        const auto parent = [by_fork] {
+            if (::unshare(CLONE_NEWPID) != 0 && ::unshare(CLONE_NEWUSER | CLONE_NEWPID) != 0)
+                return 0;  // we may not
+            Process child =
+                by_fork ? fork_process([] {}, {.parent_death_signal = SIGTERM})
+                        : Process::start({.argv = {"/bin/true"}, .parent_death_signal = SIGTERM});
+            return child.join()->success() ? 0 : 1;
+        };
+        CHECK(end_of(parent) == exited(0));
     });
 }
 

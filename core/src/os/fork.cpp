@@ -23,6 +23,7 @@
 #include "os/kept_descriptors.hpp"
 #include "os/log_sink.hpp"
 #include "os/signals_blocked.hpp"
+#include "os/spawn_child.hpp"
 #include "sched/hub.hpp"
 #include "sched/symbols.hpp"
 
@@ -140,7 +141,7 @@ class ChildSide {
         if (const int signal = options_->parent_death_signal.value_or(0)) {
             if (::prctl(PR_SET_PDEATHSIG, signal) < 0) return {SpawnStage::session, errno};
             // A parent that died before this line sends nothing.
-            if (::getppid() != parent_) ::_exit(never_began);
+            if (is_orphan(::getppid(), parent_)) ::_exit(never_began);
         }
         if (const int error = close_others()) return {SpawnStage::descriptors, error};
         if (::on_exit([](int code, void*) { leave(code); }, nullptr) != 0)
@@ -170,7 +171,7 @@ class ChildSide {
         // No signal can come, and somebody may have forked a copy of the parent's end: so its death
         // is looked for, too.
         while (sys::poll(&one, 1, 1000).value == 0) {
-            if (::getppid() != parent_) return false;
+            if (is_orphan(::getppid(), parent_)) return false;
         }
         return sys::recv(line, &go, 1).value == 1;
     }

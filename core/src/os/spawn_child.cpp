@@ -54,7 +54,7 @@ void begin_session(SpawnPlan& plan) noexcept {
         fail(plan, SpawnStage::session);
     }
     // A parent that died before this line sends nothing.
-    if (raw(SYS_getppid) != plan.parent) leave();
+    if (is_orphan(raw(SYS_getppid), plan.parent)) leave();
 }
 
 void make_blocking(int fd) noexcept {

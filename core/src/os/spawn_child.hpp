@@ -34,6 +34,10 @@ struct SpawnPlan {
     bool is_there = false;
 };
 
+/// What getppid() gives says that the parent has gone. 0 is one outside of our pid namespace, whose
+/// end we cannot see.
+constexpr bool is_orphan(long seen, pid_t parent) noexcept { return seen != 0 && seen != parent; }
+
 /// The function for clone(2); `plan` is a SpawnPlan. Does not return to its caller's program: it
 /// becomes another one, or ends with status 127.
 int run_child(void* plan) noexcept;
