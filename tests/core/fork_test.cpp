@@ -263,6 +263,7 @@ TEST_CASE("fork: using the hub in the child of a bare one aborts and says why", 
     INFO(heard.text);
     CHECK(heard.text.find("bare fork()") != std::string::npos);
     CHECK(heard.text.find("green::Process") != std::string::npos);
+    CHECK(heard.text.find("a ForkWatcher") != std::string::npos);
     CHECK(heard.text.find("the child died of " + std::to_string(SIGABRT)) != std::string::npos);
     CHECK(heard.text.find("it went on") == std::string::npos);
     CHECK(heard.text.find("destructor") == std::string::npos);

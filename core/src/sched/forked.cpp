@@ -103,9 +103,10 @@ void Hub::end_for_thread() noexcept { delete this_threads; }
 
 void Hub::abort_in_forked_child() noexcept {
     log::write_raw(
-        "greensup: this process was forked by a bare fork(), which would run the greenlets of its "
-        "parent twice: it may only exec or _exit. Start programs by green::Process, functions by "
-        "green::fork_process.");
+        "greensup: in a forked process the hub of its parent was used, whose greenlets would run "
+        "twice. The child of a bare fork() may only exec or _exit: start programs by "
+        "green::Process, functions by green::fork_process. What a ForkWatcher calls may neither "
+        "wait nor wake: it kills no greenlet and destroys no group.");
     std::abort();
 }
 
