@@ -1,10 +1,19 @@
 // Programs that cannot be executed: what the error says of them.
 
+#include <array>
+#include <cerrno>
+#include <cstddef>
 #include <cstring>
 #include <fcntl.h>
+#include <linux/filter.h>
+#include <linux/seccomp.h>
 #include <optional>
 #include <string>
+#include <sys/ioctl.h>
+#include <sys/prctl.h>
 #include <sys/stat.h>
+#include <sys/syscall.h>
+#include <thread>
 #include <unistd.h>
 #include <utility>
 #include <vector>
@@ -125,6 +134,69 @@ TEST_CASE("process: of the places in PATH that one is told of where the program 
         CHECK(refusal_by(both, "alone") == "exec of alone (" + alone + ")" + needs + missing);
         write(other, "alone", "#!/bin/sh\n", 0755);
         CHECK_FALSE(refusal_by(both, "alone").has_value());
+    });
+}
+
+namespace {
+
+/// Answers the exec of each path in `dead` by the error, while it lives. For a process that ends
+/// with the test: what it has set up stays.
+class DeadPlaces {
+ public:
+    DeadPlaces(std::string dead, int error) : dead_{std::move(dead)}, error_{error} {
+        std::array<sock_filter, 4> rules{{
+            BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(seccomp_data, nr)),
+            BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, SYS_execve, 0, 1),
+            BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_USER_NOTIF),
+            BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ALLOW),
+        }};
+        const sock_fprog filter{static_cast<unsigned short>(rules.size()), rules.data()};
+        (void)::prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0);
+        listener_ = static_cast<int>(::syscall(SYS_seccomp, SECCOMP_SET_MODE_FILTER,
+                                               SECCOMP_FILTER_FLAG_NEW_LISTENER, &filter));
+        if (works()) std::thread{[this] { answer(); }}.detach();
+    }
+    [[nodiscard]] bool works() const noexcept { return listener_ >= 0; }
+
+ private:
+    // Whoever calls exec shares our memory.
+    void answer() const noexcept {
+        for (;;) {
+            seccomp_notif asked{};
+            if (::ioctl(listener_, SECCOMP_IOCTL_NOTIF_RECV, &asked) != 0) continue;
+            const auto* path = reinterpret_cast<const char*>(asked.data.args[0]);
+            const bool is_dead = path == dead_;
+            seccomp_notif_resp answer{};
+            answer.id = asked.id;
+            answer.error = is_dead ? -error_ : 0;
+            answer.flags = is_dead ? 0 : SECCOMP_USER_NOTIF_FLAG_CONTINUE;
+            (void)::ioctl(listener_, SECCOMP_IOCTL_NOTIF_SEND, &answer);
+        }
+    }
+
+    std::string dead_;
+    int error_;
+    int listener_ = -1;
+};
+
+}  // namespace
+
+TEST_CASE("process: a place in PATH whose file system does not answer is passed by", "[core][os]") {
+    run_and_reap([] {
+        const int error = GENERATE(ESTALE, ENODEV, ETIMEDOUT);
+        const auto looks = [error] {
+            static const DeadPlaces places{"/dead/true", error};
+            if (!places.works()) return 0;  // the kernel, or who watches us, does not allow it
+            if (refusal_by("/none:/dead:/usr/bin:/bin", "true").has_value()) return 1;
+            const std::string told = std::string(": ") + std::strerror(error);
+            return refusal_by("/none:/dead", "true") ==
+                           "exec of true, which is in no place of its PATH that can be looked "
+                           "into (/dead cannot)" +
+                               told
+                       ? 0
+                       : 2;
+        };
+        CHECK(end_of(looks) == exited(0));
     });
 }
 

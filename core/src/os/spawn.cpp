@@ -46,6 +46,11 @@ std::string wish(const SpawnPlan& plan, const Command& command) {
             if (plan.is_there)
                 return ", which is there, but needs another program to run it that is not";
             return is_looked_up(command) ? ", which is in no place of its PATH" : "";
+        case ESTALE:
+        case ENODEV:
+        case ETIMEDOUT:
+            if (plan.is_there) return "";
+            [[fallthrough]];
         case EACCES:
             if (!plan.is_there) {
                 const std::string directory = std::filesystem::path{plan.place}.parent_path();

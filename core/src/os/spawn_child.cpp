@@ -99,6 +99,11 @@ bool exists(const char* path) noexcept {
     return raw(SYS_statx, AT_FDCWD, path, 0, STATX_TYPE, &found) == 0;
 }
 
+/// A directory that may not be looked into, or whose file system does not answer.
+bool is_out_of_reach(int error) noexcept {
+    return error == EACCES || error == ESTALE || error == ENODEV || error == ETIMEDOUT;
+}
+
 // As a shell looks a program up: what is not there, not reachable or not to be executed sends us to
 // the next place. Of all places that one is told of whose failure says most.
 [[noreturn]] void execute(SpawnPlan& plan) noexcept {
@@ -109,11 +114,11 @@ bool exists(const char* path) noexcept {
         const int error = errno;
         const bool is_there = exists(*path);
         auto says = not_there;
-        if (error != ENOENT && error != ENOTDIR && error != EACCES) {
+        if (error != ENOENT && error != ENOTDIR && !is_out_of_reach(error)) {
             says = conclusive;
         } else if (is_there) {
             says = refused;
-        } else if (error == EACCES) {
+        } else if (is_out_of_reach(error)) {
             says = out_of_reach;
         }
         if (known != not_there && says <= known) continue;
