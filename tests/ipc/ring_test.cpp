@@ -4,6 +4,7 @@
 #include <cerrno>
 #include <cstring>
 #include <deque>
+#include <malloc.h>
 #include <random>
 #include <string>
 #include <unistd.h>
@@ -14,6 +15,7 @@
 #include <green/errors.hpp>
 #include <green/sys.hpp>
 
+#include "ring/distance.hpp"
 #include "ring/ring_reader.hpp"
 #include "ring/ring_writer.hpp"
 #include "support/faults.hpp"
@@ -122,6 +124,46 @@ TEST_CASE("ring: room comes free in the order of the records, whatever the order
     for (const Sent& sent : held) (void)both.reader.release(sent.payload);
     (void)both.reader.tell_room();
     CHECK(both.put(std::string(both.writer.most(), 'x')));  // all of it is free again
+}
+
+TEST_CASE("ring: a reader that always holds something needs no more memory for it", "[ipc][ring]") {
+    Both both;
+    REQUIRE(both.put("x"));
+    std::span<const std::byte> last = both.take();
+    const auto in_use = [] {
+        const auto figures = ::mallinfo2();
+        return figures.uordblks + figures.hblkhd;
+    };
+    const std::size_t before = in_use();
+    for (int i = 0; i < 100'000; ++i) {
+        REQUIRE(both.put("x"));
+        const auto next = both.take();
+        (void)both.reader.release(last);
+        last = next;
+    }
+    CHECK(in_use() < before + 100'000);
+}
+
+TEST_CASE("ring: a reader lets a writer get ahead who can, and spins for no other", "[ipc][ring]") {
+    Distance distance;
+    const auto look = [&](bool writer_runs) {
+        const unsigned pauses = distance.pauses(true);
+        if (pauses > 0) distance.paused(writer_runs);
+        return pauses;
+    };
+    constexpr int looks = 100'000;
+    unsigned long all = 0;
+    for (int i = 0; i < looks; ++i) all += look(false);
+    CHECK(all < looks);
+    // One that comes to run beside it is soon found.
+    int until_found = 0;
+    while (look(true) == 0) ++until_found;
+    CHECK(until_found < 1024);
+    for (int i = 0; i < looks; ++i) REQUIRE(look(true) == Distance::most);
+    // One look that was too early costs one look without.
+    CHECK(look(false) == Distance::most);
+    CHECK(look(true) == 0);
+    CHECK(look(true) == Distance::most);
 }
 
 TEST_CASE("ring: who has said that he sleeps is rung once", "[ipc][ring]") {

@@ -28,12 +28,12 @@
 #include <green/sys.hpp>
 
 #include "frames/descriptors.hpp"
-#include "frames/eagerness.hpp"
 #include "frames/lent_file.hpp"
 #include "frames/memory_file.hpp"
 #include "frames/payload_owner.hpp"
 #include "frames/transport.hpp"
 #include "frames/turn.hpp"
+#include "ring/eagerness.hpp"
 #include "ring/ring_reader.hpp"
 #include "ring/ring_writer.hpp"
 

@@ -27,13 +27,9 @@ RingReader::RingReader(RingMemory& memory)
 // not wait for anything here: a message that comes alone is not held up.
 void RingReader::keep_distance() noexcept {
     const std::uint64_t little = std::min<std::uint64_t>(32768, memory_->capacity() / 4);
-    constexpr unsigned most = 128;  // pauses: some microseconds
-    if (tail_ - seen_before_ < little) {
-        pauses_ = pauses_ == 0 ? 4 : std::min(2 * pauses_, most);
-    } else {
-        pauses_ /= 2;
-    }
-    for (unsigned i = 0; i < pauses_; ++i) shm::pause();
+    const unsigned pauses = distance_.pauses(tail_ - seen_before_ < little);
+    for (unsigned i = 0; i < pauses; ++i) shm::pause();
+    if (pauses > 0) distance_.paused(has_news());
 }
 
 bool RingReader::look() {

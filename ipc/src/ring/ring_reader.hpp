@@ -8,6 +8,7 @@
 #include <span>
 #include <vector>
 
+#include "ring/distance.hpp"
 #include "ring/ring_memory.hpp"
 
 namespace green::ipc::ring {
@@ -33,8 +34,11 @@ class RingReader {
     /// The front one stays in the ring until release(): the one behind it is the next. Throws
     /// std::bad_alloc; it was not taken then.
     void take(const Record& record) {
-        if (head_ != next_ && ++held_ > out_of_order_.capacity()) [[unlikely]]
-            out_of_order_.reserve(2 * held_);
+        if (head_ != next_) [[unlikely]] {
+            const std::size_t between = held_ + 1 + out_of_order_.size();
+            if (between > out_of_order_.capacity()) out_of_order_.reserve(2 * between);
+        }
+        ++held_;
         next_ += footprint(record.payload.size());
     }
     /// A payload that was taken is no longer needed. In any order; room comes free in the order of
@@ -42,6 +46,7 @@ class RingReader {
     /// tell_room(). Returns the number of the writer's sleep, if it sleeps and was told: the caller
     /// rings, and then says writer_was_rung().
     [[nodiscard]] std::uint64_t release(std::span<const std::byte> payload) noexcept {
+        --held_;
         const std::uint64_t offset = memory_->offset_of(payload.data()) - sizeof(RecordHeader);
         const std::uint64_t begin = head_ + ((offset - head_) & (memory_->capacity() - 1));
         const std::uint64_t end = begin + footprint(payload.size());
@@ -52,7 +57,6 @@ class RingReader {
         head_ = end;
         if (!out_of_order_.empty()) [[unlikely]]
             pass_released();
-        if (head_ == next_) held_ = 0;
         return head_ - told_ >= step_ ? tell_room() : 0;
     }
     /// For who finds nothing: the writer is told of all the room there is. Returns as release().
@@ -135,14 +139,14 @@ class RingReader {
     std::uint64_t next_;  // behind the last one that was taken
     std::uint64_t tail_;  // as it was seen last
     std::uint64_t sleeps_;
-    // Records that were released while one before them was not, in order, and a bound of how many
-    // there can be. Not in the ring: there the writer could change it.
+    // Records that were released while one before them was not, in order: with room for those that
+    // are held, of which each may become one. Not in the ring: there the writer could change it.
     std::vector<Range> out_of_order_;
     std::size_t held_ = 0;
     std::uint64_t seen_before_ = 0;
     bool found_ = false;       // something, at the last look
     bool found_more_ = false;  // at the last two
-    unsigned pauses_ = 0;      // before the next one
+    Distance distance_;
 };
 
 }  // namespace green::ipc::ring
