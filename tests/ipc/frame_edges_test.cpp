@@ -78,6 +78,13 @@ class TooManyOnTheirWay final : public green::sys::Injector {
     int refused_ = 0;
 };
 
+Pair over_an_uncoalesced_socket() {
+    auto [a, b] = green::Stream::pair();
+    const ipc::StreamOptions each_alone{.coalesce = false};
+    return {ipc::FrameStream{std::move(a.fd()), each_alone},
+            ipc::FrameStream{std::move(b.fd()), each_alone}};
+}
+
 }  // namespace
 
 TEST_CASE("frame edges: who has slept for room can send what goes over the socket",
@@ -494,6 +501,93 @@ TEST_CASE("frame edges: what was accepted goes before the end", "[ipc][frame]") 
         }
         CHECK(right.at_end());
         CHECK(received == accepted);
+    });
+}
+
+TEST_CASE("frame edges: an end that one greenlet uses refuses him nothing", "[ipc][frame]") {
+    const MakePair make = GENERATE(&over_pipes, &over_a_socket);
+    enum class Then { closes, closes_sending, packs };
+    const Then then = GENERATE(Then::closes, Then::closes_sending, Then::packs);
+    run_green_for_real([&] {
+        const std::string body = pattern(20'000, 1);
+        // After some of them a rest waits for him who sends it.
+        for (int frames = 10; frames < 60; ++frames) {
+            auto [left, right] = make();
+            auto producer = green::spawn([&, &end = left] {
+                for (int i = 0; i < frames; ++i) {
+                    auto draft = end.prepare(body.size());
+                    std::memcpy(draft->memory().data(), body.data(), body.size());
+                    draft->put(body.size());
+                }
+                if (then == Then::closes) return end.close();
+                if (then == Then::closes_sending) return end.close_write();
+                end.flush();
+                (void)std::move(end).pack();
+            });
+            for (int i = 0; i < frames; ++i) CHECK(text_of(right.get(10s)) == body);
+            CHECK_NOTHROW(producer.get());
+            CHECK_FALSE(right.next(10s));
+            CHECK((right.at_end() || then == Then::closes_sending));
+        }
+    });
+}
+
+TEST_CASE("frame edges: who waits behind a rest that is being sent is in put()", "[ipc][frame]") {
+    const MakePair make = GENERATE(&over_pipes, &over_a_socket);
+    run_green_for_real([make] {
+        auto [left, right] = make();
+        const std::string text = pattern(1000, 1);
+        const int accepted = fill(left, text);
+        green::idle();  // somebody waits to send the rest
+        auto putter =
+            green::spawn([&, &end = left] { return end.put(bytes_of("the last")) && end.flush(); });
+        green::idle();
+        CHECK_THROWS_AS(left.close_write(), green::ConcurrentUse);
+        CHECK_THROWS_WITH(left.close(), Catch::Contains("a greenlet puts"));
+        CHECK_FALSE(putter.ready());
+        for (int i = 0; i < accepted; ++i) CHECK(text_of(right.get(10s)) == text);
+        CHECK(text_of(right.get(10s)) == "the last");
+        CHECK(putter.get());
+        left.close();
+        CHECK_FALSE(right.next(10s));
+    });
+}
+
+TEST_CASE("frame edges: what had not begun to go when its end was shut down is never sent",
+          "[ipc][frame]") {
+    const MakePair make = GENERATE(&uncoalesced, &over_an_uncoalesced_socket, &in_little_memory);
+    run_green_for_real([make] {
+        auto [left, right] = make();
+        const int accepted = fill(left, pattern(700, 1)) + fill(left, "");
+        auto putter = green::spawn([&, &end = left] { end.put(bytes_of(pattern(700, 2))); });
+        green::idle();
+        CHECK_FALSE(putter.ready());
+        left.shutdown();
+        CHECK_THROWS_AS(putter.get(), green::Closed);
+        int received = 0;
+        while (const auto frame = right.next(10s)) {
+            CHECK(text_of(*frame) != pattern(700, 2));
+            ++received;
+        }
+        CHECK(right.at_end());
+        CHECK(received == accepted);
+    });
+}
+
+TEST_CASE("frame edges: a hello is heard whatever the limit", "[ipc][frame]") {
+    run_green_for_real([] {
+        const ipc::Schema small{1, "small"};
+        const ipc::Schema with_a_long_name{1, std::string(300, 'n')};
+        for (const ipc::Schema& schema : {small, with_a_long_name}) {
+            for (const bool in_memory : {false, true}) {
+                auto [left, right] =
+                    in_memory ? ipc::ring_pair({.limit = 4}) : ipc::frame_pair({.limit = 4});
+                left.expect(schema, schema);
+                right.expect(schema, schema);
+                left.put(bytes_of("fits"));
+                CHECK(text_of(right.get(10s)) == "fits");
+            }
+        }
     });
 }
 

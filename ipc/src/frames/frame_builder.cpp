@@ -29,8 +29,7 @@ void zero(std::span<capnp::word> words) noexcept {
 }  // namespace
 
 FrameBuilder::FrameBuilder(FrameStream& stream, std::size_t bytes, bool reserves, Deadline deadline)
-    : stream_{&stream},
-      splits_{reserves && room_for_message(bytes) > least_split * word},
+    : splits_{reserves && room_for_message(bytes) > least_split * word},
       draft_{stream.prepare(
           std::min(room_for_message(bytes) +
                        (splits_ ? (table_words(most_segments) + first_of_split) * word : 0),
@@ -114,10 +113,8 @@ bool FrameBuilder::put(std::span<const int> descriptors, Deadline deadline) {
     if (overflow_.empty() && segments.size() == segments_)
         return draft.put(close_frame(segments.back().size()), descriptors, deadline);
     const kj::Array<capnp::word> whole = capnp::messageToFlatArray(segments);
-    // Nobody waits while holding: the room that was too small goes back before more is asked for.
-    { const FrameDraft last = std::move(draft); }
-    return stream_->put(std::as_bytes(std::span{whole.begin(), whole.size()}), descriptors,
-                        deadline);
+    return draft.put_instead(std::as_bytes(std::span{whole.begin(), whole.size()}), descriptors,
+                             deadline);
 }
 
 }  // namespace green::ipc

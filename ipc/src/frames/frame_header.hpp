@@ -19,6 +19,11 @@ struct FrameHeader {
     static constexpr std::size_t large = 32UL * 1024;
     static constexpr std::uint32_t magic = 0x31465347;  // "GSF1" in memory
 
+    /// Of a schema's name, as a hello says it behind the schema's id. Whatever the limit, that
+    /// fits.
+    static constexpr std::size_t longest_name = 200;
+    static constexpr std::size_t longest_hello = sizeof(std::uint64_t) + longest_name;
+
     std::uint32_t bytes = 0;  // of the payload
     std::uint16_t descriptors = 0;
     FrameKind kind = FrameKind::message;
@@ -45,17 +50,18 @@ struct FrameHeader {
         if (words[3] != ~(words[1] ^ words[2]) ||
             words[2] >> 16 > static_cast<std::uint32_t>(FrameKind::end))
             throw ProtocolError("a damaged frame header");
-        if (words[1] > limit) {
+        const auto kind = static_cast<FrameKind>(words[2] >> 16);
+        const std::size_t most = kind == FrameKind::hello ? longest_hello : limit;
+        if (words[1] > most) {
             throw ProtocolError("a frame of " + std::to_string(words[1]) + " bytes; the limit is " +
-                                std::to_string(limit));
+                                std::to_string(most));
         }
         if ((words[2] & 0xffff) > FrameStream::most_descriptors) {
             throw ProtocolError("a frame with " + std::to_string(words[2] & 0xffff) +
                                 " descriptors; it takes " +
                                 std::to_string(FrameStream::most_descriptors));
         }
-        return {words[1], static_cast<std::uint16_t>(words[2]),
-                static_cast<FrameKind>(words[2] >> 16)};
+        return {words[1], static_cast<std::uint16_t>(words[2]), kind};
     }
 };
 

@@ -95,7 +95,7 @@ class StreamTransport final : public FrameTransport, private detail::TurnEnd {
  private:
     std::byte* make_room(std::size_t bytes, bool keeps, Deadline deadline) override;
     [[nodiscard]] bool finishes_by_itself() const noexcept override {
-        return finisher_ == Finisher::sends;
+        return finisher_ == Finisher::sends || (its_turn_ != nullptr && its_turn_->fired());
     }
     bool send(FrameKind kind, std::size_t bytes, std::span<const int> descriptors,
               Deadline deadline) override;
@@ -125,6 +125,8 @@ class StreamTransport final : public FrameTransport, private detail::TurnEnd {
         if (broken_ != 0) sys::fail(broken_, "sending a frame");
     }
     void say_end() noexcept;
+    /// The finisher's.
+    void await_turn();
     /// Sends the rest behind everybody's back.
     void finish_later() noexcept;
     class Finishing;
@@ -154,10 +156,12 @@ class StreamTransport final : public FrameTransport, private detail::TurnEnd {
     bool coalesces_;
     enum class Finisher : std::uint8_t { none, waits, sends };  // for the turn; with the turn
     Finisher finisher_ = Finisher::none;
-    bool ends_sending_ = false;  // when the outbox is empty
+    const Semaphore::Acquire* its_turn_ = nullptr;  // while it stands in line
+    bool ends_sending_ = false;                     // when the outbox is empty
     bool heard_hello_ = false;
-    int broken_ = 0;          // the error that ended sending where nobody could be told
-    Large* large_ = nullptr;  // while somebody sends one
+    bool last_waits_ = false;  // the last frame's sender, until it has gone
+    int broken_ = 0;           // the error that ended sending where nobody could be told
+    Large* large_ = nullptr;   // while somebody sends one
     Outbox outbox_;
     Inbox inbox_;
 };
@@ -224,8 +228,19 @@ void StreamTransport::finish_later() noexcept {
     }
 }
 
+void StreamTransport::await_turn() {
+    Semaphore::Acquire turn{writing()};
+    // Who gives the turn away may close the end before we know that it is ours.
+    struct Standing {
+        const Semaphore::Acquire*& in_line;
+        ~Standing() { in_line = nullptr; }
+    } const standing{its_turn_};
+    its_turn_ = &turn;
+    (void)detail::park(turn, Deadline::never());
+}
+
 void StreamTransport::finish() {
-    writing().acquire();
+    await_turn();
     const Turn turn{writing()};
     finisher_ = Finisher::sends;
     try {
@@ -269,6 +284,11 @@ bool StreamTransport::send(FrameKind kind, std::size_t bytes, std::span<const in
         return true;
     }
     try {
+        struct Waiting {
+            bool& waits;
+            ~Waiting() { waits = false; }
+        } const waiting{last_waits_};
+        last_waits_ = true;
         if (push(0, deadline)) return true;
     } catch (...) {  // an interrupt, a failed call, a kill with a reason of its own
         if (!outbox_.take_back_last() && is_open()) finish_later();
@@ -469,6 +489,7 @@ void StreamTransport::disconnect() noexcept {
     inbox_.descriptors().clear();
     if (is_at_home()) {  // what a forked copy holds is its parent's to send
         settle_large();
+        if (last_waits_) (void)outbox_.take_back_last();
         push_some();
     }
     if (outbox_.empty() || !is_at_home()) {
@@ -491,9 +512,10 @@ void StreamTransport::disconnect() noexcept {
 
 void StreamTransport::pack_into(parcel::End::Builder end, std::vector<Fd>& descriptors) {
     if (is_at_home()) {
-        push_some();
+        const bool sends = finisher_ == Finisher::sends;  // it waits for what would go away
+        if (!sends) push_some();
         check_broken();
-        if (!outbox_.empty())
+        if (sends || !outbox_.empty())
             throw UsageError("this end of a pipe has not sent all yet: flush() it, then pack it");
     }
     unlink();

@@ -12,6 +12,7 @@
 #include <green/errors.hpp>
 #include <green/ipc/message.hpp>
 
+#include "frames/frame_header.hpp"
 #include "frames/turn.hpp"
 
 namespace green::ipc {
@@ -26,8 +27,6 @@ void write(parcel::SchemaName::Builder into, const Schema& schema) {
     into.setName(schema.name.c_str());
 }
 Schema schema_of(parcel::SchemaName::Reader from) { return {from.getId(), from.getName().cStr()}; }
-
-constexpr std::size_t longest_name = 200;  // of a schema, as a hello says it
 
 void check_count(std::span<const int> descriptors) {
     if (descriptors.size() <= FrameStream::most_descriptors) return;
@@ -163,6 +162,16 @@ bool FrameDraft::put(std::size_t size, std::span<const int> descriptors, Deadlin
     return transport->finish(size, descriptors, deadline);
 }
 
+bool FrameDraft::put_instead(std::span<const std::byte> payload, std::span<const int> descriptors,
+                             Deadline deadline) {
+    if (transport_ == nullptr) throw UsageError("this frame was put already");
+    check_count(descriptors);
+    transport_->retain();  // the stream may be gone
+    const detail::CountedPtr<FrameTransport> transport{transport_};
+    give_up();
+    return transport->put(payload, descriptors, deadline);
+}
+
 // --- receiving ---
 
 bool FrameTransport::next(Frame& into, Deadline deadline) {
@@ -183,7 +192,7 @@ bool FrameTransport::next(Frame& into, Deadline deadline) {
         check_receives();  // closed under us: say that
         throw;
     } catch (const ProtocolError& error) {
-        broken_ = error.what();  // for good: nobody knows where the next frame begins
+        broke(error);
         throw;
     }
 }
@@ -211,7 +220,8 @@ void FrameTransport::expect(const Schema& sends, const Schema& receives) {
 }
 
 bool FrameTransport::say_hello(Deadline deadline) {
-    const std::string_view name = std::string_view{sends_.name}.substr(0, longest_name);
+    const std::string_view name =
+        std::string_view{sends_.name}.substr(0, FrameHeader::longest_name);
     const std::size_t size = sizeof sends_.id + name.size();
     std::byte* const room = make_room(size, false, deadline);
     if (room == nullptr) return false;
@@ -224,7 +234,7 @@ bool FrameTransport::say_hello(Deadline deadline) {
 
 void FrameTransport::hear_hello(std::span<const std::byte> words) {
     Schema theirs;
-    if (words.size() < sizeof theirs.id || words.size() > sizeof theirs.id + longest_name)
+    if (words.size() < sizeof theirs.id || words.size() > FrameHeader::longest_hello)
         throw ProtocolError("a damaged hello: " + std::to_string(words.size()) + " bytes");
     std::memcpy(&theirs.id, words.data(), sizeof theirs.id);
     const auto name = words.subspan(sizeof theirs.id);
@@ -242,7 +252,7 @@ void FrameTransport::hear_hello(std::span<const std::byte> words) {
 void FrameTransport::close() {
     check_home();
     if (!is_open()) throw Closed("this end of a pipe is closed");
-    const bool puts = open_.sends && writing_.permits() == 0 && !finishes_by_itself();
+    const bool puts = open_.sends && is_put_into();
     const bool gets = open_.receives && reading_.permits() == 0;
     if (!puts && !gets) {
         shutdown();
@@ -263,7 +273,7 @@ void FrameTransport::close() {
 void FrameTransport::close_write() {
     check_home();
     check_sends();
-    if (writing_.permits() == 0 && !finishes_by_itself())
+    if (is_put_into())
         throw ConcurrentUse("a greenlet puts into this end of a pipe: it stays open for that");
     if (!open_.receives) {
         shutdown();
@@ -283,7 +293,7 @@ void FrameTransport::shutdown() noexcept {
 Parcel FrameTransport::pack() {
     if (!is_open()) throw Closed("this end of a pipe is closed");
     if (!broken_.empty()) throw ProtocolError(broken_);
-    if (home_.is_here() && (writing_.permits() == 0 || reading_.permits() == 0))
+    if (home_.is_here() && (is_put_into() || reading_.permits() == 0))
         throw ConcurrentUse("a greenlet uses this end of a pipe: it cannot be packed");
     capnp::MallocMessageBuilder message;
     auto end = message.initRoot<parcel::End>();

@@ -11,6 +11,7 @@
 #include <green/deadline.hpp>
 #include <green/detail/counted.hpp>
 #include <green/detail/home.hpp>
+#include <green/errors.hpp>
 #include <green/event.hpp>
 #include <green/ipc/frame_stream.hpp>
 #include <green/ipc/parcel.capnp.h>
@@ -57,7 +58,8 @@ class FrameTransport : public detail::Counted {
     virtual std::byte* make_room(std::size_t bytes, bool keeps, Deadline deadline) = 0;
     /// The peer has the memory of the frames anyhow, with what is left over in it.
     [[nodiscard]] virtual bool shares_memory() const noexcept { return false; }
-    /// Somebody who is no user has the turn to write, and sends what is left.
+    /// Somebody who is no user has the turn to write, perhaps without knowing it yet, and sends
+    /// what is left.
     [[nodiscard]] virtual bool finishes_by_itself() const noexcept { return false; }
     /// Nobody will send what is in it.
     virtual void give_up_room() noexcept {}
@@ -87,6 +89,8 @@ class FrameTransport : public detail::Counted {
             refuse_to_receive();
     }
     void came_to_end() noexcept { end_ = true; }
+    /// For good: nobody knows where the next frame begins.
+    void broke(const ProtocolError& error) { broken_ = error.what(); }
     /// Waits for the turn to write so much, and says hello if that is due. Returns false once the
     /// deadline has passed, and has no turn then.
     bool begin_turn(std::size_t bytes, Deadline deadline);
@@ -127,6 +131,10 @@ class FrameTransport : public detail::Counted {
 
     [[nodiscard]] bool is_at_home() const noexcept { return home_.is_here(); }
     [[nodiscard]] Semaphore& writing() noexcept { return writing_; }
+    /// A user has the turn to write, or stands in line for it.
+    [[nodiscard]] bool is_put_into() const noexcept {
+        return writing_.permits() == 0 && !(finishes_by_itself() && writing_.waiting() == 0);
+    }
     /// Set by shutdown().
     [[nodiscard]] Event& closed() noexcept { return closed_; }
 

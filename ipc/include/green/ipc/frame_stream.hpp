@@ -99,6 +99,10 @@ class FrameDraft {
     bool put(std::size_t size, std::span<const int> descriptors = {},
              Deadline deadline = Deadline::never());
 
+    /// Gives its memory back and sends this instead, after a wait for room of its own. As put().
+    bool put_instead(std::span<const std::byte> payload, std::span<const int> descriptors = {},
+                     Deadline deadline = Deadline::never());
+
  private:
     friend class FrameTransport;
     /// Takes over a reference and the turn to write.
@@ -195,7 +199,8 @@ class FrameStream {
     /// Makes a parcel of it, for another process; this object is closed then, silently. In a forked
     /// child it may be called for what the parent had when it forked: each process then has an end,
     /// and only one of them should use it. Throws ConcurrentUse as close(), UsageError while a
-    /// frame that was received still lies in the memory that the ends share, Closed.
+    /// frame that was received still lies in the memory that the ends share, or while not all that was
+    /// put is sent (flush() it), Closed.
     [[nodiscard]] Parcel pack() &&;
     /// The end that a parcel was made of. Throws ProtocolError when it is damaged,
     /// std::system_error.

@@ -165,7 +165,6 @@ class FrameBuilder final : public capnp::MessageBuilder {
     /// Bytes of the frame, table and segments, once it is complete.
     [[nodiscard]] std::size_t close_frame(std::size_t last_words) noexcept;
 
-    FrameStream* stream_;
     bool splits_;
     std::optional<FrameDraft> draft_;
     std::span<capnp::word> frame_;
