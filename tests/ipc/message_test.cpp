@@ -19,6 +19,7 @@
 #include "frame_pairs.hpp"
 #include "support/run_green.hpp"
 
+using namespace std::chrono_literals;
 using tests::run_green_for_real;
 namespace ipc = green::ipc;
 
@@ -220,6 +221,51 @@ TEST_CASE("message: it is put once", "[ipc][message]") {
         CHECK(second.put({}, green::Deadline::never()));
         CHECK(ipc::get<Document>(pair.second)->getName() == "first");
         CHECK(ipc::get<Document>(pair.second)->getName() == "second");
+    });
+}
+
+TEST_CASE("message: one that outgrows its frame goes where the frame would have gone",
+          "[ipc][message]") {
+    const tests::MakePair make = GENERATE(&tests::over_pipes, &in_memory);
+    run_green_for_real([make] {
+        auto pair = make();
+        const std::string name(100'000, 'n');
+        std::optional<ipc::FrameStream> stream{std::move(pair.first)};
+        green::Event built;
+        const auto send = [&] {
+            return green::spawn([&] {
+                return ipc::put<Document>(*stream, [&](Document::Builder document) {
+                    document.setName(name);
+                    built.wait();
+                });
+            });
+        };
+        auto first = send();
+        green::idle();
+        ipc::FrameStream elsewhere{std::move(*stream)};
+        built.set();
+        CHECK(ipc::get<Document>(pair.second, 10s)->getName() == name);
+        CHECK(first.get());
+
+        built.clear();
+        stream.emplace(std::move(elsewhere));
+        auto second = send();
+        green::idle();
+        stream.reset();
+        built.set();
+        CHECK_THROWS_AS(second.get(), green::Closed);
+    });
+}
+
+TEST_CASE("message: one that is kept can be read as often as one likes", "[ipc][message]") {
+    run_green_for_real([] {
+        auto pair = in_memory();
+        const auto body = pattern(10'000, 1);
+        ipc::put<Document>(
+            pair.first, [&](Document::Builder document) { document.setBody(ipc::bytes(body)); }, {},
+            green::Deadline::never(), body.size());
+        const auto message = ipc::get<Document>(pair.second);
+        for (int i = 0; i < 1000; ++i) CHECK(message->getBody().size() == body.size());
     });
 }
 

@@ -13,12 +13,12 @@
 
 namespace green::ipc {
 
-/// How far a reader may follow pointers: enough for any honest message, too little to make us burn
-/// time.
+/// How far a reader may follow pointers in its whole life, in which one may look at the same field
+/// again and again: never less than Cap'n Proto's own 64 MiB, which are walked in milliseconds.
 [[nodiscard]] inline capnp::ReaderOptions reader_limits(std::size_t message_words) noexcept {
     capnp::ReaderOptions options;
-    options.traversalLimitInWords = std::max<std::uint64_t>(1024, 4 * message_words);
-    options.nestingLimit = 32;
+    options.traversalLimitInWords = std::max<std::uint64_t>(8 << 20, 4 * message_words);
+    options.nestingLimit = 64;
     return options;
 }
 
