@@ -137,6 +137,25 @@ TEST_CASE("frame lent: a writer waits for a file while its reader is behind", "[
     });
 }
 
+TEST_CASE("frame lent: a writer who waits for a file hears of each that comes free",
+          "[ipc][frame]") {
+    run_green_for_real([] {
+        auto [left, right] = ipc::ring_pair(small);
+        for (unsigned i = 0; i < ipc::Depot::places; ++i) left.put(bytes_of(pattern(large, i)));
+        std::vector<ipc::Frame> kept;
+        while (kept.size() + 1 < ipc::Depot::places) kept.push_back(right.get(1h));
+        auto writer = green::spawn([&, &end = left] { end.put(bytes_of(pattern(large, 9))); });
+        green::idle();
+        // One is still on its way. Meanwhile the hub has fallen asleep.
+        CHECK_FALSE(left.put(bytes_of("not even this"), {}, 1ms));
+        CHECK_FALSE(writer.ready());
+        kept.erase(kept.begin() + 1);
+        CHECK(writer.join(10s));
+        CHECK(text_of(right.get(1h)) == pattern(large, ipc::Depot::places - 1));
+        CHECK(text_of(right.get(1h)) == pattern(large, 9));
+    });
+}
+
 TEST_CASE("frame lent: an end that travels knows the files, or makes others", "[ipc][frame]") {
     const auto before = tests::open_descriptors();
     run_green_for_real([] {
@@ -245,8 +264,12 @@ class Hostile {
           memory_{ipc::ring::RingMemory::adopt(std::move(parcel_.descriptors.at(1)))},
           writer_{memory_} {}
     void publish(ipc::ring::RecordHeader header) {
-        REQUIRE(writer_.room(0) != nullptr);
+        last_ = writer_.room(0);
+        REQUIRE(last_ != nullptr);
         (void)writer_.publish(header, 0);
+    }
+    void publish_instead(ipc::ring::RecordHeader header) {
+        std::memcpy(last_ - sizeof header, &header, sizeof header);
     }
     void send(int fd) {
         const std::byte token{};
@@ -257,6 +280,7 @@ class Hostile {
     ipc::Parcel parcel_;
     ipc::ring::RingMemory memory_;
     ipc::ring::RingWriter writer_;
+    std::byte* last_ = nullptr;
 };
 
 }  // namespace
@@ -273,6 +297,11 @@ TEST_CASE("frame lent: a file that is none, or not there, is refused", "[ipc][fr
         SECTION("of no such place") { peer.publish({1, Kind::again, ipc::Depot::places}); }
         SECTION("without its descriptor") { peer.publish({1, Kind::lent, 0}); }
         SECTION("of an unknown kind") { peer.publish({1, Kind{5}, 0}); }
+        SECTION("for good, though it may become another one") {
+            peer.publish({0, Kind{5}, 0});
+            refused();
+            peer.publish_instead({0, Kind::here, 0});
+        }
         SECTION("that is smaller") {
             const auto file = ipc::LentFile::create(4096);
             peer.send(file->fd().number());

@@ -61,7 +61,8 @@ green::detail::CountedPtr<LentFile> LentFile::adopt(const Fd& fd, std::size_t mo
     return file;
 }
 
-kj::Array<capnp::word> LentFile::lend(std::size_t bytes) noexcept {
+kj::Array<capnp::word> LentFile::lend(std::size_t bytes, Borrower& to) noexcept {
+    borrower_ = &to;
     header().state.store(read);
     retain();  // until payload_gone()
     return {reinterpret_cast<capnp::word*>(memory()),
@@ -70,8 +71,11 @@ kj::Array<capnp::word> LentFile::lend(std::size_t bytes) noexcept {
 
 void LentFile::payload_gone(void* /*first*/, std::size_t /*bytes*/) const noexcept {
     auto& self = const_cast<LentFile&>(*this);  // what kj hands out is constant, not we
-    if (home_.is_here()) self.give_back();      // in a forked child it is the parent's still
+    // In a forked child it is the parent's still.
+    if (home_.is_here()) self.give_back();
+    Borrower& borrower = *borrower_;
     self.release();
+    borrower.file_came_free();
 }
 
 std::optional<std::uint8_t> Depot::take(std::size_t bytes) {

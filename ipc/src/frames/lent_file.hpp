@@ -20,6 +20,15 @@
 
 namespace green::ipc {
 
+/// Is told when a payload has gone that it was lent.
+class Borrower {
+ public:
+    virtual void file_came_free() noexcept = 0;
+
+ protected:
+    ~Borrower() = default;
+};
+
 /// One of them, as one of both ends has it mapped. A word in it says who has it: the writer takes
 /// it, and gives it back when nothing is sent; else the reader does, when the payload goes.
 class LentFile : public green::detail::Counted, private PayloadOwner<LentFile> {
@@ -45,7 +54,8 @@ class LentFile : public green::detail::Counted, private PayloadOwner<LentFile> {
     void take() noexcept { header().state.poke(sent); }
     void give_back() noexcept { header().state.store(free); }
     /// Its first bytes, in whole words, until the array goes, with which it is given back.
-    [[nodiscard]] kj::Array<capnp::word> lend(std::size_t bytes) noexcept;
+    /// The borrower stays until it is told; it is the same one each time.
+    [[nodiscard]] kj::Array<capnp::word> lend(std::size_t bytes, Borrower& to) noexcept;
 
  private:
     friend PayloadOwner<LentFile>;
@@ -62,6 +72,7 @@ class LentFile : public green::detail::Counted, private PayloadOwner<LentFile> {
     Fd fd_;
     std::size_t bytes_;
     std::byte* base_;
+    Borrower* borrower_ = nullptr;
     green::detail::Home home_;
 };
 

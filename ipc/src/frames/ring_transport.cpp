@@ -63,7 +63,9 @@ void ring_bell(const Fd& bell) noexcept {
     (void)sys::write(bell.number(), &one, sizeof one);  // full: it is rung already
 }
 
-class RingTransport final : public FrameTransport, private PayloadOwner<RingTransport> {
+class RingTransport final : public FrameTransport,
+                            private PayloadOwner<RingTransport>,
+                            private Borrower {
  public:
     /// At least one of the two ways.
     RingTransport(std::optional<Way> in, std::optional<Way> out, Fd socket, std::size_t limit)
@@ -134,6 +136,16 @@ class RingTransport final : public FrameTransport, private PayloadOwner<RingTran
     }
     void fetch_descriptors(std::size_t count);
 
+    /// Outside of receive(): what is no record is an error for good here, too.
+    [[nodiscard]] std::optional<RingReader::Record> look_at_front() {
+        try {
+            return reader_->front();
+        } catch (const ProtocolError& error) {
+            broke(error);
+            throw;
+        }
+    }
+
     class Watch;
     /// Until something has changed in the ring, or at the socket, which is then looked at. Returns
     /// false once the deadline has passed. Throws Closed when that direction was closed meanwhile.
@@ -145,6 +157,7 @@ class RingTransport final : public FrameTransport, private PayloadOwner<RingTran
 
     friend PayloadOwner<RingTransport>;
     void payload_gone(void* first, std::size_t bytes) const noexcept;
+    void file_came_free() noexcept override;
     /// What the peer says first.
     void hear(const RingReader::Record& record);
     /// Until there may be a record, or the end. Returns false once the deadline has passed.
@@ -438,7 +451,7 @@ bool RingTransport::send_descriptors(const Fd& file, std::span<const int> descri
 
 bool RingTransport::next(Frame& into, Deadline deadline) {
     if (may_receive_now()) [[likely]] {
-        const auto record = reader_->front();
+        const auto record = look_at_front();
         if (record && record->header.kind == Kind::here && record->header.descriptors == 0 &&
             record->header.bytes <= limit() && !record->payload.empty()) [[likely]] {
             reader_->take(*record);
@@ -523,7 +536,8 @@ Frame RingTransport::take(const RingReader::Record& record) {
     }
     reader_->take(record);  // from here on nothing fails
     if (file) {
-        frame.payload = file->lend(header.bytes);
+        retain();  // until file_came_free()
+        frame.payload = file->lend(header.bytes, *this);
         wake_writer(reader_->sleeping_writer());  // who waits for a file can make another one now
         if (header.kind == Kind::lent) file->own(std::move(arrived_.front()));
         kept_files_[header.place] = std::move(file);
@@ -557,6 +571,11 @@ detail::CountedPtr<LentFile> RingTransport::file_of(const RecordHeader& header) 
 void RingTransport::payload_gone(void* first, std::size_t bytes) const noexcept {
     auto& self = const_cast<RingTransport&>(*this);  // what kj hands out is constant, not we
     self.let_go({static_cast<const std::byte*>(first), bytes});
+    FrameTransport::release();
+}
+
+void RingTransport::file_came_free() noexcept {
+    if (is_open() && is_at_home()) wake_writer(reader_->sleeping_writer());
     FrameTransport::release();
 }
 
