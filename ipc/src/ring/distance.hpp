@@ -23,11 +23,9 @@ class Distance {
         }
         return pauses_;
     }
-    /// Whether the writer has moved meanwhile.
-    void paused(bool writer_moved) noexcept {
-        // Fewer than most are short for one that runs, too.
-        if (writer_moved || pauses_ == most) eagerness_.ended(writer_moved);
-    }
+    /// After most of them, as fewer are short for a writer that runs, too: whether it has moved
+    /// meanwhile.
+    void paused(bool writer_moved) noexcept { eagerness_.ended(writer_moved); }
 
  private:
     Eagerness eagerness_{1023};

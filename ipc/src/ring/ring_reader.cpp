@@ -28,8 +28,12 @@ RingReader::RingReader(RingMemory& memory)
 void RingReader::keep_distance() noexcept {
     const std::uint64_t little = std::min<std::uint64_t>(32768, memory_->capacity() / 4);
     const unsigned pauses = distance_.pauses(tail_ - seen_before_ < little);
+    // What was put before the pauses says nothing about them.
+    const auto& tail = memory_->header().writer.tail;
+    const bool asks = pauses == Distance::most;
+    const std::uint64_t before = asks ? tail.load() : 0;
     for (unsigned i = 0; i < pauses; ++i) shm::pause();
-    if (pauses > 0) distance_.paused(has_news());
+    if (asks) distance_.paused(tail.load() != before);
 }
 
 bool RingReader::look() {
