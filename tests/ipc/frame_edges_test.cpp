@@ -35,6 +35,7 @@ using tests::fill;
 using tests::in_little_memory;
 using tests::MakePair;
 using tests::over_a_socket;
+using tests::over_an_uncoalesced_socket;
 using tests::over_pipes;
 using tests::pattern;
 using tests::run_green_for_real;
@@ -77,13 +78,6 @@ class TooManyOnTheirWay final : public green::sys::Injector {
     Injector* outer_;
     int refused_ = 0;
 };
-
-Pair over_an_uncoalesced_socket() {
-    auto [a, b] = green::Stream::pair();
-    const ipc::StreamOptions each_alone{.coalesce = false};
-    return {ipc::FrameStream{std::move(a.fd()), each_alone},
-            ipc::FrameStream{std::move(b.fd()), each_alone}};
-}
 
 }  // namespace
 

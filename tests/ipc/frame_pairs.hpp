@@ -16,13 +16,16 @@ using Pair = std::pair<green::ipc::FrameStream, green::ipc::FrameStream>;
 using MakePair = Pair (*)();
 
 inline Pair over_pipes() { return green::ipc::frame_pair(); }
-inline Pair over_a_socket() {
+inline Pair over_socket(green::ipc::StreamOptions options) {
     auto [a, b] = green::Stream::pair();
-    return {green::ipc::FrameStream{std::move(a.fd())}, green::ipc::FrameStream{std::move(b.fd())}};
+    return {green::ipc::FrameStream{std::move(a.fd()), options},
+            green::ipc::FrameStream{std::move(b.fd()), options}};
 }
+inline Pair over_a_socket() { return over_socket({}); }
 
 /// Nothing waits for the end of a turn.
 inline Pair uncoalesced() { return green::ipc::frame_pair({.coalesce = false}); }
+inline Pair over_an_uncoalesced_socket() { return over_socket({.coalesce = false}); }
 inline Pair in_memory() { return green::ipc::ring_pair(); }
 inline Pair in_little_memory() { return green::ipc::ring_pair({.capacity = 4096}); }
 
