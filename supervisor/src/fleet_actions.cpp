@@ -123,15 +123,23 @@ bool Fleet::end_input(Member& member) {
     return any;
 }
 
-/// Somebody of its slot will read the same pipe: another one, or, when it leaves of its own accord,
-/// itself in its next life.
+/// Somebody of its slot will read the same pipe: another one, of its pool or the one that has the
+/// pipe now, or, when it leaves of its own accord, itself in its next life.
 bool Fleet::has_successor(const Member& member, const HeldEnd& held) const {
+    const auto is_the_pipe = [&](const Edition& edition) {
+        const auto pipe = edition.pipes.find(held.grant.pipe);
+        return pipe != edition.pipes.end() && pipe->second == held.pipe;
+    };
+    // A reload may have given it to another pool, which need not have anybody yet.
+    if (const auto to = pipe_end(held.pipe->config().to).worker; to != member.pool) {
+        const auto next = find(to);
+        return next && next->is_wanted && member.instance.slot < next->worker()->count &&
+               is_the_pipe(*next->edition);
+    }
     const auto pool = find(member.pool);
     return pool && std::any_of(pool->members.begin(), pool->members.end(), [&](const auto& other) {
-               const auto pipe = other->edition->pipes.find(held.grant.pipe);
                return other->instance.slot == member.instance.slot && !other->is_leaving &&
-                      other->instance.wanted && pipe != other->edition->pipes.end() &&
-                      pipe->second == held.pipe;
+                      other->instance.wanted && is_the_pipe(*other->edition);
            });
 }
 

@@ -54,6 +54,25 @@ TEST_CASE("shell: a reload makes, changes and removes pipes, and carries over wh
     });
 }
 
+TEST_CASE("shell: who reads a pipe that is given to another pool leaves at once, with what it has",
+          "[supervisor][shell][pipe]") {
+    tests::run_green_for_real([] {
+        const tests::TempDir dir;
+        const auto shape = GENERATE(as<std::string>{}, "pair", "merge");
+        const auto writers = pool("a", "", role("endless_writer", {dir.path()}));
+        const auto reads = role("mortal_reader", {dir / "r"});
+        auto joined = pipe("framing = \"lines\"\nshape = \"" + shape + "\"\n");
+        Running running(joined + writers + pool("b", "", reads));
+        await_line_of_each(running.await_settled(), dir / "r");
+        joined.replace(joined.find("b.stdin"), 7, "c.stdin");
+        running.write(joined + writers + pool("c", "", reads));
+        CHECK(running.ask({"1", "reload"}).ok);
+        await_line_of_each(running.await_settled(2), dir / "r");
+        CHECK(running.log().find("not drained in time") == std::string::npos);
+        check_end(running, dir, 2);
+    });
+}
+
 TEST_CASE("shell: a pipe that would be cut at other places is not changed by a reload",
           "[supervisor][shell][pipe]") {
     tests::run_green_for_real([] {
