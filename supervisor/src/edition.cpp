@@ -113,6 +113,8 @@ std::shared_ptr<const Edition> Editor::make(const Edition* before, Config config
         if (const auto* old = same(socket); old != nullptr && old->backlog != socket.backlog)
             edition->sockets[socket.name]->set_backlog(socket.backlog);
     for (const auto& [name, queue] : edition->queues) queue->confirm();
+    for (const auto& [name, held] : queues_)
+        if (const auto queue = held.lock()) queue->set_in_file(edition->queues.contains(name));
     edition->generation = generation;
     edition->config = std::move(config);
     return edition;

@@ -191,12 +191,23 @@ std::string Fleet::waits_for(const Pool& pool) const {
     return {};
 }
 
-std::map<std::string, std::shared_ptr<OpenPipe>> Fleet::open_pipes(const Edition& edition) const {
-    auto pipes = edition.pipes;
+template <class Opened>
+Opened Fleet::with_earlier(Opened Edition::*what, const Edition& edition) const {
+    auto all = edition.*what;
     for (const auto& pool : pools_)
-        for (const auto& member : pool->members)
-            pipes.insert(member->edition->pipes.begin(), member->edition->pipes.end());
-    return pipes;
+        for (const auto& member : pool->members) {
+            const auto& its = (*member->edition).*what;
+            all.insert(its.begin(), its.end());
+        }
+    return all;
+}
+
+std::map<std::string, std::shared_ptr<OpenQueue>> Fleet::open_queues(const Edition& edition) const {
+    return with_earlier(&Edition::queues, edition);
+}
+
+std::map<std::string, std::shared_ptr<OpenPipe>> Fleet::open_pipes(const Edition& edition) const {
+    return with_earlier(&Edition::pipes, edition);
 }
 
 void Fleet::tell_pipes(const Edition& edition) const {

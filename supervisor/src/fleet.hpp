@@ -78,6 +78,9 @@ class Fleet {
     /// Forgets who is leaving and over, and pools that nobody wants and that are empty. That is a
     /// change like any other.
     void sweep();
+    /// The queues of an edition, and those that somebody of an earlier one still has, by name.
+    [[nodiscard]] std::map<std::string, std::shared_ptr<OpenQueue>> open_queues(
+        const Edition& edition) const;
     /// The pipes of an edition, and those that somebody of an earlier one still has, by name.
     [[nodiscard]] std::map<std::string, std::shared_ptr<OpenPipe>> open_pipes(
         const Edition& edition) const;
@@ -85,6 +88,9 @@ class Fleet {
     void tell_pipes(const Edition& edition) const;
 
  private:
+    /// What an edition has in `what`, and what those of earlier ones have besides.
+    template <class Opened>
+    [[nodiscard]] Opened with_earlier(Opened Edition::*what, const Edition& edition) const;
     void act(Member& member, Action action);
     void spawn(Member& member);
     void ask_drain(Member& member);

@@ -28,6 +28,7 @@ Document write(const QueueStatus& queue) {
                          {"oldest_ms", queue.oldest_ms},
                          {"high", queue.high},
                          {"letters_full", queue.letters_full},
+                         {"removed", queue.removed},
                          {"accepted", queue.accepted},
                          {"acked", queue.acked},
                          {"redelivered", queue.redelivered},
@@ -238,6 +239,7 @@ QueueStatus read_queue(const json& document) {
     queue.name = document.at("name").get<std::string>();
     queue.high = document.at("high").get<bool>();
     queue.letters_full = document.value("letters_full", false);
+    queue.removed = document.value("removed", false);
     queue.oldest_ms = document.at("oldest_ms").get<std::int64_t>();
     const auto number = [&](const char* name) { return document.at(name).get<std::uint64_t>(); };
     queue.ready = number("ready");

@@ -161,6 +161,7 @@ struct OpenQueue::State {
     QueueConfig config;
     std::string path;
     Aside aside;
+    bool is_in_file = true;
     std::unique_ptr<shm::Keeper> keeper;
     green::Fd segment;
     std::unique_ptr<shm::Member> letter_box;  // the keeper's own, for what died elsewhere
@@ -252,13 +253,22 @@ OpenQueue::~OpenQueue() {
         state_->aside.put_back();  // now: our greenlet may have the state for a while
     } else {
         state_->aside.keep();
-        green::log::info("queue.left", {{"queue", state_->config.name},
-                                        {"messages", state_->figures(status).left()},
-                                        {"path", state_->path}});
+        const auto messages = state_->figures(status).left();
+        if (state_->is_in_file)
+            green::log::info(
+                "queue.left",
+                {{"queue", state_->config.name}, {"messages", messages}, {"path", state_->path}});
+        else
+            green::log::warning("queue.left", {{"queue", state_->config.name},
+                                               {"messages", messages},
+                                               {"path", state_->path},
+                                               {"why", not_in_file}});
     }
 }
 
 void OpenQueue::confirm() noexcept { state_->aside.keep(); }
+
+void OpenQueue::set_in_file(bool is_in_file) noexcept { state_->is_in_file = is_in_file; }
 
 const QueueConfig& OpenQueue::config() const noexcept { return state_->config; }
 const std::string& OpenQueue::path() const noexcept { return state_->path; }

@@ -92,6 +92,9 @@ class OpenQueue {
     /// version that open() has put aside.
     void confirm() noexcept;
 
+    /// Whether the file that is in force has it: what is left in one that it has not nobody gets.
+    void set_in_file(bool is_in_file) noexcept;
+
     /// Makes what can be changed while it is in use as the configuration says. What dies in it is
     /// moved to `dead_letter`, which it keeps open; nothing without one.
     void apply(const QueueConfig& config, const std::shared_ptr<OpenQueue>& dead_letter);

@@ -14,6 +14,10 @@ namespace greensup {
 /// Throws Refusal: what is wrong with the queue's files, and what to do.
 [[noreturn]] void refuse(const QueueConfig& queue, const std::string& what, std::string hint);
 
+/// What to do for messages in the segment of such a queue.
+inline constexpr auto not_in_file =
+    "the file has no such queue; give it one to get at the messages, or remove the segment";
+
 /// All that are in it, wherever they stand.
 [[nodiscard]] std::uint64_t messages_of(const green::ipc::shm::Status& status);
 

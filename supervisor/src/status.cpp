@@ -122,6 +122,7 @@ std::vector<std::string> row(const PoolStatus& pool, std::int64_t now_ms) {
 std::string remarks(const QueueStatus& queue) {
     constexpr std::size_t most = 3;
     std::vector<std::string> all;
+    if (queue.removed) all.emplace_back("not in the file any more");
     if (queue.high) all.emplace_back("high");
     if (queue.letters_full) all.emplace_back("no room for dead letters");
     std::vector<std::string> holders;

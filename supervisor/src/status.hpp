@@ -57,6 +57,7 @@ struct QueueStatus {
     std::int64_t oldest_ms = 0;  // the age of the oldest message that somebody may still get
     bool high = false;
     bool letters_full = false;  // dead ones find no room in the queue for dead letters
+    bool removed = false;       // it is not in the file any more
     // Since the queue was made.
     std::uint64_t accepted = 0;
     std::uint64_t acked = 0;

@@ -26,13 +26,42 @@ void Stopper::begin(const Edition& edition, const char* who) {
     }
     edition_ = &edition;
     began_ = now;
-    roles_ = read_roles(edition.config);
+    queues_ = fleet_.open_queues(edition);
+    read_roles();
     green::log::info(
         "shutdown.begin",
         {{"asked_by", who}, {"at_most", to_text(edition.config.supervisor.shutdown_timeout)}});
-    for (const auto& [name, queue] : edition.queues)
+    for (const auto& [name, queue] : queues_)
         followers_.spawn([this, queue = queue] { queue->follow(changed_); });
     changed_.set();
+}
+
+/// Who is still of an earlier edition feeds and empties queues as that one says.
+void Stopper::read_roles() {
+    roles_ = greensup::read_roles(edition_->config);
+    const auto role_of = [&](const std::string& queue) -> QueueRole& {
+        const auto found = std::find_if(roles_.begin(), roles_.end(), [&](const auto& role) {
+            return !role.is_pipe && role.queue == queue;
+        });
+        return found != roles_.end() ? *found : roles_.emplace_back(QueueRole{queue, {}, {}});
+    };
+    const auto join_in = [](const std::string& pool, const std::vector<std::string>& before,
+                            std::vector<std::string>& now) {
+        const auto is_in = [&](const auto& names) {
+            return std::find(names.begin(), names.end(), pool) != names.end();
+        };
+        if (is_in(before) && !is_in(now)) now.push_back(pool);
+    };
+    for (const auto& pool : fleet_.pools())
+        for (const auto& member : pool->members) {
+            if (member->edition.get() == edition_) continue;
+            for (const auto& before : greensup::read_roles(member->edition->config)) {
+                if (before.is_pipe) continue;
+                auto& now = role_of(before.queue);
+                join_in(pool->name, before.producers, now.producers);
+                join_in(pool->name, before.consumers, now.consumers);
+            }
+        }
 }
 
 void Stopper::hurry(const Edition& edition, const char* who) {
@@ -72,7 +101,7 @@ ShutdownView Stopper::view() {
     view.allowed = edition_->config.supervisor.shutdown_timeout;
     view.deadline = began_ + view.allowed;
     // After the pools: what one of them has put before it was gone is seen here.
-    for (const auto& [name, queue] : edition_->queues) {
+    for (const auto& [name, queue] : queues_) {
         const auto left = queue->left_until(view.deadline);
         view.queues.push_back({name, left.soon});
         if (left.later > 0 && kept_.insert(name).second)

@@ -1,6 +1,8 @@
 // The end: does what shutdown.hpp decides.
 #pragma once
 
+#include <map>
+#include <memory>
 #include <optional>
 #include <set>
 #include <string>
@@ -27,10 +29,15 @@ class Stopper {
 
     [[nodiscard]] bool has_begun() const noexcept { return edition_ != nullptr; }
     [[nodiscard]] bool is_done() const;
+    /// All that were open when it began, by name. They stay so until the end.
+    [[nodiscard]] const std::map<std::string, std::shared_ptr<OpenQueue>>& queues() const noexcept {
+        return queues_;
+    }
     /// Returns when to look again.
     std::optional<TimePoint> advance();
 
  private:
+    void read_roles();
     [[nodiscard]] ShutdownView view();
     void tell(const std::string& pool);
     void to_all(Input::What what, const char* who);
@@ -39,6 +46,7 @@ class Stopper {
     Fleet& fleet_;
     green::Event& changed_;
     const Edition* edition_ = nullptr;
+    std::map<std::string, std::shared_ptr<OpenQueue>> queues_;
     std::vector<QueueRole> roles_;
     std::set<std::string> told_;
     std::set<std::string> kept_;  // queues that have messages for later

@@ -117,7 +117,7 @@ void Supervisor::end() {
     server_.reset();
     std::string left;
     std::uint64_t count = 0;
-    for (const auto& [name, queue] : works_->reloader.edition().queues) {
+    for (const auto& [name, queue] : works_->stopper.queues()) {
         const auto messages = queue->figures().left();
         count += messages;
         left += (left.empty() ? "" : " ") + name + ":" + std::to_string(messages);

@@ -1,4 +1,5 @@
 // What the supervisor answers to whom asks it over the control socket.
+#include <map>
 #include <unistd.h>
 
 #include <green/deadline.hpp>
@@ -131,6 +132,11 @@ Status Supervisor::status() const {
     std::vector<QueueFigures> figures;
     for (const auto& queue : edition.config.queues)
         figures.push_back(edition.queues.at(queue.name)->figures());
+    std::map<std::string, QueueFigures> removed;
+    const auto& stopper = works_->stopper;
+    const auto open = stopper.has_begun() ? stopper.queues() : works_->fleet.open_queues(edition);
+    for (const auto& [name, queue] : open)
+        if (!edition.queues.contains(name)) removed[name] = queue->figures();
     Status status;
     status.name = edition.config.supervisor.name;
     status.pid = ::getpid();
@@ -146,6 +152,10 @@ Status Supervisor::status() const {
     for (std::size_t i = 0; i < figures.size(); ++i)
         status.queues.push_back(
             status_of(edition.config.queues[i].name, figures[i], works_->fleet));
+    for (const auto& [name, its] : removed) {
+        status.queues.push_back(status_of(name, its, works_->fleet));
+        status.queues.back().removed = true;
+    }
     for (const auto& pipe : edition.config.pipes)
         status.pipes.push_back(status_of(*edition.pipes.at(pipe.name)));
     for (const auto& [name, pipe] : works_->fleet.open_pipes(edition)) {

@@ -120,6 +120,58 @@ TEST_CASE(
     });
 }
 
+TEST_CASE("shell: a queue that was taken out of the file and is still used is shown and counted",
+          "[supervisor][shell]") {
+    tests::run_green_for_real([] {
+        const std::string hub = "]\nkind = \"hub\"\n";
+        const std::string breaks = "command = [\"false\"]\n";
+        const std::string kept = "[queues.kept]\nproducers = []\nconsumers = []\n";
+        Running running(kept + "[queues.q]\n" + parts + source + role("hub_worker"));
+        running.await_settled();
+        // None of them gets to an edition without it.
+        running.write(kept + "[workers.source" + hub + breaks + "[workers.sink" + hub + breaks);
+        CHECK(running.ask({"1", "reload"}).code == Code::roll_failed);
+        const auto status = running.status();
+        REQUIRE(status.queues.size() == 2);
+        CHECK_FALSE(status.queues[0].removed);
+        CHECK(status.queues[1].name == "q");
+        CHECK(status.queues[1].removed);
+        CHECK(status.queues[1].ready == 5);
+        running.process().signal(SIGTERM);
+        Running::until(
+            [&] { return running.log().find("worker.stopped pool=source") != std::string::npos; });
+        running.process().signal(SIGQUIT);  // nobody empties it
+        CHECK(running.end().success());
+        const auto log = running.log();
+        INFO(log);
+        CHECK(log.find("shutdown.waits for=\"sink waits for source, which feeds queue q\"") !=
+              std::string::npos);
+        CHECK(log.find("warning queue.left queue=q messages=5") != std::string::npos);
+        CHECK(log.find("messages_left=5 queues=\"kept:0 q:5\"") != std::string::npos);
+    });
+}
+
+TEST_CASE("shell: what is left in a queue whose last user goes during the shutdown is counted",
+          "[supervisor][shell]") {
+    tests::run_green_for_real([] {
+        const std::string kept = "[workers.kept]\nkind = \"hub\"\n" + role("hub_worker");
+        Running running("[queues.q]\nproducers = [\"source\"]\nconsumers = []\n" + kept +
+                        "[workers.source]\nkind = \"hub\"\n" +
+                        role("hub_worker", {"put=5", "stubborn"}));
+        const auto pid = pids(running.await_settled(), "source").at(0);
+        running.write(kept);
+        running.process().signal(SIGHUP);
+        running.await_log("worker.draining pool=source");
+        running.process().signal(SIGTERM);
+        running.await_log("shutdown.begin");
+        ::kill(pid, SIGKILL);
+        CHECK(running.end().success());
+        const auto log = running.log();
+        INFO(log);
+        CHECK(log.find("messages_left=5 queues=q:5") != std::string::npos);
+    });
+}
+
 TEST_CASE("shell: a dead letter that is too large for its place is shown", "[supervisor][shell]") {
     tests::run_green_for_real([] {
         namespace shm = green::ipc::shm;

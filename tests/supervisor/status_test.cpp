@@ -48,6 +48,7 @@ Status shop() {
     raw.ready = 12;
     raw.bytes = 91220;
     raw.high = true;
+    raw.removed = true;
     raw.oldest_ms = 62'000;
     QueueStatus jobs;
     jobs.name = "jobs";
@@ -105,7 +106,8 @@ TEST_CASE("status: the table shows pools, queues, pipes and what is wrong",
         "store  degraded  1/2    5    41        00:07:44  slot 1: exit 3; next try in 18s\n"
         "\n"
         "QUEUE  READY  LEASED  DELAYED  DEAD  OLDEST    REDELIVERED  DROPPED\n"
-        "raw    12     0       0        0     00:01:02  0            0        high\n"
+        "raw    12     0       0        0     00:01:02  0            0        not in the file any "
+        "more; high\n"
         "jobs   340    12      0        2     00:00:07  5            4        with parse/0 9, "
         "store/1 3\n"
         "\n"
@@ -150,7 +152,7 @@ TEST_CASE("status: the JSON has the promised fields and is read back as it was",
         std::string::npos);
     CHECK(
         text.find(
-            R"({"name":"jobs","depth":352,"ready":340,"leased":12,"delayed":0,"dead":2,"bytes":1,"oldest_ms":7000,"high":false,"letters_full":false,"accepted":400,"acked":42,"redelivered":5,"moved":0,"duplicates":0,"dropped_oldest":1,"dropped_newest":0,"rejected":0,"expired":3,"refused":0,"leases_expired":0,"holders":[{"worker":"parse","slot":0,"pid":4301,"leased":9},{"worker":"store","slot":1,"pid":4309,"leased":3}]})") !=
+            R"({"name":"jobs","depth":352,"ready":340,"leased":12,"delayed":0,"dead":2,"bytes":1,"oldest_ms":7000,"high":false,"letters_full":false,"removed":false,"accepted":400,"acked":42,"redelivered":5,"moved":0,"duplicates":0,"dropped_oldest":1,"dropped_newest":0,"rejected":0,"expired":3,"refused":0,"leases_expired":0,"holders":[{"worker":"parse","slot":0,"pid":4301,"leased":9},{"worker":"store","slot":1,"pid":4309,"leased":3}]})") !=
         std::string::npos);
     CHECK(
         text.find(
@@ -161,6 +163,7 @@ TEST_CASE("status: the JSON has the promised fields and is read back as it was",
         REQUIRE(again.has_value());
         CHECK(to_json_text(*again) == text);
         CHECK(to_text(*again) == to_text(status));
+        CHECK(again->queues[0].removed);
     }
 }
 
