@@ -4,6 +4,7 @@
 #include <vector>
 
 #include "refusal.hpp"
+#include "segment_aside.hpp"
 
 namespace greensup {
 namespace {
@@ -115,6 +116,7 @@ std::shared_ptr<const Edition> Editor::make(const Edition* before, Config config
     for (const auto& [name, queue] : edition->queues) queue->confirm();
     for (const auto& [name, held] : queues_)
         if (const auto queue = held.lock()) queue->set_in_file(edition->queues.contains(name));
+    if (before == nullptr) tell_of_the_unnamed(queue_directory_, config);
     edition->generation = generation;
     edition->config = std::move(config);
     return edition;

@@ -76,6 +76,33 @@ void tell_of_asides(const std::string& path, const QueueConfig& queue) {
                                                         how_to_get_at(path) + ", or remove it"}});
 }
 
+void tell_of_the_unnamed(const std::string& directory, const Config& config) {
+    namespace fs = std::filesystem;
+    std::vector<fs::path> found;
+    std::error_code error;
+    for (fs::directory_iterator it{directory, error}, end; !error && it != end; it.increment(error))
+        if (it->path().extension() == ".queue" &&
+            config.queue(it->path().stem().native()) == nullptr)
+            found.push_back(it->path());
+    std::sort(found.begin(), found.end());
+    for (const auto& path : found) {
+        const auto name = path.stem().native();
+        const auto count = messages_in(path);
+        if (count == 0u && sys::unlink(path.c_str()).ok()) {
+            green::log::info("queue.removed",
+                             {{"queue", name},
+                              {"path", path.native()},
+                              {"why", "its segment was empty, and the file has no such queue"}});
+            continue;
+        }
+        green::log::warning("queue.unnamed",
+                            {{"queue", name},
+                             {"messages", count ? std::to_string(*count) : "not known"},
+                             {"path", path.native()},
+                             {"why", not_in_file}});
+    }
+}
+
 void set_aside(const std::string& path, const QueueConfig& queue, std::uint32_t version,
                Aside& into) {
     const auto count = messages_in(path);

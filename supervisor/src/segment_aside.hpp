@@ -48,6 +48,9 @@ class Aside {
 [[nodiscard]] std::string how_to_get_at(const std::string& path);
 /// Once at each start: what is in them waits for somebody, and takes up room.
 void tell_of_asides(const std::string& path, const QueueConfig& queue);
+/// At a start, when all of the configuration are open: removes the segments that it does not name
+/// if they are empty for certain, and tells of the others. Those who use them are gone by then.
+void tell_of_the_unnamed(const std::string& directory, const Config& config);
 /// Takes one of that version out of the way: renames it, or removes it if it is empty for certain.
 /// Throws Refusal.
 void set_aside(const std::string& path, const QueueConfig& queue, std::uint32_t version,

@@ -167,6 +167,44 @@ TEST_CASE("shell: a segment is not put aside at all where another queue is seen 
     });
 }
 
+TEST_CASE("shell: a segment that the file does not name is told of, and removed if it is empty",
+          "[supervisor][shell]") {
+    tests::run_green_for_real([] {
+        Leftover left("[queues.r]\n" + worker);
+        std::string told = "warning queue.unnamed queue=q messages=2 path=" + left.path();
+        bool stays = true;
+        SECTION("one with messages") { left.make(2); }
+        SECTION("one with messages that another version has made") {
+            left.make(2);
+            left.change_version(shm::segment_version - 1);
+        }
+        SECTION("one whose message somebody had in hand") { left.make(2, 0, take_one); }
+        SECTION("one that is damaged") {
+            left.make(0);
+            shm::Segment::open(left.path()).slot(3).state.store(~std::uint64_t{0});
+            told = "warning queue.unnamed queue=q messages=\"not known\" path=" + left.path();
+        }
+        SECTION("what is no segment") {
+            std::ofstream(left.path()) << "no segment";
+            told = "warning queue.unnamed queue=q messages=\"not known\" path=" + left.path();
+        }
+        SECTION("an empty one") {
+            left.make(0);
+            told = "info queue.removed queue=q path=" + left.path();
+            stays = false;
+        }
+        const auto before = stays ? left.bytes() : std::string{};
+        left.running.start();
+        left.running.await_settled();
+        INFO(left.running.log());
+        CHECK(left.running.log().find(told) != std::string::npos);
+        CHECK(std::filesystem::exists(left.path()) == stays);
+        left.running.process().signal(SIGTERM);
+        CHECK(left.running.end().success());
+        if (stays) CHECK((left.bytes() == before));  // a megabyte is not to be printed
+    });
+}
+
 TEST_CASE("shell: messages of one schema are not handed out as those of another",
           "[supervisor][shell]") {
     tests::run_green_for_real([] {
