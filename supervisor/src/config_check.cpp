@@ -166,8 +166,8 @@ class Checker {
         const auto path = "queues." + queue.name;
         auto known = names_of(config_.workers);
         known.emplace_back("*");
-        check_names(path + ".producers", queue.producers, "worker", known);
-        check_names(path + ".consumers", queue.consumers, "worker", known);
+        check_users(path + ".producers", queue.producers, known);
+        check_users(path + ".consumers", queue.consumers, known);
         if (queue.max_message > queue.max_bytes)
             contradiction({path + ".max_message", path + ".max_bytes"},
                           "max_message (" + size_text(queue.max_message) +
@@ -180,6 +180,18 @@ class Checker {
                           "low is where a queue that was high counts as usual again");
         note_ignored(queue, path);
         check_dead_letter(queue, path + ".dead_letter");
+    }
+
+    void check_users(const std::string& key, const std::vector<std::string>& names,
+                     const std::vector<std::string>& known) {
+        check_names(key, names, "worker", known);
+        for (std::size_t i = 0; i < names.size(); ++i) {
+            const auto* worker = config_.worker(names[i]);
+            if (worker != nullptr && worker->kind != Kind::hub)
+                report(key + "[" + std::to_string(i) + "]", "E014",
+                       quoted(names[i]) + " is not of kind \"hub\"",
+                       "a program cannot use a queue; join it to others by a pipe");
+        }
     }
 
     /// Where a message ends when it is handed out, nothing that becomes of it later has a meaning.

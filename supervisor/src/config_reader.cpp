@@ -94,7 +94,9 @@ std::optional<std::vector<std::string>> Field::texts(bool keep_instance) const {
     std::vector<std::string> result;
     bool good = true;
     for (std::size_t i = 0; i < node_.items.size(); ++i) {
-        auto one = item(node_.items[i], "[" + std::to_string(i) + "]").text(keep_instance);
+        const auto field = item(node_.items[i], "[" + std::to_string(i) + "]");
+        auto one = field.text(keep_instance);
+        reader_.note_written(field.key(), field.node().place);
         good = good && one.has_value();
         if (one) result.push_back(std::move(*one));
     }
