@@ -199,8 +199,8 @@ class FrameStream {
     /// Makes a parcel of it, for another process; this object is closed then, silently. In a forked
     /// child it may be called for what the parent had when it forked: each process then has an end,
     /// and only one of them should use it. Throws ConcurrentUse as close(), UsageError while a
-    /// frame that was received still lies in the memory that the ends share, or while not all that was
-    /// put is sent (flush() it), Closed.
+    /// frame that was received still lies in the memory that the ends share, or while not all that
+    /// was put is sent (flush() it), Closed.
     [[nodiscard]] Parcel pack() &&;
     /// The end that a parcel was made of. Throws ProtocolError when it is damaged,
     /// std::system_error.
