@@ -1,6 +1,4 @@
 // The reference page and the schema say the same.
-#include <filesystem>
-
 #include <catch2/catch.hpp>
 
 #include "config_schema.hpp"
@@ -11,8 +9,7 @@ using namespace greensup;
 namespace {
 
 std::string reference_page() {
-    const auto root = std::filesystem::absolute(__FILE__).parent_path().parent_path().parent_path();
-    return tests::text_of(root / "docs/reference/workers-toml.md");
+    return tests::text_of(GREENSUP_SOURCE "/docs/reference/workers-toml.md");
 }
 
 /// The part of the page between the heading of this section and the next one of its level.
