@@ -13,6 +13,7 @@
 #include <cstdint>
 #include <cstring>
 #include <string>
+#include <type_traits>
 #include <utility>
 
 #include <green/context.hpp>
@@ -74,6 +75,19 @@ void send_all(Outbox& outbox, Link& link, Event* closed) {
                      [&]() -> Fd& { return outbox.next_over(link); },
                      [&] { return outbox.send_some(link); }, closed, Deadline::never());
 }
+
+/// What others see while its owner is at something, however he leaves it.
+template <class T>
+class Meanwhile {
+ public:
+    Meanwhile(T& seen, std::type_identity_t<T> value) noexcept : seen_{seen} { seen_ = value; }
+    Meanwhile(const Meanwhile&) = delete;
+    Meanwhile& operator=(const Meanwhile&) = delete;
+    ~Meanwhile() { seen_ = {}; }
+
+ private:
+    T& seen_;
+};
 
 class StreamTransport final : public FrameTransport, private detail::TurnEnd {
  public:
@@ -231,11 +245,7 @@ void StreamTransport::finish_later() noexcept {
 void StreamTransport::await_turn() {
     Semaphore::Acquire turn{writing()};
     // Who gives the turn away may close the end before we know that it is ours.
-    struct Standing {
-        const Semaphore::Acquire*& in_line;
-        ~Standing() { in_line = nullptr; }
-    } const standing{its_turn_};
-    its_turn_ = &turn;
+    const Meanwhile standing{its_turn_, &turn};
     (void)detail::park(turn, Deadline::never());
 }
 
@@ -284,11 +294,7 @@ bool StreamTransport::send(FrameKind kind, std::size_t bytes, std::span<const in
         return true;
     }
     try {
-        struct Waiting {
-            bool& waits;
-            ~Waiting() { waits = false; }
-        } const waiting{last_waits_};
-        last_waits_ = true;
+        const Meanwhile waiting{last_waits_, true};
         if (push(0, deadline)) return true;
     } catch (...) {  // an interrupt, a failed call, a kill with a reason of its own
         if (!outbox_.take_back_last() && is_open()) finish_later();
@@ -366,11 +372,7 @@ bool StreamTransport::send_large(std::span<const std::byte> payload,
     std::array<std::byte, FrameHeader::size> head;
     header.write(head);
     Large large{{head, payload}};
-    struct Sending {
-        Large*& large;
-        ~Sending() { large = nullptr; }
-    } const sending{large_};
-    large_ = &large;
+    const Meanwhile sending{large_, &large};
     const auto is_done = [&] {
         check_sends();
         return large.rest[1].empty();
