@@ -1,5 +1,7 @@
 #include "slots.hpp"
 
+#include <algorithm>
+
 #include "crash_point.hpp"
 #include "pins.hpp"
 
@@ -73,7 +75,7 @@ void Slots::announce_memory(Memory memory) {
     if (memory.ref == 0 || !waits_.has_sleepers(Interest::memory)) return;
     if (chunks_.is_empty(memory.ref) ||
         (drops_oldest() && chunks_.holds_only_ready(ExtentRef::of(memory.ref).chunk)))
-        waits_.wake_for_memory(memory.chunks);
+        waits_.wake_for_memory(std::max<std::uint64_t>(1, memory.chunks));
 }
 
 void Slots::release_extent(std::uint32_t slot) { announce_memory(drop_extent(slot)); }
