@@ -13,6 +13,7 @@
 
 #include "frame_pairs.hpp"
 #include "kills.hpp"
+#include "shm_children.hpp"
 #include "shm_support.hpp"
 #include "support/faults.hpp"
 

@@ -10,6 +10,7 @@
 #include <set>
 
 #include "queue/repair.hpp"
+#include "shm_children.hpp"
 #include "shm_support.hpp"
 
 using namespace shm_test;

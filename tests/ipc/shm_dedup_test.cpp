@@ -6,6 +6,7 @@
 #include <green/errors.hpp>
 
 #include "queue/dedup.hpp"
+#include "shm_children.hpp"
 #include "shm_stepped.hpp"
 #include "shm_support.hpp"
 

@@ -4,6 +4,8 @@
 //
 // shm_stepped.hpp says how they are played. What an actor does is cut into phases; between two of
 // them all that it knows is in its locals, and its answers are those of its present phase.
+//
+// Longer than most headers: each of them does its part of one protocol, against the same memory.
 
 #include <array>
 #include <cstddef>

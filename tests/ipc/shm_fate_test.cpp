@@ -2,6 +2,7 @@
 // delivered too often, in the hands of those who died.
 
 #include "queue/crash_point.hpp"
+#include "shm_children.hpp"
 #include "shm_support.hpp"
 
 using namespace shm_test;

@@ -11,6 +11,7 @@
 #include <set>
 
 #include "kills.hpp"
+#include "shm_children.hpp"
 #include "shm_support.hpp"
 
 using namespace shm_test;

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 
+#include "shm_children.hpp"
 #include "shm_support.hpp"
 
 using namespace shm_test;

@@ -4,6 +4,7 @@
 #include <algorithm>
 
 #include "queue/repair.hpp"
+#include "shm_children.hpp"
 #include "shm_support.hpp"
 
 using namespace shm_test;

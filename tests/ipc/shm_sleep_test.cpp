@@ -5,6 +5,7 @@
 #include <poll.h>
 #include <sched.h>
 
+#include "shm_children.hpp"
 #include "shm_support.hpp"
 
 using namespace shm_test;

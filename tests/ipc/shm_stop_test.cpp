@@ -7,6 +7,7 @@
 #include <map>
 #include <poll.h>
 
+#include "shm_children.hpp"
 #include "shm_support.hpp"
 
 using namespace shm_test;
