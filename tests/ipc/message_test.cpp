@@ -211,14 +211,16 @@ TEST_CASE("message: one of a size that was said lies in its frame", "[ipc][messa
 TEST_CASE("message: it is put once", "[ipc][message]") {
     run_green_for_real([] {
         auto pair = in_memory();
-        ipc::FrameBuilder first{pair.first, 256, false, green::Deadline::never()};
+        const auto never = green::Deadline::never();
+        auto first_draft = ipc::FrameBuilder::prepare(pair.first, 256, false, never);
+        ipc::FrameBuilder first{first_draft.value(), false};
         first.initRoot<Document>().setName("first");
-        CHECK(first.put({}, green::Deadline::never()));
-        CHECK_FALSE(first);
-        ipc::FrameBuilder second{pair.first, 256, false, green::Deadline::never()};
+        CHECK(first.put({}, never));
+        auto second_draft = ipc::FrameBuilder::prepare(pair.first, 256, false, never);
+        ipc::FrameBuilder second{second_draft.value(), false};
         second.initRoot<Document>().setName("second");
-        CHECK_THROWS_AS(first.put({}, green::Deadline::never()), green::UsageError);
-        CHECK(second.put({}, green::Deadline::never()));
+        CHECK_THROWS_AS(first.put({}, never), green::UsageError);
+        CHECK(second.put({}, never));
         CHECK(ipc::get<Document>(pair.second)->getName() == "first");
         CHECK(ipc::get<Document>(pair.second)->getName() == "second");
     });

@@ -15,10 +15,6 @@ constexpr std::size_t word = sizeof(capnp::word);
 // words each of them has.
 constexpr std::size_t table_words(std::size_t segments) noexcept { return segments / 2 + 1; }
 
-// A frame of more words can be split; it has a table of most_segments then, and begins with a
-// small one.
-constexpr std::size_t least_split = 512;
-constexpr std::size_t first_of_split = 128;
 // Fewer bytes are zeroed faster than they become a segment.
 constexpr std::size_t least_reserved = 1024;
 
@@ -28,23 +24,14 @@ void zero(std::span<capnp::word> words) noexcept {
 
 }  // namespace
 
-FrameBuilder::FrameBuilder(FrameStream& stream, std::size_t bytes, bool reserves, Deadline deadline)
-    : splits_{reserves && room_for_message(bytes) > least_split * word},
-      draft_{stream.prepare(
-          std::min(room_for_message(bytes) +
-                       (splits_ ? (table_words(most_segments) + first_of_split) * word : 0),
-                   stream.limit()),
-          deadline)} {
-    if (!draft_) return;
-    const std::span<std::byte> memory = draft_->memory();
-    frame_ = {reinterpret_cast<capnp::word*>(memory.data()),
-              std::min(memory.size(), stream.limit()) / word};
-    end_ = std::min(table_words(splits_ ? most_segments : 1), frame_.size());
-}
+MessageMemory::MessageMemory(FrameDraft& draft, bool splits)
+    : draft_{&draft},
+      splits_{splits},
+      frame_{reinterpret_cast<capnp::word*>(draft.memory().data()), draft.memory().size() / word},
+      end_{std::min(table_words(splits ? most_segments : 1), frame_.size())},
+      first_{more(1), 1} {}
 
-FrameBuilder::~FrameBuilder() noexcept(false) = default;
-
-std::span<capnp::word> FrameBuilder::take(std::size_t words) noexcept {
+std::span<capnp::word> MessageMemory::take(std::size_t words) noexcept {
     // What has gone to private memory once stands behind all that is here.
     if (segments_ == (splits_ ? most_segments : 1) || !overflow_.empty() ||
         words > frame_.size() - end_)
@@ -53,10 +40,10 @@ std::span<capnp::word> FrameBuilder::take(std::size_t words) noexcept {
     return frame_.subspan(std::exchange(end_, end_ + words), words);
 }
 
-kj::ArrayPtr<capnp::word> FrameBuilder::allocateSegment(capnp::uint minimum_words) {
+kj::ArrayPtr<capnp::word> MessageMemory::more(std::size_t minimum_words) {
     std::size_t words = frame_.size() - end_;
     if (splits_ && segments_ == 0) words = std::min(words, first_of_split);
-    if (const auto segment = take(std::max<std::size_t>(words, minimum_words)); !segment.empty()) {
+    if (const auto segment = take(std::max(words, minimum_words)); !segment.empty()) {
         zero(segment);
         return {segment.data(), segment.size()};
     }
@@ -66,7 +53,7 @@ kj::ArrayPtr<capnp::word> FrameBuilder::allocateSegment(capnp::uint minimum_word
     return overflow_.back();
 }
 
-std::span<std::byte> FrameBuilder::reserve(std::size_t bytes) noexcept {
+std::span<std::byte> MessageMemory::reserve(std::size_t bytes) noexcept {
     // One segment is kept for what else may be in the message.
     if (bytes < least_reserved || !splits_ || segments_ + 1 >= most_segments) return {};
     const auto segment = take((bytes + word - 1) / word);
@@ -90,7 +77,7 @@ Attachments::Room Attachments::reserve(std::size_t bytes) {
     return {std::move(data), std::as_writable_bytes(memory)};
 }
 
-std::size_t FrameBuilder::close_frame(std::size_t last_words) noexcept {
+std::size_t MessageMemory::close_frame(std::size_t last_words) noexcept {
     if (!splits_) {
         const std::uint32_t table[] = {0, static_cast<std::uint32_t>(last_words)};
         std::memcpy(static_cast<void*>(frame_.data()), table, sizeof table);
@@ -104,17 +91,20 @@ std::size_t FrameBuilder::close_frame(std::size_t last_words) noexcept {
     return (begins_[segments_ - 1] + last_words) * word;
 }
 
-bool FrameBuilder::put(std::span<const int> descriptors, Deadline deadline) {
-    if (!draft_) throw UsageError("this message was put already");
-    FrameDraft draft = std::move(*draft_);
-    draft_.reset();
-    const auto segments = getSegmentsForOutput();
+bool MessageMemory::put(kj::ArrayPtr<const kj::ArrayPtr<const capnp::word>> segments,
+                        std::span<const int> descriptors, Deadline deadline) {
+    FrameDraft* const draft = std::exchange(draft_, nullptr);
+    if (draft == nullptr) throw UsageError("this message was put already");
     // One that was taken for what then failed is in the frame, but not in the message.
-    if (overflow_.empty() && segments.size() == segments_)
-        return draft.put(close_frame(segments.back().size()), descriptors, deadline);
+    const bool fits = overflow_.empty() && segments.size() == segments_;
+    const std::size_t bytes = fits ? close_frame(segments.back().size()) : 0;
+    frame_ = {};  // the peer's from here on
+    end_ = 0;
+    if (fits) [[likely]]
+        return draft->put(bytes, descriptors, deadline);
     const kj::Array<capnp::word> whole = capnp::messageToFlatArray(segments);
-    return draft.put_instead(std::as_bytes(std::span{whole.begin(), whole.size()}), descriptors,
-                             deadline);
+    return draft->put_instead(std::as_bytes(std::span{whole.begin(), whole.size()}), descriptors,
+                              deadline);
 }
 
 }  // namespace green::ipc

@@ -46,7 +46,8 @@ concept HasCodec = requires(const T& value, std::span<const std::byte> bytes) {
 
 namespace detail {
 
-/// put(stream, ..., deadline) of what a T is put as; Received read(frame); schema().
+/// put(stream, ..., deadline) of what a T is put as; Received read(call) of the frame that the call
+/// returns, where it is returned to; schema().
 template <class T>
 struct Carrier;
 
@@ -63,7 +64,10 @@ struct Carrier<T> {
     static bool put(FrameStream& stream, Build&& build, std::size_t bytes, Deadline deadline) {
         return ipc::put<T>(stream, std::forward<Build>(build), {}, deadline, bytes);
     }
-    static Received read(Frame frame) { return Message<T>{std::move(frame)}; }
+    template <std::invocable Receive>
+    static Received read(Receive&& receive) {
+        return Message<T>{std::forward<Receive>(receive)};
+    }
 };
 
 template <>
@@ -74,7 +78,10 @@ struct Carrier<Bytes> {
                     Deadline deadline) {
         return stream.put(bytes, {}, deadline);
     }
-    static Received read(Frame frame) { return frame; }
+    template <std::invocable Receive>
+    static Received read(Receive&& receive) {
+        return std::forward<Receive>(receive)();
+    }
 };
 
 template <HasCodec T>
@@ -85,16 +92,20 @@ struct Carrier<T> {
         const auto encoded = Codec<T>::encode(value);
         return stream.put(std::as_bytes(std::span{encoded}), {}, deadline);
     }
-    static Received read(const Frame& frame) { return Codec<T>::decode(frame.bytes()); }
+    template <std::invocable Receive>
+    static Received read(Receive&& receive) {
+        const Frame frame = std::forward<Receive>(receive)();
+        return Codec<T>::decode(frame.bytes());
+    }
 };
 
 }  // namespace detail
 
 /// What a pipe can carry.
 template <class T>
-concept Carried = requires(Frame frame) {
+concept Carried = requires(Frame (*receive)()) {
     { detail::Carrier<T>::schema() } -> std::convertible_to<Schema>;
-    detail::Carrier<T>::read(std::move(frame));
+    detail::Carrier<T>::read(receive);
 };
 
 }  // namespace green::ipc

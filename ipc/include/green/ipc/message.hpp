@@ -3,6 +3,7 @@
 
 #include <algorithm>
 #include <array>
+#include <concepts>
 #include <cstddef>
 #include <cstdint>
 #include <memory>
@@ -92,11 +93,15 @@ template <class T>
 class Message {
  public:
     /// Throws ProtocolError when it is no such message.
-    explicit Message(Frame frame) {
+    explicit Message(Frame frame) : Message{[&] { return std::move(frame); }} {}
+    /// The same for the frame that a call returns. Throws what it throws, too.
+    template <std::invocable Receive>
+    requires std::same_as<std::invoke_result_t<Receive>, Frame>
+    explicit Message(Receive&& receive) {
         try {
-            body_ = std::make_unique<Body>(std::move(frame));
+            body_.reset(new Body{std::forward<Receive>(receive)});
         } catch (const kj::Exception& error) {
-            throw ProtocolError(std::string("a broken message: ") + error.getDescription().cStr());
+            refuse(error);
         }
     }
     const typename T::Reader& operator*() const noexcept { return body_->root; }
@@ -121,8 +126,9 @@ class Message {
 
  private:
     struct Body {
-        explicit Body(Frame&& received)
-            : frame{std::move(received)},
+        template <class Receive>
+        explicit Body(Receive&& receive)
+            : frame(std::forward<Receive>(receive)()),
               reader{frame.words()},
               root{reader.template getRoot<T>()} {}
         static void* operator new(std::size_t) { return SpareBlock<Body>::take(); }
@@ -132,46 +138,11 @@ class Message {
         WordsReader reader;
         typename T::Reader root;
     };
+    [[noreturn]] static void refuse(const kj::Exception& error) {
+        throw ProtocolError(std::string("a broken message: ") + error.getDescription().cStr());
+    }
+
     std::unique_ptr<Body> body_;  // the root points into it
-};
-
-/// Builds a message in a frame that is being prepared. What outgrows it goes to private memory.
-///
-/// A builder takes for granted that its memory is zeroed. What is written over anyhow, as
-/// Attachments::reserve() has it, need not be: it becomes a segment of its own. So where it may
-/// come the frame is handed out in pieces.
-class FrameBuilder final : public capnp::MessageBuilder {
- public:
-    /// Waits for room for a message with about so many bytes in texts, data and lists. As
-    /// FrameStream::prepare(): is false when it returned nothing. `reserves`: reserve() may follow.
-    FrameBuilder(FrameStream& stream, std::size_t bytes, bool reserves, Deadline deadline);
-    ~FrameBuilder() noexcept(false) override;
-    explicit operator bool() const noexcept { return draft_.has_value(); }
-    kj::ArrayPtr<capnp::word> allocateSegment(capnp::uint minimum_words) override;
-
-    /// Sends it. A message that has outgrown its frame is brought into one piece first, and waits
-    /// for room once more. As FrameStream::put().
-    bool put(std::span<const int> descriptors, Deadline deadline);
-
- private:
-    friend class Attachments;
-    static constexpr std::size_t most_segments = 8;
-
-    /// Memory in the frame that is not zeroed, but for its last word: a segment of its own. Nothing
-    /// where it is better handed out in the usual way.
-    [[nodiscard]] std::span<std::byte> reserve(std::size_t bytes) noexcept;
-    /// The next so many words of the frame; nothing if there are not as many.
-    [[nodiscard]] std::span<capnp::word> take(std::size_t words) noexcept;
-    /// Bytes of the frame, table and segments, once it is complete.
-    [[nodiscard]] std::size_t close_frame(std::size_t last_words) noexcept;
-
-    bool splits_;
-    std::optional<FrameDraft> draft_;
-    std::span<capnp::word> frame_;
-    std::array<std::uint32_t, most_segments> begins_{};  // of each segment in the frame: its word
-    std::size_t segments_ = 0;
-    std::size_t end_ = 0;  // words of the frame that were handed out
-    std::vector<kj::Array<capnp::word>> overflow_;
 };
 
 /// About how many bytes of texts, data and lists a message has of which nobody says so.
@@ -181,6 +152,85 @@ constexpr std::size_t usual_bytes = 256;
     return bytes + bytes / 8 + 256;
 }
 
+/// The memory that a message is built in: a frame that is being prepared, and private memory for
+/// what outgrows it.
+///
+/// A builder takes for granted that its memory is zeroed. What is written over anyhow, as
+/// Attachments::reserve() has it, need not be: it becomes a segment of its own. So where it may
+/// come the frame `splits`: it is handed out in pieces.
+class MessageMemory {
+ public:
+    /// Borrows the draft.
+    MessageMemory(FrameDraft& draft, bool splits);
+
+ protected:
+    static constexpr std::size_t most_segments = 8;
+    static constexpr std::size_t first_of_split = 128;  // words
+    /// Bytes of a frame that splits, beside those of its message: its table, and its first segment.
+    static constexpr std::size_t beside_segments =
+        (most_segments / 2 + 1 + first_of_split) * sizeof(capnp::word);
+
+    [[nodiscard]] kj::ArrayPtr<capnp::MessageBuilder::SegmentInit> first() noexcept {
+        return {&first_, 1};
+    }
+    /// Zeroed memory of at least so many words: the next segment.
+    [[nodiscard]] kj::ArrayPtr<capnp::word> more(std::size_t minimum_words);
+    /// Memory in the frame that is not zeroed, but for its last word: a segment of its own. Nothing
+    /// where it is better handed out in the usual way.
+    [[nodiscard]] std::span<std::byte> reserve(std::size_t bytes) noexcept;
+    /// Sends what was built. As FrameBuilder::put().
+    bool put(kj::ArrayPtr<const kj::ArrayPtr<const capnp::word>> segments,
+             std::span<const int> descriptors, Deadline deadline);
+
+ private:
+    /// The next so many words of the frame; nothing if there are not as many.
+    [[nodiscard]] std::span<capnp::word> take(std::size_t words) noexcept;
+    /// Bytes of the frame, table and segments, once it is complete.
+    [[nodiscard]] std::size_t close_frame(std::size_t last_words) noexcept;
+
+    FrameDraft* draft_;  // nullptr once it was put
+    bool splits_;
+    std::span<capnp::word> frame_;
+    std::size_t end_;  // words of the frame that were handed out
+    std::size_t segments_ = 0;
+    std::array<std::uint32_t, most_segments> begins_{};  // of each segment in the frame: its word
+    std::vector<kj::Array<capnp::word>> overflow_;
+    capnp::MessageBuilder::SegmentInit first_;
+};
+
+/// Builds a message in a frame that is being prepared.
+class FrameBuilder final : private MessageMemory, public capnp::MessageBuilder {
+ public:
+    /// Frames are worth being split for a message with so many bytes in texts, data and lists.
+    [[nodiscard]] static constexpr bool may_split(std::size_t bytes) noexcept {
+        return room_for_message(bytes) > least_split;
+    }
+    /// Waits for room for a message with about so many bytes in texts, data and lists. As
+    /// FrameStream::prepare().
+    [[nodiscard]] static std::optional<FrameDraft> prepare(FrameStream& stream, std::size_t bytes,
+                                                           bool splits, Deadline deadline) {
+        return stream.prepare(
+            std::min(room_for_message(bytes) + (splits ? beside_segments : 0), stream.limit()),
+            deadline);
+    }
+    /// Borrows the draft. `splits`: as prepare() was told; Attachments::reserve() may follow then.
+    FrameBuilder(FrameDraft& draft, bool splits)
+        : MessageMemory{draft, splits}, MessageBuilder{first()} {}
+    kj::ArrayPtr<capnp::word> allocateSegment(capnp::uint minimum_words) override {
+        return more(minimum_words);
+    }
+
+    /// Sends it. A message that has outgrown its frame is brought into one piece first, and waits
+    /// for room once more. As FrameStream::put().
+    bool put(std::span<const int> descriptors, Deadline deadline) {
+        return MessageMemory::put(getSegmentsForOutput(), descriptors, deadline);
+    }
+
+ private:
+    friend class Attachments;
+    static constexpr std::size_t least_split = 4096;  // bytes
+};
+
 /// Sends a message that `build(T::Builder)` or `build(T::Builder, Attachments&)` fills, in the
 /// place that it is sent from; `bytes` is about how many there are in texts, data and lists. Others
 /// who put on the stream wait meanwhile. As FrameStream::put().
@@ -188,8 +238,10 @@ template <class T, class Build>
 bool put(FrameStream& stream, Build&& build, std::span<const int> descriptors = {},
          Deadline deadline = Deadline::never(), std::size_t bytes = usual_bytes) {
     constexpr bool attaches = std::is_invocable_v<Build, typename T::Builder, Attachments&>;
-    FrameBuilder message{stream, bytes, attaches, deadline};
-    if (!message) return false;
+    const bool splits = attaches && FrameBuilder::may_split(bytes);
+    std::optional<FrameDraft> draft = FrameBuilder::prepare(stream, bytes, splits, deadline);
+    if (!draft) return false;
+    FrameBuilder message{*draft, splits};
     if constexpr (attaches) {
         Attachments attachments{message};
         std::forward<Build>(build)(message.initRoot<T>(), attachments);
@@ -205,12 +257,12 @@ template <class T>
 std::optional<Message<T>> next(FrameStream& stream, Deadline deadline = Deadline::never()) {
     std::optional<Frame> frame = stream.next(deadline);
     if (!frame) return std::nullopt;
-    return Message<T>{std::move(*frame)};
+    return Message<T>{[&] { return std::move(*frame); }};
 }
 /// As FrameStream::get(), and so on.
 template <class T>
 Message<T> get(FrameStream& stream, Deadline deadline = Deadline::never()) {
-    return Message<T>{stream.get(deadline)};
+    return Message<T>{[&] { return stream.get(deadline); }};
 }
 
 }  // namespace green::ipc

@@ -175,7 +175,9 @@ struct Passing<Message<T>> {
         packer.number(value.descriptors().size());
         for (Fd& fd : value.descriptors()) packer.descriptor(std::move(fd));
     }
-    static Message<T> unpack(Unpacker& unpacker) { return Message<T>{passing::frame_of(unpacker)}; }
+    static Message<T> unpack(Unpacker& unpacker) {
+        return Message<T>{[&] { return passing::frame_of(unpacker); }};
+    }
 };
 
 namespace passing {

@@ -60,7 +60,7 @@ class PipeEnd {
     /// As next(), for where the end is an error: throws Closed there, and a Timeout of its own once
     /// `deadline` has passed.
     Received get(Deadline deadline = Deadline::never()) {
-        return Takes::read(stream_.get(deadline));
+        return Takes::read([&] { return stream_.get(deadline); });
     }
     /// The next message if it comes before `limit` has passed. Throws Closed at the end.
     std::optional<Received> get_for(Deadline limit) { return read(stream_.get_for(limit)); }
@@ -81,7 +81,7 @@ class PipeEnd {
  private:
     static std::optional<Received> read(std::optional<Frame> frame) {
         if (!frame) return std::nullopt;
-        return Takes::read(std::move(*frame));
+        return Takes::read([&] { return std::move(*frame); });
     }
 
     FrameStream stream_;
