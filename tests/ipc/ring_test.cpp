@@ -2,11 +2,13 @@
 
 #include <algorithm>
 #include <cerrno>
+#include <chrono>
 #include <cstring>
 #include <deque>
 #include <malloc.h>
 #include <random>
 #include <string>
+#include <tuple>
 #include <unistd.h>
 #include <vector>
 
@@ -16,11 +18,13 @@
 #include <green/sys.hpp>
 
 #include "ring/distance.hpp"
+#include "ring/patience.hpp"
 #include "ring/ring_reader.hpp"
 #include "ring/ring_writer.hpp"
 #include "support/faults.hpp"
 #include "support/run_green.hpp"
 
+using namespace std::chrono_literals;
 using namespace green::ipc::ring;
 
 namespace {
@@ -164,6 +168,39 @@ TEST_CASE("ring: a reader lets a writer get ahead who can, and spins for no othe
     CHECK(look(false) == Distance::most);
     CHECK(look(true) == 0);
     CHECK(look(true) == Distance::most);
+}
+
+TEST_CASE("ring: a wait that is awake is tried again as long as it is worth what it takes",
+          "[ipc][ring]") {
+    green::ipc::Patience patience;
+    const auto tries_until_next = [&] {
+        int left_out = 0;
+        while (!patience.tries()) ++left_out;
+        return left_out;
+    };
+    // An answer that comes soon; a ring that was filled.
+    for (int i = 0; i < 100; ++i) {
+        REQUIRE(patience.tries());
+        i % 2 == 0 ? patience.ended(true, 64, 10us) : patience.ended(true, 1 << 20, 1ms);
+    }
+    // Nothing; an answer for which a third one was waited for; that one had all of the time.
+    for (const auto& [found, bytes, took] :
+         {std::tuple{false, 0, 10us}, std::tuple{true, 64, 3000us},
+          std::tuple{true, 1 << 20, 3000us}}) {
+        patience.ended(found, static_cast<std::uint64_t>(bytes), took);
+        CHECK(tries_until_next() > 0);
+        patience.ended(true, 64, 10us);
+        CHECK(tries_until_next() == 0);
+    }
+    // In the long run it costs less than a microsecond of each wait, however long it takes.
+    for (const auto took : {30us, 3000us}) {
+        for (int i = 0; i < 20; ++i) {
+            patience.ended(false, 0, took);
+            (void)tries_until_next();
+        }
+        patience.ended(false, 0, took);
+        CHECK(tries_until_next() > took / 1us);
+    }
 }
 
 TEST_CASE("ring: who has said that he sleeps is rung once", "[ipc][ring]") {

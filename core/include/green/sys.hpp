@@ -82,6 +82,7 @@ enum class Call : std::uint8_t {
     recvmsg,
     rename,
     rmdir,
+    sched_yield,
     send,
     sendmsg,
     setsockopt,
@@ -237,6 +238,8 @@ Outcome sigprocmask(int how, const sigset_t* set, sigset_t* old) noexcept;  // o
 /// Takes one of the signals if it is pending, and does not wait: EAGAIN when none is.
 Outcome sigtimedwait(const sigset_t& set) noexcept;
 Outcome sigaction(int signal, const struct sigaction* action, struct sigaction* old) noexcept;
+/// Lets others have the processor, and comes back at once where there are none.
+Outcome sched_yield() noexcept;
 Outcome prlimit(pid_t pid, int resource, const rlimit* limit, rlimit* old) noexcept;
 
 /// Throws std::system_error for a failed call: "WHAT: reason".

@@ -65,15 +65,17 @@ Outcome retried(Call call, int fd, Function function, Elsewhere elsewhere = {}) 
 }
 
 constexpr const char* names[] = {
-    "accept4",       "bind",      "clone",      "close",     "connect",      "dup",
-    "epoll_create1", "epoll_ctl", "epoll_wait", "eventfd",   "fallocate",    "fcntl",
-    "flock",         "fork",      "fstat",      "ftruncate", "getsockname",  "getsockopt",
-    "getpeername",   "kill",      "listen",     "madvise",   "memfd_create", "mkdir",
-    "mmap",          "mprotect",  "munmap",     "open",      "pidfd_open",   "pidfd_send_signal",
-    "pipe2",         "poll",      "pread",      "prlimit",   "pwrite",       "pwritev2",
-    "read",          "readlink",  "recv",       "recvmsg",   "rename",       "rmdir",
-    "send",          "sendmsg",   "setsockopt", "shutdown",  "sigaction",    "sigprocmask",
-    "sigtimedwait",  "socket",    "socketpair", "unlink",    "waitid",       "write",
+    "accept4",    "bind",          "clone",        "close",       "connect",
+    "dup",        "epoll_create1", "epoll_ctl",    "epoll_wait",  "eventfd",
+    "fallocate",  "fcntl",         "flock",        "fork",        "fstat",
+    "ftruncate",  "getsockname",   "getsockopt",   "getpeername", "kill",
+    "listen",     "madvise",       "memfd_create", "mkdir",       "mmap",
+    "mprotect",   "munmap",        "open",         "pidfd_open",  "pidfd_send_signal",
+    "pipe2",      "poll",          "pread",        "prlimit",     "pwrite",
+    "pwritev2",   "read",          "readlink",     "recv",        "recvmsg",
+    "rename",     "rmdir",         "sched_yield",  "send",        "sendmsg",
+    "setsockopt", "shutdown",      "sigaction",    "sigprocmask", "sigtimedwait",
+    "socket",     "socketpair",    "unlink",       "waitid",      "write",
     "writev",
 };
 static_assert(std::size(names) == call_count);
@@ -376,6 +378,9 @@ Outcome sigtimedwait(const sigset_t& set) noexcept {
 }
 Outcome sigaction(int signal, const struct sigaction* action, struct sigaction* old) noexcept {
     return once(Call::sigaction, -1, [&] { return ::sigaction(signal, action, old); });
+}
+Outcome sched_yield() noexcept {
+    return once(Call::sched_yield, -1, [] { return ::sched_yield(); });
 }
 Outcome prlimit(pid_t pid, int resource, const rlimit* limit, rlimit* old) noexcept {
     return once(Call::prlimit, -1, [&] {

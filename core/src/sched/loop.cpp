@@ -75,7 +75,7 @@ bool Hub::look_in_place(PollNode& node, Deadline deadline) noexcept {
         look_in_ = 1;  // the switch that comes now finds the same
         return false;
     }
-    return node.is_eager() && Polls::spin_at(node, longest);
+    return Polls::linger_at(node, longest);
 }
 
 void Hub::end_turn() noexcept {

@@ -3,6 +3,8 @@
 #include <algorithm>
 #include <chrono>
 
+#include <green/sys.hpp>
+
 #include "sched/hub.hpp"
 
 namespace green::detail {
@@ -20,17 +22,45 @@ void pause_processor() noexcept {
 #endif
 }
 
+// Whoever else may run could keep the processor for some milliseconds: what is due by then is not
+// let wait for him.
+constexpr std::chrono::milliseconds yield_time{1};
+
+struct Lingered {
+    bool found;
+    Duration took;
+};
+
 template <class Look>
-bool spin_until(const Look& look, Duration longest) noexcept {
+Lingered spin_until(const Look& look, Duration longest) noexcept {
     using Clock = std::chrono::steady_clock;
     const Clock::time_point end = Clock::now() + std::min<Duration>(longest, spin_time);
     do {
         for (int i = 0; i < 32; ++i) {
-            if (look()) return true;
+            if (look()) return {true, Duration::zero()};
             pause_processor();
         }
     } while (Clock::now() < end);
-    return false;
+    return {false, spin_time};
+}
+
+template <class Look>
+Lingered yield_then(const Look& look) noexcept {
+    using Clock = std::chrono::steady_clock;
+    const Clock::time_point start = Clock::now();
+    (void)sys::sched_yield();
+    const bool found = look();
+    return {found, Clock::now() - start};
+}
+
+template <class Look>
+Lingered linger_until(const Look& look, Linger how, Duration longest) noexcept {
+    return how == Linger::spin ? spin_until(look, longest) : yield_then(look);
+}
+
+/// What is done if there is so much time.
+Linger linger_for(Linger wished, Duration longest) noexcept {
+    return wished == Linger::yield && longest < yield_time ? Linger::none : wished;
 }
 
 }  // namespace
@@ -60,41 +90,43 @@ void Polls::look() noexcept {
     }
 }
 
-bool Polls::look_at_all() noexcept {
-    bool found = false;
-    nodes_.for_each([&](PollNode& node) {
-        if (!node.look()) return;
-        found = true;
-        if (node.eager_) node.eagerness_ended(true);
-        node.fire();
-    });
-    return found;
-}
-
-bool Polls::spin(Duration longest) noexcept {
-    return spin_until([this] { return look_at_all(); }, longest);
-}
-
-bool Polls::spin_at(PollNode& node, Duration longest) noexcept {
-    const bool found = spin_until([&node] { return node.look(); }, longest);
-    node.eagerness_ended(found);
+bool Polls::linger_at(PollNode& node, Duration longest) noexcept {
+    const Linger how = linger_for(node.lingers(), longest);
+    if (how == Linger::none) return false;
+    const auto [found, took] = linger_until([&node] { return node.look(); }, how, longest);
+    node.lingered(found, took);
     return found;
 }
 
 bool Polls::linger(Duration longest) noexcept {
-    bool eager = false;
-    nodes_.for_each([&](PollNode& node) { eager |= node.eager_ = node.is_eager(); });
-    if (eager && spin(longest)) return true;
-    bool found = false;
+    Linger how = Linger::none;
     nodes_.for_each([&](PollNode& node) {
-        if (node.eager_) node.eagerness_ended(false);
-        node.unlink();
-        node.asked_ = true;
-        if (!node.ask_to_be_woken()) return;
-        found = true;
+        node.linger_ = linger_for(node.lingers(), longest);
+        how = std::max(how, node.linger_);
+    });
+    Lingered ended{false, Duration::zero()};
+    if (how != Linger::none) {
+        const auto any_has_news = [this] {
+            bool found = false;
+            nodes_.for_each([&](PollNode& node) { found |= node.look(); });
+            return found;
+        };
+        ended = linger_until(any_has_news, how, longest);
+    }
+    bool fired = false;
+    nodes_.for_each([&](PollNode& node) {
+        const bool found = ended.found && node.look();
+        if (node.linger_ != Linger::none && found == ended.found) node.lingered(found, ended.took);
+        if (!found) {
+            if (ended.found) return;  // the hub does not sleep
+            node.unlink();
+            node.asked_ = true;
+            if (!node.ask_to_be_woken()) return;
+        }
+        fired = true;
         node.fire();
     });
-    return found;
+    return fired;
 }
 
 }  // namespace green::detail

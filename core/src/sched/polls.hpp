@@ -15,13 +15,10 @@ class Polls {
     /// The hub is about to sleep, for so long: looks a little longer, and then all that are left
     /// ask to be woken. Returns whether one fired.
     bool linger(Duration longest) noexcept;
-    /// Looks at this one for a few microseconds, and not longer than that.
-    [[nodiscard]] static bool spin_at(PollNode& node, Duration longest) noexcept;
+    /// The same for this one, which is not asked for anything. Returns whether there is something.
+    [[nodiscard]] static bool linger_at(PollNode& node, Duration longest) noexcept;
 
  private:
-    bool look_at_all() noexcept;
-    bool spin(Duration longest) noexcept;
-
     IntrusiveList<PollNode> nodes_;
 };
 

@@ -33,7 +33,7 @@
 #include "frames/payload_owner.hpp"
 #include "frames/transport.hpp"
 #include "frames/turn.hpp"
-#include "ring/eagerness.hpp"
+#include "ring/patience.hpp"
 #include "ring/ring_reader.hpp"
 #include "ring/ring_writer.hpp"
 
@@ -182,8 +182,8 @@ class RingTransport final : public FrameTransport,
     Depot depot_;
     std::array<detail::CountedPtr<LentFile>, Depot::places> kept_files_;  // the other end's
     std::deque<Fd> arrived_;
-    Eagerness to_read_;
-    Eagerness to_write_;
+    Patience to_read_;
+    Patience to_write_;
     bool writer_is_gone_ = false;
     bool reader_is_gone_ = false;
     std::uint64_t seen_reader_closes_ = 0;
@@ -194,7 +194,7 @@ class RingTransport final : public FrameTransport,
 class RingTransport::Watch final : public detail::PollNode {
  public:
     Watch(RingTransport& end, Direction side) noexcept
-        : end_{&end}, side_{side}, eagerness_{reads() ? &end.to_read_ : &end.to_write_} {}
+        : end_{&end}, side_{side}, patience_{reads() ? &end.to_read_ : &end.to_write_} {}
     /// Of a writer who waits for a file, not for room, since they were in those states.
     Watch(RingTransport& end, Direction side, std::uint64_t states) noexcept : Watch{end, side} {
         states_ = states;
@@ -208,27 +208,35 @@ class RingTransport::Watch final : public detail::PollNode {
 
     bool look() noexcept override {
         if (states_) return end_->depot_.states() != *states_;
-        return reads() ? end_->reader_->has_news() : end_->writer_->has_news();
+        return news() != 0;
     }
     bool ask_to_be_woken() noexcept override {
         reads() ? end_->reader_->raise_flag() : end_->writer_->raise_flag();
         return look();
     }
-    bool is_eager() noexcept override {  // once in each wait
-        if (std::exchange(has_been_eager_, true)) return false;
-        return eagerness_->spins(reads() ? end_->reader_->peer_is_here()
-                                         : end_->writer_->peer_is_here());
+    detail::Linger lingers() noexcept override {  // once in each wait
+        if (std::exchange(has_lingered_, true) || !patience_->tries()) return detail::Linger::none;
+        // While we spin on its processor it cannot do what we wait for.
+        const bool is_here =
+            reads() ? end_->reader_->peer_is_here() : end_->writer_->peer_is_here();
+        return is_here ? detail::Linger::yield : detail::Linger::spin;
     }
-    void eagerness_ended(bool rewarded) noexcept override { eagerness_->ended(rewarded); }
+    void lingered(bool found, Duration took) noexcept override {
+        patience_->ended(found, states_ ? 0 : news(), took);
+    }
     void describe(std::string& into) const override {
         into += reads() ? "a frame in a ring" : "room in a ring";
     }
 
  private:
+    [[nodiscard]] std::uint64_t news() const noexcept {
+        return reads() ? end_->reader_->news() : end_->writer_->news();
+    }
+
     RingTransport* end_;
     Direction side_;
-    Eagerness* eagerness_;
-    bool has_been_eager_ = false;
+    Patience* patience_;
+    bool has_lingered_ = false;
     std::optional<std::uint64_t> states_;
 };
 

@@ -15,7 +15,7 @@ class Distance {
     /// Before the next look. `found_little`: at the last one.
     [[nodiscard]] unsigned pauses(bool found_little) noexcept {
         // Which processor the writer is on it says only when it falls asleep: what happened tells.
-        if (!eagerness_.spins(false)) return 0;
+        if (!eagerness_.tries()) return 0;
         if (found_little) {
             pauses_ = pauses_ == 0 ? 4 : std::min(2 * pauses_, most);
         } else {
@@ -25,10 +25,12 @@ class Distance {
     }
     /// After most of them, as fewer are short for a writer that runs, too: whether it has moved
     /// meanwhile.
-    void paused(bool writer_moved) noexcept { eagerness_.ended(writer_moved); }
+    void paused(bool writer_moved) noexcept {
+        writer_moved ? eagerness_.was_worth_it() : eagerness_.was_in_vain(1023);
+    }
 
  private:
-    Eagerness eagerness_{1023};
+    Eagerness eagerness_;
     unsigned pauses_ = 0;
 };
 

@@ -8,25 +8,18 @@ namespace green::ipc {
 /// not done again soon.
 class Eagerness {
  public:
-    /// Left out so often at most.
-    explicit Eagerness(unsigned most = 63) noexcept : most_{most} {}
-    [[nodiscard]] bool spins(bool peer_is_here) noexcept {
-        if (skip_ > 0) {
-            --skip_;
-            return false;
-        }
-        // While we spin on its processor it cannot do what we wait for; and to let it have that and
-        // stay awake makes two switches of processes for a few messages, where a sleep makes two
-        // for half a ring.
-        return !peer_is_here;
+    [[nodiscard]] bool tries() noexcept {
+        if (skip_ == 0) return true;
+        --skip_;
+        return false;
     }
-    void ended(bool rewarded) noexcept {
-        pause_ = rewarded ? 0 : std::min(2 * pause_ + 1, most_);
-        skip_ = pause_;
-    }
+    void was_worth_it() noexcept { pause_ = 0; }
+    /// It may have been luck: it is left out half as often as before.
+    void was_fair() noexcept { skip_ = pause_ /= 2; }
+    /// It is left out twice as often as before, at most so often.
+    void was_in_vain(unsigned most) noexcept { skip_ = pause_ = std::min(2 * pause_ + 1, most); }
 
  private:
-    unsigned most_;
     unsigned pause_ = 0;
     unsigned skip_ = 0;  // until the next try
 };

@@ -80,9 +80,9 @@ class RingReader {
     /// Something was taken and not released.
     [[nodiscard]] bool holds() const noexcept { return head_ != next_; }
 
-    /// The other side has moved on since this one looked last.
-    [[nodiscard]] bool has_news() const noexcept {
-        return memory_->header().writer.tail.load() != tail_;
+    /// Bytes by which the other side has moved on since this one looked last.
+    [[nodiscard]] std::uint64_t news() const noexcept {
+        return memory_->header().writer.tail.load() - tail_;
     }
     /// The other side shares the processor with this one, as far as is known.
     [[nodiscard]] bool peer_is_here() noexcept {

@@ -40,9 +40,9 @@ class RingWriter {
         (void)memory_->header().reader_sleeps.sleep.swap(sleep, 0);
     }
 
-    /// The other side has moved on since this one looked last.
-    [[nodiscard]] bool has_news() const noexcept {
-        return memory_->header().reader.head.load() != head_;
+    /// Bytes by which the other side has moved on since this one looked last.
+    [[nodiscard]] std::uint64_t news() const noexcept {
+        return memory_->header().reader.head.load() - head_;
     }
     /// The other side shares the processor with this one, as far as is known.
     [[nodiscard]] bool peer_is_here() noexcept {

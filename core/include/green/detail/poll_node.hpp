@@ -1,8 +1,15 @@
 #pragma once
 
+#include <cstdint>
+
+#include <green/deadline.hpp>
 #include <green/detail/park.hpp>
 
 namespace green::detail {
+
+/// What a hub may do before it sleeps: look again and again for some microseconds, or let those go
+/// first who wait for its processor, and then look.
+enum class Linger : std::uint8_t { none, yield, spin };
 
 /// Waits for memory that somebody else writes, without being told: the hub looks at it in each of
 /// its turns. Only when it is about to sleep it asks to be woken, which is another node's affair,
@@ -17,10 +24,10 @@ class PollNode : public WaitNode {
     [[nodiscard]] virtual bool look() noexcept = 0;
     /// From now on somebody must wake the hub. Returns look(), afterwards.
     [[nodiscard]] virtual bool ask_to_be_woken() noexcept = 0;
-    /// Whether it is worth to look again and again before that, for a few microseconds.
-    [[nodiscard]] virtual bool is_eager() noexcept = 0;
-    /// Whether that was rewarded.
-    virtual void eagerness_ended(bool rewarded) noexcept = 0;
+    /// What is worth to be done before that.
+    [[nodiscard]] virtual Linger lingers() noexcept = 0;
+    /// How that went: whether there is something now, and how long it took, to a yield at least.
+    virtual void lingered(bool found, Duration took) noexcept = 0;
 
     /// It has asked: it is not looked at any more.
     [[nodiscard]] bool asked() const noexcept { return asked_; }
@@ -28,7 +35,7 @@ class PollNode : public WaitNode {
  private:
     friend class Polls;
     bool asked_ = false;
-    bool eager_ = false;
+    Linger linger_ = Linger::none;
 };
 
 /// For a greenlet that is about to wait for it: where nobody else has work, looks again and again
