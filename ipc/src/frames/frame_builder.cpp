@@ -28,8 +28,17 @@ MessageMemory::MessageMemory(FrameDraft& draft, bool splits)
     : draft_{&draft},
       splits_{splits},
       frame_{reinterpret_cast<capnp::word*>(draft.memory().data()), draft.memory().size() / word},
-      end_{std::min(table_words(splits ? most_segments : 1), frame_.size())},
-      first_{more(1), 1} {}
+      end_{std::min(table_words(splits ? most_segments : 1), frame_.size())} {
+    if (splits || end_ == frame_.size()) [[unlikely]] {
+        first_ = {more(1), 1};
+        return;
+    }
+    // The usual one: all of the frame is its first segment.
+    const auto all = frame_.subspan(end_);
+    zero(all);
+    begins_[segments_++] = static_cast<std::uint32_t>(std::exchange(end_, frame_.size()));
+    first_ = {{all.data(), all.size()}, 1};
+}
 
 std::span<capnp::word> MessageMemory::take(std::size_t words) noexcept {
     // What has gone to private memory once stands behind all that is here.

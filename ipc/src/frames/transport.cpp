@@ -28,10 +28,19 @@ void write(parcel::SchemaName::Builder into, const Schema& schema) {
 }
 Schema schema_of(parcel::SchemaName::Reader from) { return {from.getId(), from.getName().cStr()}; }
 
-void check_count(std::span<const int> descriptors) {
-    if (descriptors.size() <= FrameStream::most_descriptors) return;
-    throw UsageError(std::to_string(descriptors.size()) + " descriptors for one frame; it takes " +
+// What refuses stands apart: it would make each frame that is put save more registers.
+[[noreturn]] void refuse_count(std::size_t descriptors) {
+    throw UsageError(std::to_string(descriptors) + " descriptors for one frame; it takes " +
                      std::to_string(FrameStream::most_descriptors));
+}
+void check_count(std::span<const int> descriptors) {
+    if (descriptors.size() > FrameStream::most_descriptors) [[unlikely]]
+        refuse_count(descriptors.size());
+}
+[[noreturn]] void refuse_twice() { throw UsageError("this frame was put already"); }
+[[noreturn]] void refuse_more_than_prepared(std::size_t size, std::size_t prepared) {
+    throw UsageError("a frame of " + std::to_string(size) + " bytes, where " +
+                     std::to_string(prepared) + " were prepared");
 }
 
 std::string text_of(const Schema& schema) {
@@ -150,11 +159,8 @@ bool FrameDraft::is_shared() const noexcept {
 }
 
 bool FrameDraft::put(std::size_t size, std::span<const int> descriptors, Deadline deadline) {
-    if (transport_ == nullptr) throw UsageError("this frame was put already");
-    if (size > memory_.size()) {
-        throw UsageError("a frame of " + std::to_string(size) + " bytes, where " +
-                         std::to_string(memory_.size()) + " were prepared");
-    }
+    if (transport_ == nullptr) refuse_twice();
+    if (size > memory_.size()) refuse_more_than_prepared(size, memory_.size());
     // Its memory is in whole words.
     if (size > transport_->limit()) FrameTransport::refuse_size(size, transport_->limit());
     check_count(descriptors);
@@ -164,7 +170,7 @@ bool FrameDraft::put(std::size_t size, std::span<const int> descriptors, Deadlin
 
 bool FrameDraft::put_instead(std::span<const std::byte> payload, std::span<const int> descriptors,
                              Deadline deadline) {
-    if (transport_ == nullptr) throw UsageError("this frame was put already");
+    if (transport_ == nullptr) refuse_twice();
     check_count(descriptors);
     transport_->retain();  // the stream may be gone
     const detail::CountedPtr<FrameTransport> transport{transport_};
