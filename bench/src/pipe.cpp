@@ -1,4 +1,5 @@
-// greensup's side of the pipe cases: frames between two processes, the payload copied in and out.
+// greensup's side of the pipe cases: frames between two processes, the payload copied in, and out
+// of a ring. A stream's frame has come into memory of its own.
 #include <algorithm>
 #include <utility>
 
@@ -19,11 +20,17 @@ class Pipe {
     void attach_receiver() { choose(pair_.second, pair_.first); }
     void send(std::span<const std::byte> message) { end_->put(message); }
     std::size_t receive(std::span<std::byte> into) {
-        const auto frame = end_->next();
-        if (!frame) throw std::runtime_error("the end of the stream");
-        const auto bytes = frame->bytes();
+        const auto frame = next();
+        const auto bytes = frame.bytes();
         std::copy_n(bytes.begin(), std::min(bytes.size(), into.size()), into.begin());
         return bytes.size();
+    }
+
+ protected:
+    green::ipc::Frame next() {
+        auto frame = end_->next();
+        if (!frame) throw std::runtime_error("the end of the stream");
+        return std::move(*frame);
     }
 
  private:
@@ -38,9 +45,23 @@ class Pipe {
     FrameStream* end_ = nullptr;
 };
 
+template <Pair (*make)()>
+class OwnMemory : public Pipe<make> {
+ public:
+    using Pipe<make>::Pipe;
+    std::span<const std::byte> receive() {
+        frame_ = {};  // its memory is the next one's
+        frame_ = Pipe<make>::next();
+        return frame_.bytes();
+    }
+
+ private:
+    green::ipc::Frame frame_;
+};
+
 using OverRing = Pipe<[] { return green::ipc::ring_pair(); }>;
-using OverSocket = Pipe<[] { return green::ipc::frame_pair({.coalesce = false}); }>;
-using Coalesced = Pipe<[] { return green::ipc::frame_pair(); }>;
+using OverSocket = OwnMemory<[] { return green::ipc::frame_pair({.coalesce = false}); }>;
+using Coalesced = OwnMemory<[] { return green::ipc::frame_pair(); }>;
 
 }  // namespace
 

@@ -9,6 +9,10 @@
 ///     std::size_t receive(std::span<std::byte> buffer);       // waits; copies out; the message's
 ///                                                             // size
 ///
+/// or, where a message comes in memory that is the receiver's alone and would be copied once more,
+///
+///     std::span<const std::byte> receive();                   // waits; valid until the next call
+///
 /// For a round trip both sides send and receive.
 ///
 /// The child never stops by itself: it is killed when the measurement is over. So a name in the
@@ -58,17 +62,34 @@ class NumberedMessage {
     std::span<std::byte> room() { return bytes_; }
     /// The number of what was received here.
     std::uint64_t number(std::size_t received) const {
-        std::uint64_t found = 0;
         if (received != bytes_.size()) throw std::runtime_error("a message of the wrong size");
-        std::memcpy(&found, bytes_.data(), sizeof found);
-        return found;
+        return number_of(bytes_);
     }
-    void insist(std::size_t received, std::uint64_t expected) const {
-        if (number(received) != expected)
+    /// The next one is this. Receives it here, or where it comes.
+    template <class Transport>
+    void insist(Transport& transport, std::uint64_t expected) {
+        if (receive(transport) != expected)
             throw std::runtime_error("a message was lost or came out of order");
     }
 
  private:
+    static std::uint64_t number_of(std::span<const std::byte> message) {
+        std::uint64_t found = 0;
+        std::memcpy(&found, message.data(), sizeof found);
+        return found;
+    }
+    template <class Transport>
+    std::uint64_t receive(Transport& transport) {
+        if constexpr (requires { transport.receive(); }) {
+            const std::span<const std::byte> found = transport.receive();
+            if (found.size() != bytes_.size())
+                throw std::runtime_error("a message of the wrong size");
+            return number_of(found);
+        } else {
+            return number(transport.receive(room()));
+        }
+    }
+
     std::vector<std::byte> bytes_;
 };
 
@@ -108,7 +129,7 @@ double messages_per_second(const Options& options) {
     Transport transport{options};
     return messages_per_second(
         options, transport, [&](std::uint64_t number) { transport.send(message.with(number)); },
-        [&](std::uint64_t number) { message.insist(transport.receive(message.room()), number); });
+        [&](std::uint64_t number) { message.insist(transport, number); });
 }
 
 /// Nanoseconds from sending a message until it has come back: the median of one after another. The
@@ -136,7 +157,7 @@ double round_trip_ns(const Options& options) {
         auto time = start;
         while (static_cast<double>(time - start) < seconds * 1e9) {
             transport.send(message.with(number));
-            answer.insist(transport.receive(answer.room()), number++);
+            answer.insist(transport, number++);
             const auto sent = std::exchange(time, now());
             trips.push_back(time - sent);
         }

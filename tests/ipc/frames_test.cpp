@@ -2,9 +2,13 @@
 
 #include <algorithm>
 #include <cstring>
+#include <functional>
+#include <optional>
 #include <random>
+#include <sched.h>
 #include <sys/wait.h>
 #include <unistd.h>
+#include <utility>
 #include <vector>
 
 #include <catch2/catch.hpp>
@@ -14,6 +18,7 @@
 #include <green/ipc/frame_stream.hpp>
 #include <green/ipc/message.hpp>
 #include <green/socket.hpp>
+#include <green/sys.hpp>
 
 #include "document.capnp.h"
 #include "frame_pairs.hpp"
@@ -38,7 +43,57 @@ namespace {
 
 const std::vector<MakePair> ways{&over_pipes, &over_a_socket, &uncoalesced, &in_memory};
 
+/// Keeps this thread on the processor that it is on, and calls something each time that it gives it
+/// away.
+class OnOneProcessor final : public green::sys::Injector {
+ public:
+    explicit OnOneProcessor(std::function<void()> given_away)
+        : given_away_{std::move(given_away)}, outer_{green::sys::set_injector(this)} {
+        ::sched_getaffinity(0, sizeof before_, &before_);
+        cpu_set_t here;
+        CPU_ZERO(&here);
+        CPU_SET(::sched_getcpu(), &here);
+        ::sched_setaffinity(0, sizeof here, &here);
+    }
+    ~OnOneProcessor() override {
+        green::sys::set_injector(outer_);
+        ::sched_setaffinity(0, sizeof before_, &before_);
+    }
+    int before(green::sys::Call call, int fd) noexcept override {
+        if (call == green::sys::Call::sched_yield) given_away_();
+        if (call == green::sys::Call::epoll_wait) ++sleeps;
+        return outer_ != nullptr ? outer_->before(call, fd) : 0;
+    }
+    int sleeps = 0;
+
+ private:
+    std::function<void()> given_away_;
+    green::sys::Injector* outer_;
+    cpu_set_t before_{};
+};
+
 }  // namespace
+
+TEST_CASE("frames: who waits alone lets a peer on his processor go first, and does not sleep",
+          "[ipc][frame]") {
+    const MakePair make = GENERATE(&uncoalesced, &in_memory);
+    run_green_for_real([make] {
+        constexpr int frames = 30;  // less than after which the hub has its turn
+        int yields = 0;
+        std::optional<ipc::FrameStream> peer;
+        OnOneProcessor here{[&] {
+            ++yields;
+            CHECK(peer->put(bytes_of("answer")));
+        }};
+        auto [left, right] = make();
+        peer = std::move(left);
+        green::idle();
+        here.sleeps = 0;
+        for (int i = 0; i < frames; ++i) CHECK(text_of(right.get(5s)) == "answer");
+        CHECK(yields == frames);
+        CHECK(here.sleeps == 0);
+    });
+}
 
 TEST_CASE("frames: arrive whole, in order, empty ones too", "[ipc][frame]") {
     const MakePair make = GENERATE(from_range(ways));

@@ -17,8 +17,8 @@
 #include <green/errors.hpp>
 #include <green/sys.hpp>
 
+#include "frames/patience.hpp"
 #include "ring/distance.hpp"
-#include "ring/patience.hpp"
 #include "ring/ring_reader.hpp"
 #include "ring/ring_writer.hpp"
 #include "support/faults.hpp"
@@ -181,24 +181,29 @@ TEST_CASE("ring: a wait that is awake is tried again as long as it is worth what
     // An answer that comes soon; a ring that was filled.
     for (int i = 0; i < 100; ++i) {
         REQUIRE(patience.tries());
-        i % 2 == 0 ? patience.ended(true, 64, 10us) : patience.ended(true, 1 << 20, 1ms);
+        i % 2 == 0 ? patience.ended(true, 0us, 10us) : patience.ended(true, 1ms, 1ms);
     }
-    // Nothing; an answer for which a third one was waited for; that one had all of the time.
-    for (const auto& [found, bytes, took] :
-         {std::tuple{false, 0, 10us}, std::tuple{true, 64, 3000us},
-          std::tuple{true, 1 << 20, 3000us}}) {
-        patience.ended(found, static_cast<std::uint64_t>(bytes), took);
+    // Nothing; an answer for which a third one was waited for; that one had most of the time.
+    for (const auto& [found, worth, took] :
+         {std::tuple{false, 0us, 10us}, std::tuple{true, 0us, 3000us},
+          std::tuple{true, 1000us, 3000us}}) {
+        patience.ended(found, worth, took);
         CHECK(tries_until_next() > 0);
-        patience.ended(true, 64, 10us);
+        patience.ended(true, 0us, 10us);
         CHECK(tries_until_next() == 0);
     }
+    // A ring that was filled may have been luck, after so much that was in vain.
+    for (int i = 0; i < 5; ++i) patience.ended(false, 0us, 10us);
+    const int left_out = tries_until_next();
+    patience.ended(true, 1ms, 1ms);
+    CHECK(tries_until_next() == left_out / 2);
     // In the long run it costs less than a microsecond of each wait, however long it takes.
     for (const auto took : {30us, 3000us}) {
         for (int i = 0; i < 20; ++i) {
-            patience.ended(false, 0, took);
+            patience.ended(false, 0us, took);
             (void)tries_until_next();
         }
-        patience.ended(false, 0, took);
+        patience.ended(false, 0us, took);
         CHECK(tries_until_next() > took / 1us);
     }
 }

@@ -141,8 +141,9 @@ class Hub final : private ReactorSink {
         return true;
     }
 
-    /// See poll_node.hpp.
-    [[nodiscard]] bool look_in_place(PollNode& node, Deadline deadline) noexcept;
+    /// For how long a greenlet may linger in the hub's place that waits until then, as nobody else
+    /// has work; not at all now and then, so that the hub has its turn.
+    [[nodiscard]] Duration time_to_linger(Deadline deadline) noexcept;
 
     void adopt(Orphan& orphan) noexcept { orphans_.push_back(orphan); }
 

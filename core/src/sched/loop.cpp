@@ -64,18 +64,19 @@ void Hub::turn() noexcept {
 
 bool Hub::linger(TimePoint until) noexcept { return polls_.linger(time_until(until)); }
 
-bool Hub::look_in_place(PollNode& node, Deadline deadline) noexcept {
+Duration Hub::time_to_linger(Deadline deadline) noexcept {
     // What a wait would find first is left to it.
-    if (fence_ != nullptr || running_->attention || deadline.when() <= turn_time_) return false;
+    if (fence_ != nullptr || running_->attention || deadline.when() <= turn_time_)
+        return Duration::zero();
     const bool alone = nobody_has_work() && polls_.empty() && turn_ends_.empty();
-    if (!alone || watchers_->keep_hub_hot()) return false;
+    if (!alone || watchers_->keep_hub_hot()) return Duration::zero();
     const Duration longest = time_until(std::min(timers_.nearest(), deadline.when()));
-    if (longest <= Duration::zero()) return false;
+    if (longest <= Duration::zero()) return Duration::zero();
     if (!budget_left()) {
         look_in_ = 1;  // the switch that comes now finds the same
-        return false;
+        return Duration::zero();
     }
-    return Polls::linger_at(node, longest);
+    return longest;
 }
 
 void Hub::end_turn() noexcept {

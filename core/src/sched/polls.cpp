@@ -66,7 +66,12 @@ Linger linger_for(Linger wished, Duration longest) noexcept {
 }  // namespace
 
 bool look_in_place(PollNode& node, Deadline deadline) {
-    return Hub::current().look_in_place(node, deadline);
+    const Duration longest = Hub::current().time_to_linger(deadline);
+    return longest > Duration::zero() && Polls::linger_at(node, longest);
+}
+
+bool yield_in_place(Deadline deadline) {
+    return Polls::yield(Hub::current().time_to_linger(deadline));
 }
 
 bool PollNode::arm() {
@@ -88,6 +93,12 @@ void Polls::look() noexcept {
         nodes_.push_back(node);
         if (last == nullptr) last = &node;
     }
+}
+
+bool Polls::yield(Duration longest) noexcept {
+    if (longest < yield_time) return false;
+    (void)sys::sched_yield();
+    return true;
 }
 
 bool Polls::linger_at(PollNode& node, Duration longest) noexcept {

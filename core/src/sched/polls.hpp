@@ -17,6 +17,8 @@ class Polls {
     bool linger(Duration longest) noexcept;
     /// The same for this one, which is not asked for anything. Returns whether there is something.
     [[nodiscard]] static bool linger_at(PollNode& node, Duration longest) noexcept;
+    /// Gives the processor away if there is so much time. Returns whether it did.
+    static bool yield(Duration longest) noexcept;
 
  private:
     IntrusiveList<PollNode> nodes_;

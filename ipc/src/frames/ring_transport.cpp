@@ -13,6 +13,7 @@
 #include <array>
 #include <bit>
 #include <cerrno>
+#include <chrono>
 #include <cstdint>
 #include <cstring>
 #include <deque>
@@ -30,10 +31,10 @@
 #include "frames/descriptors.hpp"
 #include "frames/lent_file.hpp"
 #include "frames/memory_file.hpp"
+#include "frames/patience.hpp"
 #include "frames/payload_owner.hpp"
 #include "frames/transport.hpp"
 #include "frames/turn.hpp"
-#include "ring/patience.hpp"
 #include "ring/ring_reader.hpp"
 #include "ring/ring_writer.hpp"
 
@@ -222,7 +223,8 @@ class RingTransport::Watch final : public detail::PollNode {
         return is_here ? detail::Linger::yield : detail::Linger::spin;
     }
     void lingered(bool found, Duration took) noexcept override {
-        patience_->ended(found, states_ ? 0 : news(), took);
+        const std::uint64_t bytes = states_ ? 0 : news();
+        patience_->ended(found, std::chrono::nanoseconds(bytes), took);
     }
     void describe(std::string& into) const override {
         into += reads() ? "a frame in a ring" : "room in a ring";

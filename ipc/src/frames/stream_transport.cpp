@@ -10,13 +10,16 @@
 #include <algorithm>
 #include <array>
 #include <cerrno>
+#include <chrono>
 #include <cstdint>
 #include <cstring>
+#include <optional>
 #include <string>
 #include <type_traits>
 #include <utility>
 
 #include <green/context.hpp>
+#include <green/detail/poll_node.hpp>
 #include <green/detail/turn_end.hpp>
 #include <green/greenlet.hpp>
 #include <green/ipc/message.hpp>
@@ -28,6 +31,7 @@
 #include "frames/inbox.hpp"
 #include "frames/link.hpp"
 #include "frames/outbox.hpp"
+#include "frames/patience.hpp"
 #include "frames/transport.hpp"
 #include "frames/turn.hpp"
 
@@ -173,6 +177,7 @@ class StreamTransport final : public FrameTransport, private detail::TurnEnd {
     const Semaphore::Acquire* its_turn_ = nullptr;  // while it stands in line
     bool ends_sending_ = false;                     // when the outbox is empty
     bool heard_hello_ = false;
+    Patience to_read_;
     bool last_waits_ = false;  // the last frame's sender, until it has gone
     int broken_ = 0;           // the error that ended sending where nobody could be told
     Large* large_ = nullptr;   // while somebody sends one
@@ -415,11 +420,22 @@ bool StreamTransport::send_large(std::span<const std::byte> payload,
 // --- receiving ---
 
 bool StreamTransport::fill(Deadline deadline) {
+    bool may_yield = to_read_.tries();
+    std::optional<TimePoint> yielded;
     for (FdOperation operation{inbox_.next_over(link_), Direction::read, deadline};
          operation.go();) {
         const sys::Outcome got = inbox_.read_some(link_);
+        if (yielded) {
+            const auto worth = std::chrono::nanoseconds{20} * (got.ok() ? got.value : 0);
+            to_read_.ended(got.ok(), worth, now() - *std::exchange(yielded, std::nullopt));
+        }
         if (got.would_block()) {
-            operation.blocked();
+            // One that waits in epoll takes the processor from the writer at each message.
+            const TimePoint before = now();
+            if (std::exchange(may_yield, false) && detail::yield_in_place(deadline))
+                yielded = before;
+            else
+                operation.blocked();
             continue;
         }
         // A peer that died with unread input of ours shows as a reset: an end like any other.

@@ -44,4 +44,8 @@ class PollNode : public WaitNode {
 /// switches.
 [[nodiscard]] bool look_in_place(PollNode& node, Deadline deadline);
 
+/// The same for who looks by a system call: lets those go first who wait for the processor. Returns
+/// whether it did.
+[[nodiscard]] bool yield_in_place(Deadline deadline);
+
 }  // namespace green::detail

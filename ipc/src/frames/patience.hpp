@@ -2,7 +2,6 @@
 
 #include <algorithm>
 #include <chrono>
-#include <cstdint>
 
 #include <green/deadline.hpp>
 
@@ -15,14 +14,15 @@ namespace green::ipc {
 class Patience {
  public:
     [[nodiscard]] bool tries() noexcept { return eagerness_.tries(); }
-    /// `found`: there is something now, by so many bytes of the ring.
+    /// `found`: there is something now, which is worth so long a wait.
     ///
     /// Who gives the processor away gets it back when nobody else wants it any more. That is soon
-    /// where the peer answers and waits in its turn, and worth it where the peer fills the ring
-    /// meanwhile; but with a third one there, who computes, it would be had sooner after a sleep.
-    void ended(bool found, std::uint64_t bytes, Duration took) noexcept {
+    /// where the peer answers and waits in its turn, and worth it where the peer fills the
+    /// ring meanwhile; but with a third one there, who computes, it would be had sooner after a
+    /// sleep.
+    void ended(bool found, Duration worth, Duration took) noexcept {
         if (found && took <= soon) return eagerness_.was_worth_it();
-        if (found && took <= soon + std::chrono::nanoseconds(bytes)) return eagerness_.was_fair();
+        if (found && took <= soon + worth) return eagerness_.was_fair();
         // What is tried in vain costs each wait a microsecond in the long run, at most.
         const auto most = std::clamp<long>(static_cast<long>(took / per_wait), 63, 4095);
         eagerness_.was_in_vain(static_cast<unsigned>(most));
