@@ -410,3 +410,32 @@ TEST_CASE("queue stop: who is stopped while the keeper ends his lease hides no m
     crash_hook = nullptr;
     CHECK(drain(*witness).size() + moved == 1);
 }
+
+// In a queue where nothing else is due nobody comes by for a minute.
+TEST_CASE("queue stop: of a get that is stopped the keeper is told, wherever it has its message",
+          "[ipc][queue]") {
+    static CrashPoint where{};
+    struct Stopped {};
+    where = GENERATE(CrashPoint::get_leased, CrashPoint::ring_claimed, CrashPoint::ring_cleared,
+                     CrashPoint::get_done);
+    const Queue queue;
+    const auto member = queue.join(1);
+    const auto witness = queue.join(2);
+    send(*witness, 1);
+    WaitTable table{queue.segment(), queue.keeper->doorbells()};
+    const auto place = table.claim(small_config().members);
+    REQUIRE(place);
+    table.arm(*place, Interest::timers);
+    REQUIRE(sweep_all(*queue.keeper, 1).due == 0);
+    crash_hook = [](CrashPoint point) {
+        if (point == where) throw Stopped{};
+    };
+    Lease lease;
+    CHECK_THROWS_AS((void)member->try_get(lease), Stopped);
+    crash_hook = nullptr;
+    CHECK(is_rung(table.doorbell(*place)));
+    const Sweep sweep = sweep_all(*queue.keeper, 2);
+    CHECK(sweep.due == static_cast<std::int64_t>(Settings{}.lease));
+    (void)sweep_all(*queue.keeper, sweep.due);
+    CHECK(drain(*witness) == std::vector<std::uint64_t>{1});
+}

@@ -40,6 +40,8 @@ Got Member::try_get(Lease& into, std::int64_t now) {
         }
         const std::uint32_t pin = pins_.place({slot, word.generation}, until);
         crash_point(CrashPoint::get_pinned);
+        // Before the claim, so that the keeper knows of it also if we are stopped right behind it.
+        if (!is_once) slots_.remind(segment_.control().due, until);
         after = is_once ? word.leased_by(owner_).acked_by(owner_) : word.leased_by(owner_);
         if (!record.state.swap(seen, after.pack())) {
             pins_.lift(pin);
@@ -59,7 +61,7 @@ Got Member::try_get(Lease& into, std::int64_t now) {
     }
     if (is_once)
         record_.acked.count();
-    else
+    else  // again: until the claim a look that forgets what was noted may miss our pin
         slots_.remind(segment_.control().due, until);
     describe(into, now);
     crash_point(CrashPoint::get_done);
