@@ -90,10 +90,14 @@ void check_figures(const QueueConfig& queue) {
         refuse(queue, problem, "change the figures in [queues." + queue.name + "]");
 }
 
-std::unique_ptr<shm::Keeper> make(const std::string& path, const QueueConfig& queue) {
+/// `replaces`: in the place of one that is known to be empty.
+std::unique_ptr<shm::Keeper> make(const std::string& path, const QueueConfig& queue,
+                                  bool replaces) {
     check_figures(queue);
     try {
-        auto keeper = std::make_unique<shm::Keeper>(shm::Segment::create(path, figures_of(queue)));
+        const auto config = figures_of(queue);
+        auto keeper = std::make_unique<shm::Keeper>(replaces ? shm::Segment::replace(path, config)
+                                                             : shm::Segment::create(path, config));
         keeper->recover();
         return keeper;
     } catch (const std::system_error& error) {
@@ -211,11 +215,13 @@ std::shared_ptr<OpenQueue> OpenQueue::open(const std::string& directory, const Q
     state->config = config;
     state->path = path_of(directory, config);
     tell_of_asides(state->path, config);
-    if (found.foreign_version_)
-        set_aside(state->path, config, *found.foreign_version_, state->aside);
-    if (found.is_to_be_remade_) (void)sys::unlink(state->path.c_str());
+    const bool is_empty_foreign =
+        found.foreign_version_ &&
+        !set_aside(state->path, config, *found.foreign_version_, state->aside);
+    const bool replaces = found.is_to_be_remade_ || is_empty_foreign;
     const bool is_there = found.is_there();
-    state->keeper = is_there ? std::move(found.keeper_) : make(state->path, config);
+    state->keeper = is_there ? std::move(found.keeper_) : make(state->path, config, replaces);
+    if (is_empty_foreign) tell_of_replaced(config, *found.foreign_version_);
     state->segment = is_there ? std::move(found.segment_) : open_file(state->path, config);
     if (is_there) {
         // What its last holders had in hand comes back by the rules of today.

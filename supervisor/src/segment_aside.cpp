@@ -103,16 +103,16 @@ void tell_of_the_unnamed(const std::string& directory, const Config& config) {
     }
 }
 
-void set_aside(const std::string& path, const QueueConfig& queue, std::uint32_t version,
+void tell_of_replaced(const QueueConfig& queue, std::uint32_t version) {
+    green::log::info("queue.replaced",
+                     {{"queue", queue.name},
+                      {"why", "its empty segment was of version " + std::to_string(version)}});
+}
+
+bool set_aside(const std::string& path, const QueueConfig& queue, std::uint32_t version,
                Aside& into) {
     const auto count = messages_in(path);
-    if (count == 0u) {
-        (void)sys::unlink(path.c_str());
-        green::log::info("queue.replaced",
-                         {{"queue", queue.name},
-                          {"why", "its empty segment was of version " + std::to_string(version)}});
-        return;
-    }
+    if (count == 0u) return false;
     const auto first = path + ".v" + std::to_string(version);
     auto aside = first;
     for (int n = 2; ::access(aside.c_str(), F_OK) == 0; ++n)
@@ -129,6 +129,7 @@ void set_aside(const std::string& path, const QueueConfig& queue, std::uint32_t 
                        {"messages", count ? std::to_string(*count) : "not known"},
                        {"path", aside},
                        {"why", "another version of greensup has made it; " + how_to_get_at(path)}});
+    return true;
 }
 
 }  // namespace greensup

@@ -51,9 +51,11 @@ void tell_of_asides(const std::string& path, const QueueConfig& queue);
 /// At a start, when all of the configuration are open: removes the segments that it does not name
 /// if they are empty for certain, and tells of the others. Those who use them are gone by then.
 void tell_of_the_unnamed(const std::string& directory, const Config& config);
-/// Takes one of that version out of the way: renames it, or removes it if it is empty for certain.
-/// Throws Refusal.
-void set_aside(const std::string& path, const QueueConfig& queue, std::uint32_t version,
-               Aside& into);
+/// Takes one of that version out of the way by another name. False: it is empty for certain, and
+/// stands where it stood; ours may replace it. Throws Refusal.
+[[nodiscard]] bool set_aside(const std::string& path, const QueueConfig& queue,
+                             std::uint32_t version, Aside& into);
+/// Says that ours has replaced such an empty one.
+void tell_of_replaced(const QueueConfig& queue, std::uint32_t version);
 
 }  // namespace greensup

@@ -4,6 +4,7 @@
 #include <green/sys.hpp>
 
 #include "shm_support.hpp"
+#include "support/faults.hpp"
 
 using namespace shm_test;
 using Catch::Matchers::Contains;
@@ -85,6 +86,45 @@ TEST_CASE(
     { const Segment segment = Segment::create(directory.file(), small_config()); }
     CHECK_THROWS_WITH(Segment::create(directory.file(), small_config()), Contains("File exists"));
     CHECK(Segment::open(directory.file()).config() == small_config());
+}
+
+TEST_CASE("queue segment: what is replaced goes when the new one, or room for it, is there",
+          "[ipc][queue]") {
+    const Directory directory;
+    const std::uint64_t identity = Segment::create(directory.file(), small_config()).identity();
+    Config other = small_config();
+    other.capacity *= GENERATE(2, 1);
+    other.payload_bytes /= other.capacity == small_config().capacity ? 2 : 1;
+    const auto replace = [&] { return Segment::replace(directory.file(), other); };
+    const auto there = [&] { return Segment::open(directory.file()); };
+    SECTION("whatever cannot be made") {
+        bool has_fired = true;
+        for (std::size_t nth = 0; has_fired; ++nth) {
+            const std::uint64_t before = there().identity();
+            const FailNth plan{nth, EIO};
+            bool is_made = true;
+            try {
+                (void)replace();
+            } catch (const std::system_error&) {
+                is_made = false;
+            }
+            has_fired = plan.has_fired();
+            if (!is_made) CHECK(there().identity() == before);
+        }
+        CHECK(there().config() == other);
+    }
+    SECTION("room for one of them alone") {
+        const tests::FailNth full{0, ENOSPC, green::sys::Call::fallocate};
+        CHECK(replace().config() == other);
+        CHECK(there().config() == other);
+    }
+    SECTION("not even that") {
+        if (other.capacity == small_config().capacity) return;  // a smaller one has room
+        const tests::FailNth full{0, ENOSPC, green::sys::Call::fallocate, true};
+        CHECK_THROWS_WITH(replace(), Contains("No space left") && Contains(directory.file()));
+        CHECK(there().identity() == identity);
+    }
+    CHECK_FALSE(exists(directory.file("q.new")));
 }
 
 TEST_CASE("queue segment: its bytes lie where the reference page says", "[ipc][queue]") {

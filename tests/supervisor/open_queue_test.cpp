@@ -1,9 +1,12 @@
 // A queue's segment in the supervisor's hands: what it does takes turns with everything else, and a
 // configuration that is refused has changed none.
 
+#include <cerrno>
+#include <fcntl.h>
 #include <filesystem>
 #include <span>
 #include <string>
+#include <unistd.h>
 #include <utility>
 #include <vector>
 
@@ -17,8 +20,10 @@
 #include "queue/member.hpp"
 #include "refusal.hpp"
 #include "support/descriptor_limit.hpp"
+#include "support/faults.hpp"
 #include "support/run_green.hpp"
 #include "support/temp_dir.hpp"
+#include "support/text_files.hpp"
 
 using namespace greensup;
 namespace shm = green::ipc::shm;
@@ -177,6 +182,42 @@ TEST_CASE("open queue: who is refused for one queue has changed no other", "[sup
         CHECK(generation_of("a") == generation);
         CHECK(lease_of("a") == lease);
         CHECK_FALSE(std::filesystem::exists(directory.queue("c")));
+    });
+}
+
+TEST_CASE("open queue: an empty one makes way for one that can be made", "[supervisor]") {
+    tests::run_green_for_real([] {
+        const Directory directory;
+        const auto path = directory.queue("q");
+        {
+            shm::Config config;
+            config.capacity = 64;
+            config.payload_bytes = config.max_message = 1 << 20;
+            shm::Keeper{shm::Segment::create(path, config)}.recover();
+        }
+        SECTION("of other figures") {}
+        SECTION("of another version") {
+            green::Fd file{::open(path.c_str(), O_RDWR | O_CLOEXEC)};
+            shm::Header header;
+            REQUIRE(::pread(file.number(), &header, sizeof header, 0) == sizeof header);
+            header.version = shm::first_alike_version;
+            header.checksum = shm::checksum_of(header);
+            REQUIRE(::pwrite(file.number(), &header, sizeof header, 0) == sizeof header);
+        }
+        const auto before = tests::text_of(path);
+        auto queue = queue_of("q", 1 << 16);
+        {
+            const tests::FailNth full{0, ENOSPC, green::sys::Call::fallocate, true};
+            try {
+                (void)OpenQueue::open(directory.path(), queue);
+                FAIL("there is no room for it");
+            } catch (const Refusal& refusal) {
+                CHECK_THAT(refusal.what(), Catch::Contains("queues.q:") && Catch::Contains(path));
+                CHECK_THAT(refusal.hint(), Catch::Contains("lower max_bytes"));
+            }
+        }
+        CHECK((tests::text_of(path) == before));
+        CHECK(OpenQueue::open(directory.path(), queue)->figures().ready == 0);
     });
 }
 

@@ -48,6 +48,31 @@ std::byte* map(int fd, std::uint64_t size, const std::string& path) {
     return reinterpret_cast<std::byte*>(address);
 }
 
+/// How much memory comes free when the file is removed; nothing if it is not there.
+std::uint64_t memory_of(const std::string& path) noexcept {
+    const sys::Outcome file = sys::open(path.c_str(), O_RDONLY | O_NOFOLLOW);
+    if (!file.ok()) return 0;
+    struct stat about {};
+    const bool is_known = sys::fstat(file.as_int(), about).ok();
+    (void)sys::close(file.as_int());
+    return is_known ? static_cast<std::uint64_t>(about.st_blocks) * 512 : 0;
+}
+
+/// All of it. What stands in the place of the new file goes before only if there is no room for
+/// both, and all that its memory does not cover is there: then nobody but who takes room in the
+/// same instant can make it fail.
+sys::Outcome take_memory(int fd, std::uint64_t total, const std::string& path) noexcept {
+    const auto take = [fd](std::uint64_t bytes) {
+        return sys::fallocate(fd, 0, static_cast<off_t>(bytes));
+    };
+    const sys::Outcome taken = take(total);
+    const std::uint64_t old = taken.error == ENOSPC ? memory_of(path) : 0;
+    if (old == 0) return taken;
+    if (old < total && !take(total - old).ok()) return taken;
+    (void)sys::unlink(path.c_str());
+    return take(total);
+}
+
 Header write_header(int fd, const Config& config, std::uint64_t total, const std::string& path) {
     Header header{};
     header.magic = segment_magic;
@@ -101,21 +126,23 @@ Header read_header(int fd, const std::string& path, std::uint32_t first_version)
 }  // namespace
 
 Segment Segment::create(const std::string& path, const Config& config) {
-    if (const std::string problem = config.problem(); !problem.empty())
-        throw std::invalid_argument(problem);
-    const std::uint64_t total = Geometry{config}.total;
-
     // rename() would replace silently; the run directory is ours alone, so looking first is enough.
     const sys::Outcome existing = sys::open(path.c_str(), O_RDONLY | O_NOFOLLOW);
     if (existing.ok()) (void)sys::close(existing.as_int());
     if (existing.error != ENOENT)
         sys::fail(existing.ok() ? EEXIST : existing.error, "create " + path);
+    return replace(path, config);
+}
 
+Segment Segment::replace(const std::string& path, const Config& config) {
+    if (const std::string problem = config.problem(); !problem.empty())
+        throw std::invalid_argument(problem);
+    const std::uint64_t total = Geometry{config}.total;
     Draft draft{path + ".new"};
     const Fd fd{static_cast<int>(sys::must(
         sys::open(draft.path(), O_RDWR | O_CREAT | O_EXCL | O_NOFOLLOW, S_IRUSR | S_IWUSR),
         "create " + path))};
-    (void)sys::must(sys::fallocate(fd.get(), 0, static_cast<off_t>(total)),
+    (void)sys::must(take_memory(fd.get(), total, path),
                     "fallocate " + std::to_string(total) + " bytes for " + path);
     const Header header = write_header(fd.get(), config, total, path);
     Segment segment{map(fd.get(), total, path), header, path};

@@ -44,6 +44,11 @@ class Segment {
     /// std::invalid_argument for impossible figures.
     [[nodiscard]] static Segment create(const std::string& path, const Config& config);
 
+    /// The same in the place of one that nobody uses, and that has nothing in it: it is there until
+    /// the new one is complete, unless only its memory makes that possible. What cannot be made
+    /// leaves it as it is.
+    [[nodiscard]] static Segment replace(const std::string& path, const Config& config);
+
     /// Maps an existing one. Throws std::system_error, or SegmentError when the file is truncated,
     /// foreign, newer, damaged, or made for another schema than the one asked for.
     [[nodiscard]] static Segment open(const std::string& path,
