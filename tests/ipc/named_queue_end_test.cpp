@@ -336,6 +336,23 @@ TEST_CASE("named queue: who drains one without a place among the sleepers takes 
     });
 }
 
+TEST_CASE("named queue: who drains a large one leaves the hub to others while he looks",
+          "[ipc][queue]") {
+    run_green_for_real([] {
+        constexpr std::uint32_t capacity = 1u << 17;
+        ipc::LocalQueue queue{"large", {.capacity = capacity}};
+        unsigned turns = 0;
+        const auto other = green::spawn([&] {
+            for (;; ++turns) green::yield();
+        });
+        green::yield();
+        turns = 0;
+        CHECK(queue.drain(green::Deadline::never()));
+        CHECK(turns >= capacity / 20'000);
+        other.kill();
+    });
+}
+
 TEST_CASE("named queue: who finds no place among the sleepers waits all the same", "[ipc][queue]") {
     run_green_for_real([] {
         const tests::TempDir directory;

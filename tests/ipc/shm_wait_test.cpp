@@ -215,6 +215,21 @@ TEST_CASE("queue waiting: the keeper tells once that a closed queue is empty", "
     CHECK_FALSE(is_rung(bell));
 }
 
+TEST_CASE("queue waiting: the keeper finds out in slices whether a closed queue is empty",
+          "[ipc][queue]") {
+    Config config = small_config();
+    config.capacity = 1u << 15;
+    const Queue queue{config};
+    const auto member = queue.join(1);
+    (void)sweep_all(*queue.keeper, 1);
+    queue.keeper->close();
+    const int bell = member->doorbell();
+    unsigned slices = 1;
+    for (; !queue.keeper->sweep(2, 4096).is_done; ++slices) CHECK_FALSE(is_rung(bell));
+    CHECK(slices >= config.capacity / 4096);
+    CHECK(is_rung(bell));
+}
+
 TEST_CASE("queue waiting: a repair wakes everybody, asleep or not", "[ipc][queue]") {
     const Queue queue;
     const auto one = queue.join(1);

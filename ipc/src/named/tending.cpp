@@ -112,7 +112,7 @@ bool wait_until_empty(shm::Keeper& keeper, Deadline deadline) {
     std::optional<Fd> bell = place.bell();
     for (;;) {
         place.arm(Interest::slots);
-        const bool is_empty = keeper.empty();
+        const bool is_empty = keeper.empty([] { yield(); });
         if (!is_empty && !deadline.has_passed()) {
             if (bell)
                 (void)bell->wait_readable(std::min(deadline, Deadline{nap}));
@@ -123,7 +123,7 @@ bool wait_until_empty(shm::Keeper& keeper, Deadline deadline) {
         if (bell) (void)sys::read(bell->number(), &rings, sizeof rings);
         place.disarm(Interest::slots);
         table.announce(Interest::slots);
-        if (is_empty || keeper.empty()) return true;
+        if (is_empty || keeper.empty([] { yield(); })) return true;
         if (deadline.has_passed()) return false;
         sleep(pause);
     }

@@ -12,6 +12,8 @@ namespace {
 
 using Ring = BasicRing<Word>;
 
+constexpr std::uint64_t slice = 1u << 14;  // slots: about 0.2 ms
+
 /// Collects sentences.
 class Complaints {
  public:
@@ -201,7 +203,6 @@ void audit_claims(const Segment& segment, Complaints& complaints) {
 }  // namespace
 
 Status status(const Segment& segment, const std::function<void()>& breathe) {
-    constexpr std::uint64_t slice = 1u << 14;  // about 0.2 ms
     Status now;
     now.generation = segment.control().generation.load();
     now.last_sequence = segment.control().fresh.sequence.load();
@@ -247,17 +248,21 @@ Status status(const Segment& segment, const std::function<void()>& breathe) {
     return now;
 }
 
-bool empty(const Segment& segment) {
+bool is_empty(const SlotRecord& slot) noexcept {
+    const SlotWord word = SlotWord::of(slot.state.load());
+    return !word.is_draft() && !word.has_message();
+}
+
+bool empty(const Segment& segment, const std::function<void()>& breathe) {
     for (std::uint64_t index = 0; index < segment.config().capacity; ++index) {
-        const SlotWord word = SlotWord::of(segment.slot(index).state.load());
-        if (word.is_draft() || word.has_message()) return false;
+        if (breathe && index % slice == slice - 1) breathe();
+        if (!is_empty(segment.slot(index))) return false;
     }
     return true;
 }
 
 Left left_until(const Segment& segment, std::int64_t deadline,
                 const std::function<void()>& breathe) {
-    constexpr std::uint64_t slice = 1u << 16;
     const std::uint64_t end = segment.from_machine(deadline);
     Left left;
     for (std::uint64_t index = 0; index < segment.config().capacity; ++index) {

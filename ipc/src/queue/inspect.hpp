@@ -37,9 +37,12 @@ struct Status {
 /// twice or not at all: given back, put, acked, moved to the dead letters, ended by age.
 [[nodiscard]] Status status(const Segment& segment, const std::function<void()>& breathe = {});
 
-/// Whether no message is in the queue or on its way into it, for anybody to get; the dead do not
+/// Whether no message is in the slot or on its way into it, for anybody to get; the dead do not
 /// count.
-[[nodiscard]] bool empty(const Segment& segment);
+[[nodiscard]] bool is_empty(const SlotRecord& slot) noexcept;
+/// Whether all slots are so. Calls `breathe`, if there is one, now and then, where who looks may do
+/// something else.
+[[nodiscard]] bool empty(const Segment& segment, const std::function<void()>& breathe = {});
 
 /// What somebody may still get, or is about to put.
 struct Left {

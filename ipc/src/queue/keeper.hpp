@@ -110,8 +110,11 @@ class Keeper {
     [[nodiscard]] std::span<const int> doorbells() const noexcept { return doorbells_.get(); }
     [[nodiscard]] const Segment& segment() const noexcept { return segment_; }
     [[nodiscard]] Status status() const { return shm::status(segment_); }
-    /// Whether no message is left: none ready, none leased, none being put.
-    [[nodiscard]] bool empty() const { return shm::empty(segment_); }
+    /// Whether no message is left: none ready, none leased, none being put. `breathe`: see
+    /// inspect.hpp.
+    [[nodiscard]] bool empty(const std::function<void()>& breathe = {}) const {
+        return shm::empty(segment_, breathe);
+    }
 
  private:
     /// Eventfds that are closed again.
@@ -134,6 +137,7 @@ class Keeper {
         bool has_heads = true;
         bool has_slots = false;
         bool has_come_to_rings = false;
+        std::uint32_t empty_to = 0;  // of a closed queue: no slot before it holds a message
         std::uint32_t slot = 0;
         std::uint64_t due = 0;  // the earliest that it has seen
         std::uint64_t slot_due = 0;
@@ -152,6 +156,7 @@ class Keeper {
     bool make_ready(std::uint32_t slot, std::uint64_t seen);
     void sweep_slot(std::uint32_t slot, std::uint64_t now, std::size_t& budget);
     void watch_level(std::uint64_t now);
+    [[nodiscard]] bool sweep_end(std::size_t& budget);
     void tell_end();
     void move_dead(std::uint32_t slot, std::uint64_t seen, std::uint64_t now, std::size_t& budget);
 

@@ -92,6 +92,7 @@ Sweep Keeper::go_on(std::uint64_t now, std::size_t budget) {
     if (pass_->has_slots && !sweep_slots(now, budget)) return {false, 0};
     pass_->has_come_to_rings = true;
     if (!sweep_rings(now, budget)) return {false, 0};
+    if (!sweep_end(budget)) return {false, 0};
     if (looked_ && looked_(pass_->has_slots))
         note(pass_->slot_due, now + retry_after(Kept::no_room));
     watch_level(now);
@@ -103,9 +104,19 @@ Sweep Keeper::go_on(std::uint64_t now, std::size_t budget) {
     return {true, next_due()};
 }
 
+// To the first slot in which there is something, or to the end.
+bool Keeper::sweep_end(std::size_t& budget) {
+    if (segment_.control().is_closed.peek() == 0) return true;
+    for (; pass_->empty_to < segment_.config().capacity; ++pass_->empty_to, --budget) {
+        if (budget == 0) return false;
+        if (!is_empty(segment_.slot(pass_->empty_to))) break;
+    }
+    return true;
+}
+
 // Once: the keeper hears his own doorbell too, and would look again for ever.
 void Keeper::tell_end() {
-    const bool is_over = segment_.control().is_closed.peek() != 0 && empty();
+    const bool is_over = pass_->empty_to == segment_.config().capacity;
     if (is_over && !has_told_end_) waits_.wake_all();
     has_told_end_ = is_over;
 }
