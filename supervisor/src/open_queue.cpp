@@ -34,6 +34,9 @@ namespace sys = green::sys;
 constexpr std::uint32_t members = OpenQueue::most_owners + 1;
 constexpr std::uint64_t dedup_ids = 65536;  // 2 MiB
 
+// How often a file was looked for: whoever did may have found one that is about to be removed.
+std::uint64_t looks = 0;
+
 /// A number for a schema that is a name: what a segment was made for has to be recognised, not
 /// read back.
 std::uint64_t schema_id(const std::string& schema) {
@@ -166,6 +169,7 @@ struct OpenQueue::State {
     std::string path;
     Aside aside;
     bool is_in_file = true;
+    bool is_last_turn = false;
     std::unique_ptr<shm::Keeper> keeper;
     green::Fd segment;
     std::unique_ptr<shm::Member> letter_box;  // the keeper's own, for what died elsewhere
@@ -190,6 +194,7 @@ OpenQueue::Found::~Found() = default;
 OpenQueue::Found OpenQueue::look(const std::string& directory, const QueueConfig& config) {
     check_figures(config);
     const auto path = path_of(directory, config);
+    ++looks;
     Found found;
     try {
         auto keeper = std::make_unique<shm::Keeper>(shm::Segment::open(path));
@@ -253,28 +258,56 @@ OpenQueue::OpenQueue(std::shared_ptr<State> state) : state_{std::move(state)} {
 OpenQueue::~OpenQueue() {
     tender_->kill_soon();
     state_->keeper->set_mover({});
-    const auto status = state_->keeper->status();  // nobody is held up by this any more
-    if (empty() && status.dead == 0) {
-        (void)sys::unlink(state_->path.c_str());
-        state_->aside.put_back();  // now: our greenlet may have the state for a while
-    } else {
-        state_->aside.keep();
-        const auto messages = state_->figures(status).left();
-        if (state_->is_in_file)
-            green::log::info(
-                "queue.left",
-                {{"queue", state_->config.name}, {"messages", messages}, {"path", state_->path}});
-        else
-            green::log::warning("queue.left", {{"queue", state_->config.name},
-                                               {"messages", messages},
-                                               {"path", state_->path},
-                                               {"why", not_in_file}});
+    // Only one that was taken out of the file ends while others have to be served.
+    if (!state_->is_in_file && !state_->is_last_turn) {
+        try {
+            const green::Context::Scope nobodys{green::Context{}};
+            green::spawn([state = state_, seen = looks] {
+                end_in_turns(*state, seen);
+            }).set_name("end of queue " + state_->config.name);
+            return;
+        } catch (const std::exception&) {
+            // then at once
+        }
     }
+    end(*state_, shm::status(state_->keeper->segment()));
+}
+
+// Nothing more is done to it when somebody has looked for a file meanwhile: it may be his now.
+void OpenQueue::end_in_turns(State& state, std::uint64_t seen) {
+    shm::Status status;
+    try {
+        status = shm::status(state.keeper->segment(), [] { green::yield(); });
+    } catch (const green::GreenletExit&) {  // the supervisor ends
+        if (seen == looks) end(state, shm::status(state.keeper->segment()));
+        throw;
+    }
+    if (seen == looks) end(state, status);
+}
+
+void OpenQueue::end(State& state, const shm::Status& status) {
+    if (messages_of(status) == 0 && status.reserved == 0) {
+        (void)sys::unlink(state.path.c_str());
+        state.aside.put_back();  // now: our greenlet may have the state for a while
+        return;
+    }
+    state.aside.keep();
+    const auto messages = state.figures(status).left();
+    if (state.is_in_file)
+        green::log::info(
+            "queue.left",
+            {{"queue", state.config.name}, {"messages", messages}, {"path", state.path}});
+    else
+        green::log::warning("queue.left", {{"queue", state.config.name},
+                                           {"messages", messages},
+                                           {"path", state.path},
+                                           {"why", not_in_file}});
 }
 
 void OpenQueue::confirm() noexcept { state_->aside.keep(); }
 
 void OpenQueue::set_in_file(bool is_in_file) noexcept { state_->is_in_file = is_in_file; }
+void OpenQueue::set_last_turn() noexcept { state_->is_last_turn = true; }
 
 const QueueConfig& OpenQueue::config() const noexcept { return state_->config; }
 const std::string& OpenQueue::path() const noexcept { return state_->path; }
@@ -412,8 +445,6 @@ OpenQueue::Left OpenQueue::left_until(TimePoint deadline) const {
     state->cost_of_look = spent + (green::now() - begun);
     return {left.soon, left.later};
 }
-
-bool OpenQueue::empty() const { return state_->keeper->empty(); }
 
 void OpenQueue::follow(green::Event& changed) {
     // One look for many messages: who empties a queue quickly is not slowed down by telling us.

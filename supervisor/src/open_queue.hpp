@@ -18,6 +18,7 @@
 namespace green::ipc::shm {
 enum class Kept : std::uint8_t;
 class Keeper;
+struct Status;
 }  // namespace green::ipc::shm
 
 namespace greensup {
@@ -43,7 +44,8 @@ struct QueueFigures {
 
 /// Open while anybody holds it: editions of the configuration do (see edition.hpp). A greenlet of
 /// its own does what time brings about meanwhile, and keeps no hub alive. At the end the
-/// segment is removed if nothing is in it; else it stays for the next start.
+/// segment is removed if nothing is in it; else it stays for the next start. To find that out for
+/// one that the file has no more takes turns with others.
 class OpenQueue {
  public:
     /// Participants are numbered 1 to this.
@@ -94,6 +96,8 @@ class OpenQueue {
 
     /// Whether the file that is in force has it: what is left in one that it has not nobody gets.
     void set_in_file(bool is_in_file) noexcept;
+    /// The supervisor ends: nothing of the queue's end can be put off, and nobody is held up by it.
+    void set_last_turn() noexcept;
 
     /// Makes what can be changed while it is in use as the configuration says. What dies in it is
     /// moved to `dead_letter`, which it keeps open; nothing without one.
@@ -114,7 +118,6 @@ class OpenQueue {
         std::uint64_t later = 0;
     };
     [[nodiscard]] Left left_until(TimePoint deadline) const;
-    [[nodiscard]] bool empty() const;
 
     /// Sets `changed` now and after messages have left, until it is killed. For a greenlet. One
     /// sleeps in the segment's own table of sleepers for this, and is woken by who frees a slot.
@@ -123,6 +126,8 @@ class OpenQueue {
  private:
     struct State;
     explicit OpenQueue(std::shared_ptr<State> state);
+    static void end_in_turns(State& state, std::uint64_t seen);
+    static void end(State& state, const green::ipc::shm::Status& status);
     void open_letter_box();
     static void note_refused(State& from, const State& to, green::ipc::shm::Kept kept);
     static bool note_looked(State& from, const State& to, bool all);

@@ -121,6 +121,7 @@ void Supervisor::end() {
         const auto messages = queue->figures().left();
         count += messages;
         left += (left.empty() ? "" : " ") + name + ":" + std::to_string(messages);
+        queue->set_last_turn();
     }
     std::uint64_t bytes = 0;
     for (const auto& [name, pipe] : works_->fleet.open_pipes(works_->reloader.edition()))

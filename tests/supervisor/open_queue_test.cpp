@@ -101,6 +101,37 @@ TEST_CASE("open queue: to mend and to count many slots leaves the hub to others 
     });
 }
 
+TEST_CASE("open queue: the end of one that was taken out of the file leaves the hub to others",
+          "[supervisor]") {
+    tests::run_green_for_real([] {
+        constexpr unsigned capacity = 1u << 17;
+        const Directory directory;
+        const auto path = directory.queue("q");
+        auto queue = OpenQueue::open(directory.path(), queue_of("q", capacity));
+        queue->set_in_file(false);
+        const auto is_there = [&] { return std::filesystem::exists(path); };
+        SECTION("and removes it then") {
+            queue.reset();
+            unsigned turns = 0;
+            for (; is_there() && turns < capacity; ++turns) green::yield();
+            CHECK(turns >= capacity / 20'000);
+            CHECK(turns < capacity);
+        }
+        SECTION("and leaves it to who has found it meanwhile") {
+            queue.reset();
+            green::yield();
+            queue = OpenQueue::open(directory.path(), queue_of("q", capacity));
+            green::idle();
+            CHECK(is_there());
+        }
+        SECTION("but not where the supervisor ends too") {
+            queue->set_last_turn();
+            queue.reset();
+            CHECK_FALSE(is_there());
+        }
+    });
+}
+
 TEST_CASE("open queue: two who die at once are mended after each other, also after a kill",
           "[supervisor]") {
     tests::run_green_for_real([] {
