@@ -4,6 +4,7 @@
 #include <cstring>
 #include <filesystem>
 #include <optional>
+#include <set>
 #include <system_error>
 #include <unistd.h>
 #include <utility>
@@ -33,6 +34,18 @@ std::optional<std::uint64_t> messages_in(const std::string& path) {
     } catch (const std::exception&) {
         return std::nullopt;
     }
+}
+
+void tell_of_aside(const std::string& aside, const std::string& path, const std::string& queue,
+                   bool is_in_file) {
+    const std::string maker = "another version of greensup has made it";
+    const auto how = how_to_get_at(path);
+    green::log::warning("queue.aside",
+                        {{"queue", queue},
+                         {"path", aside},
+                         {"why", is_in_file ? maker + "; " + how + ", or remove it"
+                                            : maker + ", and the file has no such queue; " + how +
+                                                  ", with a file that has it; or remove it"}});
 }
 
 }  // namespace
@@ -69,21 +82,26 @@ std::string how_to_get_at(const std::string& path) {
 }
 
 void tell_of_asides(const std::string& path, const QueueConfig& queue) {
-    for (const auto& aside : asides_of(path))
-        green::log::warning("queue.aside", {{"queue", queue.name},
-                                            {"path", aside},
-                                            {"why", "another version of greensup has made it; " +
-                                                        how_to_get_at(path) + ", or remove it"}});
+    for (const auto& aside : asides_of(path)) tell_of_aside(aside, path, queue.name, true);
 }
 
 void tell_of_the_unnamed(const std::string& directory, const Config& config) {
     namespace fs = std::filesystem;
     std::vector<fs::path> found;
+    std::set<std::string> put_aside;  // what they were before
     std::error_code error;
-    for (fs::directory_iterator it{directory, error}, end; !error && it != end; it.increment(error))
-        if (it->path().extension() == ".queue" &&
-            config.queue(it->path().stem().native()) == nullptr)
-            found.push_back(it->path());
+    for (fs::directory_iterator it{directory, error}, end; !error && it != end;
+         it.increment(error)) {
+        const auto file = it->path().filename().native();
+        const auto end_of_name = std::min(file.size(), file.find(".queue"));
+        if (config.queue(file.substr(0, end_of_name)) != nullptr) continue;
+        if (it->path().extension() == ".queue") found.push_back(it->path());
+        if (file.find(".queue.v") == end_of_name)
+            put_aside.insert(directory + "/" + file.substr(0, end_of_name) + ".queue");
+    }
+    for (const auto& path : put_aside)
+        for (const auto& aside : asides_of(path))
+            tell_of_aside(aside, path, fs::path{path}.stem().native(), false);
     std::sort(found.begin(), found.end());
     for (const auto& path : found) {
         const auto name = path.stem().native();

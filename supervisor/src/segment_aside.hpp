@@ -49,7 +49,8 @@ class Aside {
 /// Once at each start: what is in them waits for somebody, and takes up room.
 void tell_of_asides(const std::string& path, const QueueConfig& queue);
 /// At a start, when all of the configuration are open: removes the segments that it does not name
-/// if they are empty for certain, and tells of the others. Those who use them are gone by then.
+/// if they are empty for certain, and tells of the others, and of what was put aside of such a
+/// queue. Those who use them are gone by then.
 void tell_of_the_unnamed(const std::string& directory, const Config& config);
 /// Takes one of that version out of the way by another name. False: it is empty for certain, and
 /// stands where it stood; ours may replace it. Throws Refusal.

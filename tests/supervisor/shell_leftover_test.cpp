@@ -126,6 +126,25 @@ TEST_CASE("shell: a segment of another version is put aside with its messages, a
     });
 }
 
+TEST_CASE("shell: what was put aside of a queue that the file does not name is told of at a start",
+          "[supervisor][shell]") {
+    tests::run_green_for_real([] {
+        Leftover left("[queues.r]\n" + worker);
+        left.make(3);
+        const auto aside = left.path() + ".v1";
+        std::filesystem::rename(left.path(), aside);
+        left.running.start();
+        left.running.await_settled();
+        INFO(left.running.log());
+        CHECK(left.running.log().find("warning queue.aside queue=q path=" + aside +
+                                      " why=\"another version of greensup has made it, and the "
+                                      "file has no such queue; to get at its messages, stop, "
+                                      "rename it to " +
+                                      left.path() + " and run") != std::string::npos);
+        CHECK(std::filesystem::exists(aside));
+    });
+}
+
 TEST_CASE("shell: a segment that was put aside gets its name back when the start is refused",
           "[supervisor][shell]") {
     tests::run_green_for_real([] {
