@@ -39,4 +39,5 @@ struct Stream {
   inbox @0 :Data;  # was read, but not given out yet
   begun @2 :UInt32;  # how many of those bytes are a frame that has begun, whose rest does not stand behind them
   pipes @3 :Directions;  # which of them there are; none: all goes over the socket
+  tellsClose @4 :Bool;
 }

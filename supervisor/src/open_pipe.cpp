@@ -299,7 +299,8 @@ void OpenPipe::serve(Reader& reader) {
     if (!is_first(reader)) {
         // Nothing was sent to it, and what is there it leaves to others.
         if (reader.ending == Reader::Ending::soon) let_go(reader);
-        return watch(reader, false);
+        if (reader.ours.is_open()) watch(reader, false);
+        return;
     }
     // Who was told of a type keeps the next one waiting.
     if (!reader.hello && hello_ && flow_.outlet(reader.slot).unsent() > 0) reader.hello = hello_;
@@ -389,17 +390,24 @@ void OpenPipe::watch(Writer& writer, bool on) {
     });
 }
 
-/// For room. Where we have no end of its own, also for its closing, which is an event of any kind.
+/// For room, and for its closing: of a pipe that is an event of any kind; of a socket, of which
+/// we have its end too, an end that it tells.
 void OpenPipe::watch(Reader& reader, bool on) {
     if (reader.watcher && reader.watches_room == on) return;
     reader.watcher.reset();
     reader.watches_room = on;
-    if (on) return start(reader.watcher, reader.ours.number(), IoEvents::write, [this] { look(); });
-    if (!reader.theirs.is_open())
-        start(reader.watcher, reader.ours.number(), IoEvents::read, [this, &reader] {
-            has_closed(reader);
-            look();
-        });
+    const bool is_pipe = cut() != Cut::frames;
+    const auto events = !on ? IoEvents::read : is_pipe ? IoEvents::write : IoEvents::read_write;
+    start(reader.watcher, reader.ours.number(), events, [this, &reader, on, is_pipe] {
+        if (is_pipe ? !on : tells_its_end(reader)) has_closed(reader);
+        look();
+    });
+}
+
+/// It has nothing else to say, and we keep no mind of it.
+bool OpenPipe::tells_its_end(const Reader& reader) {
+    const auto got = sys::read(reader.ours.number(), portion_.data(), portion_.size());
+    return got.ok() ? got.value == 0 : !got.would_block();
 }
 
 /// The kernel watches only so much for one user. The other ends go on meanwhile.

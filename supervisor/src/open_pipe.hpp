@@ -144,6 +144,7 @@ class OpenPipe {
     void note_read(Reader& reader);
     void watch(Writer& writer, bool on);
     void watch(Reader& reader, bool on);
+    [[nodiscard]] bool tells_its_end(const Reader& reader);
     [[nodiscard]] bool may_carry(const std::string& hello);
     [[nodiscard]] bool is_first(const Writer& writer) const;
     [[nodiscard]] bool is_first(const Reader& reader) const;

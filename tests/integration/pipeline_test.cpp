@@ -2,14 +2,22 @@
 // whoever is killed or rolled.
 
 #include <csignal>
+#include <cstddef>
 #include <cstdlib>
 #include <map>
+#include <optional>
+#include <span>
+#include <string>
+#include <utility>
+#include <vector>
 
 #include <catch2/catch.hpp>
 
 #include <green/green.hpp>
+#include <green/workers/worker.hpp>
 
 #include "integration/greensup.hpp"
+#include "support/roles.hpp"
 #include "support/run_green.hpp"
 #include "support/text_files.hpp"
 
@@ -43,7 +51,67 @@ void await_lines(const std::string& path, std::size_t count) {
     }
 }
 
+/// As a worker is started, from the arguments of a role.
+class WorkerOfRole {
+ public:
+    explicit WorkerOfRole(tests::Arguments words) : words_{std::move(words)} {
+        words_.insert(words_.begin(), tests::self());
+        for (auto& word : words_) argv_.push_back(word.data());
+        worker_.emplace(static_cast<int>(argv_.size()), argv_.data());
+    }
+    green::workers::Worker* operator->() { return &*worker_; }
+
+ private:
+    tests::Arguments words_;
+    std::vector<char*> argv_;
+    std::optional<green::workers::Worker> worker_;
+};
+
+/// A pool of this program, which has that role.
+std::string pool_of(const std::string& role) {
+    return "[workers." + role + "]\nkind = \"hub\"\ncommand = [\"" + tests::self() +
+           "\", \"--role=" + role + "\"]\n";
+}
+
 }  // namespace
+
+GREEN_TEST_ROLE(teller) {
+    WorkerOfRole worker{arguments};
+    auto words = worker->writer<green::ipc::Bytes>("words");
+    words.put(std::span<const std::byte>{});
+    worker->wait_for_drain();
+    return 0;
+}
+
+GREEN_TEST_ROLE(hearer) {
+    WorkerOfRole worker{arguments};
+    auto words = worker->reader<green::ipc::Bytes>("words");
+    worker->ready();
+    (void)words.get();
+    words.close();
+    worker->wait_for_drain();
+    return 0;
+}
+
+TEST_CASE("pipeline: a worker that has heard enough and lives on is noticed before there is more",
+          "[integration]") {
+    run_green_for_real([] {
+        Greensup greensup{
+            "version = 1\n[supervisor]\nname = \"p\"\nrun_dir = \"${RUN}\"\n"
+            "[pipes.words]\nfrom = \"teller\"\nto = \"hearer\"\n" +
+            pool_of("teller") + pool_of("hearer")};
+        greensup.await_ready({{"teller", 1}, {"hearer", 1}});
+        const auto pid = *greensup.transitions().ready_pids("hearer").begin();
+        const auto line = "pipe.closed pipe=words pool=hearer slot=0 pid=" + std::to_string(pid);
+        const green::Deadline deadline{60s};
+        while (greensup.log().find(line) == std::string::npos) {
+            REQUIRE_FALSE(deadline.has_passed());
+            green::sleep(5ms);
+        }
+        CHECK(greensup.status()["pipes"][0]["readers"][0]["state"] == "closed");
+        CHECK(greensup.stop().success());
+    });
+}
 
 TEST_CASE("examples: a pipeline loses no tick while its parts are killed and rolled",
           "[integration]") {

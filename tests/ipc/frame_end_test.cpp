@@ -1,6 +1,8 @@
 // The end of frames: what still goes, what does not, and who may bring it about.
 
+#include <csignal>
 #include <cstring>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #include <catch2/catch.hpp>
@@ -44,6 +46,31 @@ TEST_CASE("frame edges: what was accepted goes before the end", "[ipc][frame]") 
         }
         CHECK(right.at_end());
         CHECK(received == accepted);
+    });
+}
+
+TEST_CASE("frame edges: an end that tells its closing has closed, whoever has a copy of it",
+          "[ipc][frame]") {
+    const bool much = GENERATE(false, true);
+    const bool travels = GENERATE(false, true);
+    const auto make = GENERATE(&ipc::frame_pair, &tests::over_socket);
+    run_green_for_real([&] {
+        auto [left, right] = make({.tells_close = true});
+        if (travels) left = ipc::FrameStream::unpack(std::move(left).pack());
+        const pid_t child = ::fork();  // which has copies of both ends
+        REQUIRE(child >= 0);
+        if (child == 0) {
+            ::pause();
+            ::_exit(0);
+        }
+        const int sent = much ? fill(left, pattern(1000, 1)) : 0;
+        left.shutdown();
+        int received = 0;
+        while (right.next(10s)) ++received;
+        CHECK(right.at_end());
+        CHECK(received == sent);
+        ::kill(child, SIGKILL);
+        REQUIRE(::waitpid(child, nullptr, 0) == child);
     });
 }
 

@@ -16,7 +16,7 @@ using Pair = std::pair<green::ipc::FrameStream, green::ipc::FrameStream>;
 using MakePair = Pair (*)();
 
 inline Pair over_pipes() { return green::ipc::frame_pair(); }
-inline Pair over_socket(green::ipc::StreamOptions options) {
+inline Pair over_socket(const green::ipc::StreamOptions& options) {
     auto [a, b] = green::Stream::pair();
     return {green::ipc::FrameStream{std::move(a.fd()), options},
             green::ipc::FrameStream{std::move(b.fd()), options}};

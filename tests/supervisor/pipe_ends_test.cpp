@@ -15,8 +15,10 @@
 
 #include <green/deadline.hpp>
 #include <green/greenlet.hpp>
+#include <green/ipc/frame_stream.hpp>
 #include <green/sys.hpp>
 
+#include "core/log_lines.hpp"
 #include "open_pipe.hpp"
 #include "support/faults.hpp"
 #include "support/run_green.hpp"
@@ -128,12 +130,16 @@ TEST_CASE("pipe: of several readers that leave the last one gets what is left",
 TEST_CASE("pipe: a reader whose turn has not come may leave before the one ahead of it",
           "[supervisor][pipe]") {
     tests::run_green_for_real([] {
+        const auto log = tests::make_pipe();
+        const tests::Redirected redirected{log.writer};
         Joined ends{PipeShape::pair, 1};
         const int second = ends.pipe.add_reader(0, ends.readers[1]);
         ends.pipe.end_input(second, true);
         CHECK(read(ends.readers[1]) == "<end>");
         write(ends.writer, "a\n");
         CHECK(read(ends.readers[0]) == "a\n");
+        // What is closed is not watched.
+        CHECK(tests::take(log.reader).empty());
     });
 }
 
@@ -272,6 +278,45 @@ TEST_CASE("pipe: a broadcast goes on without who has closed his end, until he ha
         CHECK(read(ends.readers[0]) == "z\n");
         CHECK(read(ends.readers[2]) == "z\n");
         CHECK(ends.pipe.figures().missed == missed);
+    });
+}
+
+TEST_CASE("pipe: a hub worker that closes its reader is noticed at once, with and without room",
+          "[supervisor][pipe]") {
+    const bool has_room = GENERATE(true, false);
+    tests::run_green_for_real([has_room] {
+        OpenPipe pipe{frames(), 1, 1ms};
+        green::Fd writer;
+        std::array<green::Fd, 2> readers;
+        (void)pipe.add_writer(0, writer);
+        (void)pipe.add_reader(0, readers[0]);
+        green::ipc::FrameStream reader{std::move(readers[0]), {.tells_close = true}};
+        write(writer, frame("a"));
+        CHECK(reader.get().bytes().size() == 1);
+        std::string all = frame("a");
+        do {
+            write(writer, frame("b"));
+            all += frame("b");
+        } while (!has_room && pipe.figures().passed == all.size());
+        const auto states = [&] {
+            std::vector<EndFigures::State> result;
+            for (const auto& each : pipe.figures().readers) result.push_back(each.state);
+            return result;
+        };
+        using State = EndFigures::State;
+        CHECK(states() == std::vector{State::open});
+        reader.shutdown();
+        // Nobody waits for it any more.
+        for (int i = 0; i < 1000 && pipe.waiting_for({0}) > 0; ++i) turn();
+        CHECK(pipe.waiting_for({0}) == 0);
+        CHECK(states() == std::vector{State::closed, State::gone});
+        (void)pipe.add_reader(0, readers[1]);
+        std::string got = frame("a");
+        for (int i = 0; i < 1000 && got.size() < all.size(); ++i) {
+            got += read(readers[1]);
+            turn();
+        }
+        CHECK(got == all);
     });
 }
 

@@ -108,8 +108,10 @@ ipc::FrameStream Worker::Core::pipe(std::string_view name, bool reads) {
     const std::size_t limit = reads
                                   ? std::max(given->second.largest, ipc::FrameStream::default_limit)
                                   : given->second.largest;
-    // What was put must be there even if this process dies the next moment.
-    return ipc::FrameStream{std::move(given->second.end), {.limit = limit, .coalesce = false}};
+    // What was put must be there even if this process dies the next moment. Who reads no more is
+    // noticed by its end alone, of which the supervisor has a copy.
+    return ipc::FrameStream{std::move(given->second.end),
+                            {.limit = limit, .coalesce = false, .tells_close = reads}};
 }
 
 void Worker::Core::tell(void (*build)(control::FromWorker::Builder)) {

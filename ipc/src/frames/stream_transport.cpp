@@ -99,6 +99,7 @@ class StreamTransport final : public FrameTransport, private detail::TurnEnd {
         : FrameTransport{options.limit, {}},
           link_{std::move(link)},
           coalesces_{options.coalesce},
+          tells_close_{options.tells_close},
           outbox_{link_.has_pipes},
           inbox_{options.limit, link_.has_pipes} {}
     ~StreamTransport() override { shutdown(); }
@@ -172,6 +173,7 @@ class StreamTransport final : public FrameTransport, private detail::TurnEnd {
 
     Link link_;
     bool coalesces_;
+    bool tells_close_;
     enum class Finisher : std::uint8_t { none, waits, sends };  // for the turn; with the turn
     Finisher finisher_ = Finisher::none;
     const Semaphore::Acquire* its_turn_ = nullptr;  // while it stands in line
@@ -482,10 +484,8 @@ std::optional<Frame> StreamTransport::receive(Deadline deadline) {
 // --- the end ---
 
 void StreamTransport::end_sending() noexcept {
-    // A pipe has no end while anybody has a copy of this one, so it is said.
-    if (link_.has_pipes && broken_ == 0) say_end();
+    say_end();
     if (finisher_ != Finisher::sends) push_some();
-    ends_sending_ = true;
     if (outbox_.empty()) {
         link_.end_output();
     } else {
@@ -494,6 +494,9 @@ void StreamTransport::end_sending() noexcept {
 }
 
 void StreamTransport::say_end() noexcept {
+    ends_sending_ = true;
+    // A pipe has no end while anybody has a copy of this one, so it is said.
+    if (!link_.has_pipes || broken_ != 0) return;
     try {
         outbox_.add_header({0, 0, FrameKind::end}, {});
     } catch (const std::bad_alloc&) {
@@ -508,7 +511,9 @@ void StreamTransport::disconnect() noexcept {
     if (is_at_home()) {  // what a forked copy holds is its parent's to send
         settle_large();
         if (last_waits_) (void)outbox_.take_back_last();
+        if (tells_close_ && !ends_sending_) say_end();
         push_some();
+        if (ends_sending_ && outbox_.empty()) link_.end_output();
     }
     if (outbox_.empty() || !is_at_home()) {
         link_.close();
@@ -516,9 +521,11 @@ void StreamTransport::disconnect() noexcept {
     }
     try {
         const Context::Scope nobodys{Context{}};
-        spawn([link = link_.take_to_send(), outbox = outbox_.take_all()]() mutable {
+        spawn([link = link_.take_to_send(), outbox = outbox_.take_all(),
+               ends = ends_sending_]() mutable {
             try {
                 send_all(outbox, link, nullptr);
+                if (ends) link.end_output();
             } catch (const std::exception&) {
                 // The peer is gone, or has had enough.
             }
@@ -539,6 +546,7 @@ void StreamTransport::pack_into(parcel::End::Builder end, std::vector<Fd>& descr
     unlink();
     auto stream = end.getWay().initStream();
     stream.setCoalesces(coalesces_);
+    stream.setTellsClose(tells_close_);
     const Inbox::Bytes inbox = inbox_.bytes();
     stream.setInbox(bytes(inbox.all));
     stream.setBegun(static_cast<std::uint32_t>(inbox.begun));
@@ -574,8 +582,8 @@ detail::CountedPtr<FrameTransport> unpack_stream(parcel::End::Reader end,
     Link link{std::move(*next++), {}, {}, has_pipes};
     if (pipes.receives) link.in = std::move(*next++);
     if (pipes.sends) link.out = std::move(*next++);
-    const detail::CountedPtr<StreamTransport> transport{
-        new StreamTransport{std::move(link), {end.getLimit(), stream.getCoalesces()}}};
+    const detail::CountedPtr<StreamTransport> transport{new StreamTransport{
+        std::move(link), {end.getLimit(), stream.getCoalesces(), stream.getTellsClose()}}};
     for (; next != descriptors.end(); ++next)
         transport->inbox().descriptors().push_back(std::move(*next));
     const auto inbox = std::as_bytes(std::span{stream.getInbox().begin(), stream.getInbox().end()});

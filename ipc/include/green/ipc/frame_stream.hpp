@@ -127,6 +127,9 @@ struct StreamOptions {
     /// first frame of a turn goes at once all the same. Without it put() returns when the system
     /// has all of its frame.
     bool coalesce = true;
+    /// close() and shutdown() tell the peer the end at once, whoever else has a copy of this end:
+    /// as close_write() does.
+    bool tells_close = false;
 };
 
 class FrameStream {

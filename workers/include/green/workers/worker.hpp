@@ -47,8 +47,9 @@ class Worker {
     /// The end of the pipe of that name that this worker reads, once: see [pipes.NAME] of
     /// workers.toml. It comes to its end when nobody writes any more and nobody will, and when this
     /// worker is to go: then what is left is for its successor. Say ready() before waiting for the
-    /// first message: in a roll none comes before the predecessor has gone. Throws UsageError for
-    /// one that this worker does not read, and alone.
+    /// first message: in a roll none comes before the predecessor has gone. Closing it, or
+    /// destroying it, leaves what it has not taken to others, and holds for each copy of it, in
+    /// other processes too. Throws UsageError for one that this worker does not read, and alone.
     template <ipc::Carried T>
     [[nodiscard]] ipc::Reader<T> reader(std::string_view name) {
         return ipc::Reader<T>{pipe(name, true)};
