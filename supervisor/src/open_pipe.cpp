@@ -37,8 +37,9 @@ void log_kept_open(const PipeConfig& pipe, int slot, int error) {
 
 }  // namespace
 
-OpenPipe::OpenPipe(const PipeConfig& config, int readers, std::chrono::nanoseconds grace)
-    : config_{config}, patience_{grace} {
+OpenPipe::OpenPipe(const PipeConfig& config, int readers, std::chrono::nanoseconds grace,
+                   std::chrono::nanoseconds glance)
+    : config_{config}, patience_{grace}, glance_{glance} {
     flow_.configure(config.shape, cut_of(config), readers);
 }
 
@@ -228,6 +229,7 @@ void OpenPipe::look() {
             goes_on = goes_on || counted_.passed != before || reader->closed_at != was_closed;
         }
     }
+    glance_later();
 }
 
 bool OpenPipe::serve(Writer& writer, bool may_read) {
@@ -246,7 +248,6 @@ bool OpenPipe::serve(Writer& writer, bool may_read) {
         writer.is_finished = true;
     }
     writer.was_stopped = true;
-    if (!writer.stands_since) writer.stands_since = green::now();
     watch(writer, false);
     return false;
 }

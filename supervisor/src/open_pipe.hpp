@@ -46,7 +46,7 @@ struct EndFigures {
     State state = State::open;
     std::uint64_t bytes = 0;    // that were taken from it, or sent to it
     std::uint64_t waiting = 0;  // that were not taken from it, or that it has not read
-    /// Something waits, and since then nothing of it was taken, or read.
+    /// Something waits, and since then nothing of it was taken, or read; as a glance has found it.
     std::optional<green::TimePoint> stands_since;
 };
 std::string_view to_text(EndFigures::State state);
@@ -76,9 +76,11 @@ class OpenPipe {
     /// So many writers of a slot may have died and left something behind that nobody has taken yet.
     static constexpr std::size_t most_left_behind = 8;
 
-    /// `grace`: who has closed its end may be dying, and has so long to do it.
+    /// `grace`: who has closed its end may be dying, and has so long to do it. `glance`: how often
+    /// is looked whether what waits has moved, of which nobody tells us.
     OpenPipe(const PipeConfig& config, int readers,
-             std::chrono::nanoseconds grace = std::chrono::seconds{1});
+             std::chrono::nanoseconds grace = std::chrono::seconds{1},
+             std::chrono::nanoseconds glance = std::chrono::seconds{1});
     OpenPipe(const OpenPipe&) = delete;
     OpenPipe& operator=(const OpenPipe&) = delete;
     ~OpenPipe();
@@ -142,6 +144,8 @@ class OpenPipe {
     void try_again(int error);
     [[nodiscard]] static std::size_t unread_by(const Reader& reader);
     void note_read(Reader& reader);
+    void note_what_stands();
+    void glance_later();
     void watch(Writer& writer, bool on);
     void watch(Reader& reader, bool on);
     [[nodiscard]] bool tells_its_end(const Reader& reader);
@@ -166,6 +170,7 @@ class OpenPipe {
     green::TimerWatcher later_{std::chrono::seconds{1}};  // when an end could not be watched
     std::chrono::nanoseconds patience_;
     green::TimerWatcher grace_{patience_};  // for those who close their ends and die
+    green::TimerWatcher glance_;            // while something waits
     std::vector<char> portion_ = std::vector<char>(PipeFlow::portion);
 };
 

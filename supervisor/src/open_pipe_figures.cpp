@@ -29,9 +29,31 @@ std::uint64_t OpenPipe::waiting_for(std::set<int> slots) {
     return all;
 }
 
-PipeFigures OpenPipe::figures() {
-    auto figures = counted_;
+void OpenPipe::note_what_stands() {
     for (const auto& [number, reader] : readers_) note_read(*reader);
+    for (const auto& [number, writer] : writers_) {
+        auto& since = writer->stands_since;
+        if (!writer->was_stopped || left_in(*writer) == 0)
+            since.reset();
+        else if (!since)
+            since = green::now();
+    }
+    glance_later();
+}
+
+/// A reader reads without a word to us, and so does write who is not read from.
+void OpenPipe::glance_later() {
+    if (glance_.active()) return;
+    const auto stands = [](const auto& reader) { return reader.second->stands_since.has_value(); };
+    const auto stopped = [](const auto& writer) { return writer.second->was_stopped; };
+    if (std::any_of(readers_.begin(), readers_.end(), stands) ||
+        std::any_of(writers_.begin(), writers_.end(), stopped))
+        glance_.start([this] { note_what_stands(); });
+}
+
+PipeFigures OpenPipe::figures() {
+    note_what_stands();
+    auto figures = counted_;
     figures.waiting = flow_.waiting();
     figures.missed = flow_.missed();
     for (const auto& [number, writer] : writers_) {
@@ -54,15 +76,14 @@ PipeFigures OpenPipe::figures() {
 
 EndFigures OpenPipe::end_of(const Writer& writer) const {
     using State = EndFigures::State;
-    const auto waiting = left_in(writer);
     const auto state = writer.is_gone      ? State::gone
                        : !is_first(writer) ? State::next
                        : writer.was_held   ? State::held
                        : writer.is_at_end  ? State::ended
                                            : State::open;
-    return {writer.slot, writer.is_gone ? 0 : writer.pid,
-            state,       writer.taken,
-            waiting,     waiting > 0 ? writer.stands_since : std::nullopt};
+    return {writer.slot,     writer.is_gone ? 0 : writer.pid,
+            state,           writer.taken,
+            left_in(writer), writer.stands_since};
 }
 
 EndFigures OpenPipe::end_of(const Reader& reader) {

@@ -84,7 +84,8 @@ struct PipeEndStatus {
     std::string state;  // "open", "next", "held", "ended", "closed", "gone"
     std::uint64_t bytes = 0;
     std::uint64_t waiting = 0;
-    std::int64_t stands_ms = 0;  // for so long something waits there, and nothing of it has moved
+    // For so long something waits there, and nothing of it has moved; perhaps a second longer.
+    std::int64_t stands_ms = 0;
 };
 
 struct PipeStatus {

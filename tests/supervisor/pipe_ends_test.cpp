@@ -45,8 +45,9 @@ PipeConfig frames() {
 
 /// A pipe of lines with a writer, and a reader in each of its slots.
 struct Joined {
-    Joined(PipeShape shape, int slots, std::chrono::nanoseconds grace = 1s)
-        : pipe{lines(shape), slots, grace}, from{pipe.add_writer(0, writer)} {
+    Joined(PipeShape shape, int slots, std::chrono::nanoseconds grace = 1s,
+           std::chrono::nanoseconds glance = 1s)
+        : pipe{lines(shape), slots, grace, glance}, from{pipe.add_writer(0, writer)} {
         for (int slot = 0; slot < slots; ++slot)
             to.push_back(pipe.add_reader(slot, readers[static_cast<std::size_t>(slot)]));
     }
@@ -193,6 +194,34 @@ TEST_CASE("pipe: what waits is counted for those who will read", "[supervisor][p
         CHECK(pipe.waiting_for({0}) == (is_pair ? 0 : 6));
         CHECK(pipe.waiting_for({1}) == 6);
         CHECK(pipe.waiting_for({0, 1}) == (is_pair || is_spread ? 6 : 8));
+    });
+}
+
+TEST_CASE("pipe: how long an end stands still counts from when it stopped, seen or not",
+          "[supervisor][pipe]") {
+    tests::run_green_for_real([] {
+        Joined ends{PipeShape::pair, 1, 1s, 1ms};
+        write(ends.writer, "a\nb\n");
+        char c = 0;
+        REQUIRE(::read(ends.readers[0].number(), &c, 1) == 1);
+        const auto has_read = green::now();
+        turn();
+        const auto reader_seen = green::now();
+        const auto reader = ends.pipe.figures().readers.at(0);
+        REQUIRE(reader.stands_since);
+        CHECK(*reader.stands_since >= has_read);
+        CHECK(*reader.stands_since < reader_seen);
+        // Whose turn has not come has nothing there for a while, and then something.
+        (void)ends.pipe.add_writer(0, ends.readers[2]);
+        turn();
+        CHECK_FALSE(ends.pipe.figures().writers.at(1).stands_since);
+        const auto has_written = green::now();
+        write(ends.readers[2], "c\n");
+        const auto writer_seen = green::now();
+        const auto writer = ends.pipe.figures().writers.at(1);
+        REQUIRE(writer.stands_since);
+        CHECK(*writer.stands_since >= has_written);
+        CHECK(*writer.stands_since < writer_seen);
     });
 }
 
