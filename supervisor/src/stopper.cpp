@@ -6,6 +6,7 @@
 #include <green/deadline.hpp>
 #include <green/log.hpp>
 
+#include "launch.hpp"
 #include "units.hpp"
 
 namespace greensup {
@@ -27,6 +28,7 @@ void Stopper::begin(const Edition& edition, const char* who) {
     edition_ = &edition;
     began_ = now;
     queues_ = fleet_.open_queues(edition);
+    pipes_ = fleet_.open_pipes(edition);
     read_roles();
     green::log::info(
         "shutdown.begin",
@@ -36,14 +38,16 @@ void Stopper::begin(const Edition& edition, const char* who) {
     changed_.set();
 }
 
-/// Who is still of an earlier edition feeds and empties queues as that one says.
+/// Who is still of an earlier edition feeds and empties queues and pipes as that one says.
 void Stopper::read_roles() {
     roles_ = greensup::read_roles(edition_->config);
-    const auto role_of = [&](const std::string& queue) -> QueueRole& {
+    const auto role_of = [&](const QueueRole& before) -> QueueRole& {
         const auto found = std::find_if(roles_.begin(), roles_.end(), [&](const auto& role) {
-            return !role.is_pipe && role.queue == queue;
+            return role.is_pipe == before.is_pipe && role.queue == before.queue;
         });
-        return found != roles_.end() ? *found : roles_.emplace_back(QueueRole{queue, {}, {}});
+        return found != roles_.end()
+                   ? *found
+                   : roles_.emplace_back(QueueRole{before.queue, {}, {}, before.is_pipe});
     };
     const auto join_in = [](const std::string& pool, const std::vector<std::string>& before,
                             std::vector<std::string>& now) {
@@ -56,8 +60,7 @@ void Stopper::read_roles() {
         for (const auto& member : pool->members) {
             if (member->edition.get() == edition_) continue;
             for (const auto& before : greensup::read_roles(member->edition->config)) {
-                if (before.is_pipe) continue;
-                auto& now = role_of(before.queue);
+                auto& now = role_of(before);
                 join_in(pool->name, before.producers, now.producers);
                 join_in(pool->name, before.consumers, now.consumers);
             }
@@ -110,15 +113,27 @@ ShutdownView Stopper::view() {
                               {"messages", left.later},
                               {"why", "they were given back for after shutdown_timeout"}});
     }
-    for (const auto& [name, pipe] : edition_->pipes) {
-        // What lies there for somebody who is over nobody will read.
-        std::set<int> slots;
-        if (const auto pool = fleet_.find(pipe_end(pipe->config().to).worker))
-            for (const auto& member : pool->members)
-                if (!is_over(member->instance.state)) slots.insert(member->instance.slot);
-        view.queues.push_back({name, pipe->waiting_for(slots), true});
+    const auto slots = reading_slots();
+    for (const auto& [name, pipe] : pipes_) {
+        const auto its = slots.find(pipe.get());
+        view.queues.push_back(
+            {name, pipe->waiting_for(its == slots.end() ? std::set<int>{} : its->second), true});
     }
     return view;
+}
+
+/// What lies in a pipe for somebody who is over nobody will read.
+std::map<const OpenPipe*, std::set<int>> Stopper::reading_slots() const {
+    std::map<const OpenPipe*, std::set<int>> slots;
+    for (const auto& pool : fleet_.pools())
+        for (const auto& member : pool->members) {
+            if (is_over(member->instance.state)) continue;
+            for (const auto& grant : pipe_grants(member->edition->config, pool->name))
+                if (grant.reads)
+                    slots[member->edition->pipes.at(grant.pipe).get()].insert(
+                        member->instance.slot);
+        }
+    return slots;
 }
 
 std::optional<TimePoint> Stopper::advance() {

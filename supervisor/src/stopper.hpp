@@ -33,12 +33,16 @@ class Stopper {
     [[nodiscard]] const std::map<std::string, std::shared_ptr<OpenQueue>>& queues() const noexcept {
         return queues_;
     }
+    [[nodiscard]] const std::map<std::string, std::shared_ptr<OpenPipe>>& pipes() const noexcept {
+        return pipes_;
+    }
     /// Returns when to look again.
     std::optional<TimePoint> advance();
 
  private:
     void read_roles();
     [[nodiscard]] ShutdownView view();
+    [[nodiscard]] std::map<const OpenPipe*, std::set<int>> reading_slots() const;
     void tell(const std::string& pool);
     void to_all(Input::What what, const char* who);
     void log_waiting(const std::vector<std::string>& reasons);
@@ -47,6 +51,7 @@ class Stopper {
     green::Event& changed_;
     const Edition* edition_ = nullptr;
     std::map<std::string, std::shared_ptr<OpenQueue>> queues_;
+    std::map<std::string, std::shared_ptr<OpenPipe>> pipes_;
     std::vector<QueueRole> roles_;
     std::set<std::string> told_;
     std::set<std::string> kept_;  // queues that have messages for later

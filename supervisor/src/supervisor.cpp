@@ -124,8 +124,7 @@ void Supervisor::end() {
         queue->set_last_turn();
     }
     std::uint64_t bytes = 0;
-    for (const auto& [name, pipe] : works_->fleet.open_pipes(works_->reloader.edition()))
-        bytes += pipe->figures().waiting;
+    for (const auto& [name, pipe] : works_->stopper.pipes()) bytes += pipe->figures().waiting;
     works_.reset();  // closes sockets and removes what is empty
     (void)sys::unlink(paths_.processes().c_str());
     (void)sys::rmdir(paths_.queues().c_str());

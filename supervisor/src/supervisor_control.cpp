@@ -158,7 +158,8 @@ Status Supervisor::status() const {
     }
     for (const auto& pipe : edition.config.pipes)
         status.pipes.push_back(status_of(*edition.pipes.at(pipe.name)));
-    for (const auto& [name, pipe] : works_->fleet.open_pipes(edition)) {
+    for (const auto& [name, pipe] :
+         stopper.has_begun() ? stopper.pipes() : works_->fleet.open_pipes(edition)) {
         if (edition.pipes.contains(name)) continue;
         status.pipes.push_back(status_of(*pipe));
         status.pipes.back().removed = true;

@@ -18,6 +18,13 @@ const std::string idle = shell("exec sleep 1000");
 /// It would be ready, if it lived.
 const std::string broken_writer = "[workers.a]\nready.delay = \"1m\"\n" + shell("exit 1");
 
+/// Says "first", and "last" when it is told to leave and that file is there.
+std::string last_word_at(const std::string& file) {
+    return shell("trap 'until test -e " + file +
+                 "; do sleep 0.01; done; echo last; exit 0' TERM; echo first; "
+                 "while :; do sleep 0.01; done");
+}
+
 /// All that was written was read, once and in order.
 void check_end(Running& running, const tests::TempDir& dir, std::size_t writers,
                bool is_ordered = true) {
@@ -157,10 +164,7 @@ TEST_CASE("shell: pools that are removed together go one after the other, along 
         Running running(pipe(by_lines) + second + kept +
                         pool("c", "", shell("exec cat > " + (dir / "r"))) +
                         pool("b", "", shell("exec cat")) +
-                        pool("a", "stop.timeout = \"1m\"\n",
-                             shell("trap 'until test -e " + go +
-                                   "; do sleep 0.01; done; echo last; exit 0' TERM; echo first; "
-                                   "while :; do sleep 0.01; done")));
+                        pool("a", "stop.timeout = \"1m\"\n", last_word_at(go)));
         running.await_settled();
         Running::until([&] { return lines_of(dir / "r").size() == 1; });
         running.write(kept);
@@ -214,5 +218,55 @@ TEST_CASE("shell: who reads a pipe that goes does not see its end before its tur
         CHECK(running.ask({"1", "reload"}).code == Code::roll_failed);
         CHECK(pids(running.status(), "b") == pids(before, "b"));
         CHECK(lines_of(dir / "ends").empty());
+    });
+}
+
+TEST_CASE("shell: a shutdown goes along a pipe that was taken out of the file and is still used",
+          "[supervisor][shell][pipe]") {
+    tests::run_green_for_real([] {
+        const tests::TempDir dir;
+        const auto go = dir / "go";
+        Running running(pipe(by_lines) +
+                        pool("b", "stop.drain = \"1ms\"\n", shell("exec cat > " + (dir / "r"))) +
+                        pool("a", "stop.timeout = \"1m\"\n", last_word_at(go)));
+        running.await_settled();
+        Running::until([&] { return lines_of(dir / "r").size() == 1; });
+        // None of them gets to an edition without it.
+        running.write(pool("b", "", idle) + broken_writer);
+        CHECK(running.ask({"1", "reload"}).code == Code::roll_failed);
+        running.process().signal(SIGTERM);
+        running.await_log("worker.stopping pool=a");
+        std::ofstream{go};
+        CHECK(running.end().success());
+        CHECK(lines_of(dir / "r") == std::vector<std::string>{"first", "last"});
+        const auto log = running.log();
+        CHECK(log.find("shutdown.waits for=\"b waits for a, which feeds pipe p\"") !=
+              std::string::npos);
+        CHECK(log.find("pipe.left") == std::string::npos);
+    });
+}
+
+TEST_CASE("shell: what is left in a pipe whose last user goes during the shutdown is counted",
+          "[supervisor][shell][pipe]") {
+    tests::run_green_for_real([] {
+        const auto kept = pool("d", "", shell("trap '' TERM; while :; do sleep 0.01; done"));
+        Running running(pipe(by_lines) + kept + pool("a", "", shell("echo x; exec sleep 1000")) +
+                        pool("b", "stop.drain = \"1m\"\n", shell("exec sleep 1000")));
+        const auto pid = pids(running.await_settled(), "b").at(0);
+        Running::until([&] { return running.status().pipes.at(0).passed == 2; });
+        running.write(kept);
+        running.process().signal(SIGHUP);
+        running.await_log("worker.draining pool=b");
+        running.process().signal(SIGTERM);
+        running.await_log("worker.stopping pool=d");
+        REQUIRE(::kill(pid, SIGKILL) == 0);
+        running.await_log("worker.stopped pool=b");
+        const auto status = running.status();
+        REQUIRE(status.pipes.size() == 1);
+        CHECK(status.pipes[0].removed);
+        CHECK(status.pipes[0].waiting == 2);
+        running.process().signal(SIGQUIT);
+        CHECK(running.end().success());
+        CHECK(running.log().find("bytes_left_in_pipes=2") != std::string::npos);
     });
 }
