@@ -13,6 +13,9 @@ green::ExitStatus end_of(Function&& function, const green::ForkOptions& options 
     return *green::fork_process(std::forward<Function>(function), options).join();
 }
 
+/// With which a child leaves that is not allowed what it is to show.
+constexpr int left_out = 77;
+
 constexpr green::ExitStatus exited(int code) {
     return {green::ExitStatus::Kind::exited, code, false};
 }

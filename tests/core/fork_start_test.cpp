@@ -148,13 +148,17 @@ TEST_CASE("fork_process: a child in another pid namespace can have a death signa
         // Only the children of the one that calls it are there.
         const auto parent = [by_fork] {
             if (::unshare(CLONE_NEWPID) != 0 && ::unshare(CLONE_NEWUSER | CLONE_NEWPID) != 0)
-                return 0;  // we may not
+                return tests::left_out;
             Process child =
                 by_fork ? fork_process([] {}, {.parent_death_signal = SIGTERM})
                         : Process::start({.argv = {"/bin/true"}, .parent_death_signal = SIGTERM});
             return child.join()->success() ? 0 : 1;
         };
-        CHECK(end_of(parent) == exited(0));
+        const ExitStatus status = end_of(parent);
+        if (status == exited(tests::left_out))
+            WARN("left out: nobody may make a pid namespace here");
+        else
+            CHECK(status == exited(0));
     });
 }
 

@@ -186,7 +186,7 @@ TEST_CASE("process: a place in PATH whose file system does not answer is passed 
         const int error = GENERATE(ESTALE, ENODEV, ETIMEDOUT);
         const auto looks = [error] {
             static const DeadPlaces places{"/dead/true", error};
-            if (!places.works()) return 0;  // the kernel, or who watches us, does not allow it
+            if (!places.works()) return tests::left_out;
             if (refusal_by("/none:/dead:/usr/bin:/bin", "true").has_value()) return 1;
             const std::string told = std::string(": ") + std::strerror(error);
             return refusal_by("/none:/dead", "true") ==
@@ -196,7 +196,11 @@ TEST_CASE("process: a place in PATH whose file system does not answer is passed 
                        ? 0
                        : 2;
         };
-        CHECK(end_of(looks) == exited(0));
+        const ExitStatus status = end_of(looks);
+        if (status == exited(tests::left_out))
+            WARN("left out: nobody may answer for the kernel here (seccomp)");
+        else
+            CHECK(status == exited(0));
     });
 }
 
@@ -207,7 +211,8 @@ TEST_CASE("process: a directory that cannot be looked into is told of as that", 
         REQUIRE(::mkdir(locked.c_str(), 0) == 0);
         const auto looks = [&] {
             constexpr uid_t nobody = 65'534;
-            if (::geteuid() == 0 && ::setresuid(nobody, nobody, nobody) != 0) return 77;
+            if (::geteuid() == 0 && ::setresuid(nobody, nobody, nobody) != 0)
+                return tests::left_out;
             const std::string barred =
                 "exec of no-such-program, which is in no place of its PATH "
                 "that can be looked into (" +
@@ -221,7 +226,9 @@ TEST_CASE("process: a directory that cannot be looked into is told of as that", 
             return refusal_by(locked + ":/usr/bin:/bin", "true").has_value() ? 3 : 0;
         };
         const ExitStatus status = end_of(looks);
-        if (status != exited(77))  // root, who may not become anybody else
+        if (status == exited(tests::left_out))
+            WARN("left out: this root may not become anybody else");
+        else
             CHECK(status == exited(0));
         CHECK(::chmod(locked.c_str(), 0700) == 0);  // so that it can be removed
     });
