@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <cerrno>
 #include <chrono>
+#include <cstdint>
 #include <cstring>
 #include <deque>
 #include <malloc.h>
@@ -150,9 +151,16 @@ TEST_CASE("ring: a reader that always holds something needs no more memory for i
 
 TEST_CASE("ring: a reader lets a writer get ahead who can, and spins for no other", "[ipc][ring]") {
     Distance distance;
+    std::uint64_t tail = 0;
     const auto look = [&](bool writer_runs) {
-        const unsigned pauses = distance.pauses(true);
-        if (pauses == Distance::most) distance.paused(writer_runs);
+        ++tail;  // before the pauses: that is no reward for them
+        unsigned pauses = 0;
+        distance.keep(
+            true, [&] { return tail; },
+            [&] {
+                ++pauses;
+                if (writer_runs) ++tail;
+            });
         return pauses;
     };
     constexpr int looks = 100'000;

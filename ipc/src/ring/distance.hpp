@@ -1,6 +1,7 @@
 #pragma once
 
 #include <algorithm>
+#include <cstdint>
 
 #include "ring/eagerness.hpp"
 
@@ -12,8 +13,22 @@ class Distance {
  public:
     static constexpr unsigned most = 128;  // pauses: some microseconds
 
-    /// Before the next look. `found_little`: at the last one.
-    [[nodiscard]] unsigned pauses(bool found_little) noexcept {
+    /// Before a look. `found_little`: at the last one. Pauses by `pause()`, and asks `tail()` where
+    /// the writer stands to learn whether that is worth it.
+    template <class Tail, class Pause>
+    void keep(bool found_little, Tail&& tail, Pause&& pause) {
+        const unsigned pauses = next(found_little);
+        // Fewer are short for a writer that runs, too.
+        const bool asks = pauses == most;
+        // What was put before the pauses says nothing about them.
+        const std::uint64_t before = asks ? tail() : 0;
+        for (unsigned i = 0; i < pauses; ++i) pause();
+        if (!asks) return;
+        tail() != before ? eagerness_.was_worth_it() : eagerness_.was_in_vain(1023);
+    }
+
+ private:
+    [[nodiscard]] unsigned next(bool found_little) noexcept {
         // Which processor the writer is on it says only when it falls asleep: what happened tells.
         if (!eagerness_.tries()) return 0;
         if (found_little) {
@@ -23,13 +38,7 @@ class Distance {
         }
         return pauses_;
     }
-    /// After most of them, as fewer are short for a writer that runs, too: whether it has moved
-    /// meanwhile.
-    void paused(bool writer_moved) noexcept {
-        writer_moved ? eagerness_.was_worth_it() : eagerness_.was_in_vain(1023);
-    }
 
- private:
     Eagerness eagerness_;
     unsigned pauses_ = 0;
 };

@@ -27,13 +27,9 @@ RingReader::RingReader(RingMemory& memory)
 // not wait for anything here: a message that comes alone is not held up.
 void RingReader::keep_distance() noexcept {
     const std::uint64_t little = std::min<std::uint64_t>(32768, memory_->capacity() / 4);
-    const unsigned pauses = distance_.pauses(tail_ - seen_before_ < little);
-    // What was put before the pauses says nothing about them.
-    const auto& tail = memory_->header().writer.tail;
-    const bool asks = pauses == Distance::most;
-    const std::uint64_t before = asks ? tail.load() : 0;
-    for (unsigned i = 0; i < pauses; ++i) shm::pause();
-    if (asks) distance_.paused(tail.load() != before);
+    distance_.keep(
+        tail_ - seen_before_ < little, [this] { return memory_->header().writer.tail.load(); },
+        [] { shm::pause(); });
 }
 
 bool RingReader::look() {
