@@ -87,10 +87,11 @@ int send_through(Writer to, int deeper, bool by_fork) {
 
 // --- C113, C115 ---
 
-int end_somehow(int how) {
+/// When it is told to.
+int end_somehow(Reader go, int how) {
+    (void)go.next();
     if (how == 1) return 1;
     if (how == 9) ::raise(SIGKILL);
-    if (how == 15) sleep(1h);
     return 0;
 }
 const Entry ends_somehow{"ends somehow", end_somehow};
@@ -154,11 +155,13 @@ TEST_CASE("C113: exit codes", "[conformance]") {
     run_and_reap([] {
         const bool by_fork = GENERATE(true, false);
         for (const int how : {0, 1, 9, 15}) {
-            ipc::Process child = start(by_fork, ends_somehow, end_somehow, how);
+            auto [go, from_us] = ipc::pipe<Number>();
+            ipc::Process child = start(by_fork, ends_somehow, end_somehow, std::move(go), how);
+            CHECK(child.is_alive());
             if (how == 15) {
-                CHECK(child.is_alive());
-                sleep(1ms);
                 CHECK(child.terminate());
+            } else {
+                put(from_us, 0);
             }
             CHECK(child.join()->code() == (how < 9 ? how : -how));
             CHECK_FALSE(child.is_alive());
@@ -169,7 +172,8 @@ TEST_CASE("C113: exit codes", "[conformance]") {
 TEST_CASE("C115: process object life", "[conformance]") {
     run_and_reap([] {
         const bool by_fork = GENERATE(true, false);
-        ipc::Process child = start(by_fork, ends_somehow, end_somehow, 15);
+        auto [go, from_us] = ipc::pipe<Number>();
+        ipc::Process child = start(by_fork, ends_somehow, end_somehow, std::move(go), 15);
         CHECK_FALSE(child.join(1ns));
         CHECK(child.is_alive());
         CHECK_THROWS_AS(child.close(), UsageError);
