@@ -222,6 +222,28 @@ TEST_CASE("fork_process: groups of the parent's can be destroyed in the child", 
     });
 }
 
+TEST_CASE("fork_process: a lock of the parent's stays held, whoever has its owner's memory",
+          "[core][fork]") {
+    run_and_reap([] {
+        RLock lock;
+        const std::uint64_t owner = spawn([&] {
+                                        lock.lock();
+                                        return current().id();
+                                    }).get();
+        CHECK(end_of([&] {
+                  std::uint64_t id = 0;
+                  while (id < owner) {
+                      const auto one = spawn([&] {
+                          id = current().id();
+                          return lock.try_lock();
+                      });
+                      if (one.get()) return 1;
+                  }
+                  return 0;
+              }) == exited(0));
+    });
+}
+
 TEST_CASE("fork_process: groups and greenlets of another thread have ended in the child, too",
           "[core][fork]") {
     run_and_reap([] {

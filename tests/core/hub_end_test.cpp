@@ -2,6 +2,7 @@
 
 #include <memory>
 #include <optional>
+#include <stdexcept>
 #include <string>
 #include <vector>
 
@@ -11,6 +12,7 @@
 #include <green/detail/turn_end.hpp>
 #include <green/event.hpp>
 #include <green/greenlet.hpp>
+#include <green/group.hpp>
 #include <green/hub.hpp>
 #include <green/shield.hpp>
 #include <green/wait.hpp>
@@ -319,4 +321,55 @@ TEST_CASE("hub: a handle of main may outlive it", "[core][hub]") {
     }
     CHECK(main->name() == "main");
     CHECK(hubs_own->name() == "hub");
+}
+
+namespace {
+
+/// Hubs that come one after the other, and have the same address.
+class OneAddress {
+ public:
+    OneAddress() { renew(); }
+    void renew() { hub_.emplace(std::make_unique<tests::VirtualReactor>()); }
+
+ private:
+    std::optional<gd::Hub> hub_;
+};
+
+}  // namespace
+
+TEST_CASE("hub: one that was not started when it went is no other hub's", "[core][hub]") {
+    bool ran = false;
+    OneAddress hub;
+    auto fresh = green::deferred([&] { ran = true; });
+    CHECK_FALSE(fresh.ready());
+    hub.renew();
+    CHECK(fresh.ready());
+    CHECK(fresh.outcome() == green::Outcome::exited);
+    CHECK_FALSE(fresh.started());
+    CHECK(fresh.minimal_ident() == 0);
+    CHECK(green::spawn([] { return green::current().minimal_ident(); }).get() == 0);
+    fresh.start();
+    fresh.start_later(0ms);
+    settle();
+    CHECK(fresh.join());
+    CHECK(fresh.kill());
+    CHECK_THROWS_AS(fresh.get(), green::GreenletExit);
+    green::Group group;
+    CHECK_FALSE(group.start(fresh));
+    CHECK_FALSE(ran);
+    CHECK(green::hub_greenlets().size() == 1);  // main
+}
+
+TEST_CASE("hub: what failed in one that has gone is not told to another", "[core][hub]") {
+    OneAddress hub;
+    green::set_error_policy(green::ErrorPolicy::unobserved);
+    std::optional<green::Greenlet<void>> failed =
+        green::spawn([] { throw std::runtime_error("of the first"); });
+    settle();
+    CHECK(failed->outcome() == green::Outcome::failed);
+    hub.renew();
+    int told = 0;
+    green::set_error_handler([&](const green::ErrorReport&) { ++told; });
+    failed.reset();
+    CHECK(told == 0);
 }

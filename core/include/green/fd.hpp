@@ -66,7 +66,7 @@ class Fd {
 
     int number_ = -1;
     detail::Tenure tenure_;
-    std::uint64_t hub_ = 0;  // the identity of the one where it was entered
+    std::uint32_t hub_ = 0;  // the number of the one where it was entered
 };
 
 namespace detail {

@@ -25,7 +25,7 @@
 namespace green {
 
 /// A greenlet whose result type does not matter. Handles are copyable and belong to one thread;
-/// dropping the last one detaches the greenlet, it runs on.
+/// dropping the last one detaches the greenlet, it runs on. All end with their hub, started or not.
 class AnyGreenlet {
  public:
     explicit AnyGreenlet(detail::TaskPtr<detail::Task> task) noexcept : task_{std::move(task)} {}

@@ -22,9 +22,9 @@ Fd& Fd::operator=(Fd&& other) noexcept {
 void Fd::forget() noexcept {
     // Another hub than the present one: its thread has ended, or we are a forked child. Nobody
     // waits there.
-    const std::uint64_t entered_in = std::exchange(hub_, 0);
+    const std::uint32_t entered_in = std::exchange(hub_, 0);
     detail::Hub* const hub = detail::Hub::current_or_null();
-    if (hub != nullptr && hub->identity() == entered_in) hub->fds().close(number_);
+    if (hub != nullptr && hub->number() == entered_in) hub->fds().close(number_);
 }
 
 void Fd::close() noexcept {
@@ -44,11 +44,11 @@ int Fd::release() noexcept {
 bool Fd::entered(bool make) {
     if (!is_open()) return false;  // also one that a fork has closed: its hub may have known it
     const detail::Hub* const present = detail::Hub::current_or_null();
-    if (present != nullptr && present->identity() == hub_) return true;
+    if (present != nullptr && present->number() == hub_) return true;
     if (!make) return false;
     detail::Hub& hub = detail::Hub::current();
     hub.fds().open(number_);
-    hub_ = hub.identity();
+    hub_ = hub.number();
     tenure_ = {};
     return true;
 }

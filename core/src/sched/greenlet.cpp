@@ -60,7 +60,7 @@ std::exception_ptr AnyGreenlet::exception() const noexcept {
 }
 
 std::size_t AnyGreenlet::minimal_ident() const {
-    if (ready() && task_->hub != detail::Hub::current_or_null()) {  // its hub may have gone
+    if (ready() && !task_->hub_is_here()) {  // its hub may have gone
         return task_->minimal_ident == detail::Task::no_ident ? 0 : task_->minimal_ident;
     }
     return task_->hub->minimal_ident(*task_);

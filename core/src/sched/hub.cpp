@@ -76,6 +76,7 @@ Hub::Hub(std::unique_ptr<Reactor> reactor, HubOptions config)
     mind_forks();
     reactor_->attach(*this);
     main_->hub = hub_->hub = probe_.hub = this;
+    main_->hub_number = hub_->hub_number = number_;
     main_->state = TaskState::running;
     hub_->state = TaskState::parked;
     hub_->began = false;
@@ -163,6 +164,7 @@ void Hub::drop_all() noexcept {
 
 void Hub::enroll(Task& task, const void* spawned_from) noexcept {
     task.hub = this;
+    task.hub_number = number_;
     task.id = next_id_++;
     task.spawner = running_->id;
     task.spawned_from = spawned_from;

@@ -17,6 +17,7 @@
 //      run: it beats their limits.
 
 #include <array>
+#include <atomic>
 #include <chrono>
 #include <cstddef>
 #include <cstdint>
@@ -28,7 +29,6 @@
 #include <vector>
 
 #include <green/detail/home.hpp>
-#include <green/detail/identity.hpp>
 #include <green/detail/park.hpp>
 #include <green/detail/task.hpp>
 #include <green/detail/turn_end.hpp>
@@ -70,6 +70,11 @@ class Hub final : private ReactorSink {
         return this_threads != nullptr ? *this_threads : make_for_thread();
     }
     [[nodiscard]] static Hub* current_or_null() noexcept { return this_threads; }
+    /// This thread's hub if it is the task's, which may have gone otherwise.
+    [[nodiscard]] static Hub* current_of(const Task& task) noexcept {
+        Hub* const here = this_threads;
+        return here != nullptr && here->number_ == task.hub_number ? here : nullptr;
+    }
     /// This thread's hub, made when there is none; nullptr where none can be.
     [[nodiscard]] static Hub* current_if_possible() noexcept {
         return this_threads != nullptr ? this_threads : try_make_for_thread();
@@ -91,8 +96,8 @@ class Hub final : private ReactorSink {
     static void begin_anew(Hub* parents) noexcept;
     /// Ends this thread's hub, if it has one, as its thread's end does.
     static void end_for_thread() noexcept;
-    /// No other hub had it or will have it, as one may have the address.
-    [[nodiscard]] std::uint64_t identity() const noexcept { return identity_; }
+    /// No other hub of this process had it or has it, as one may have the address. Never 0.
+    [[nodiscard]] std::uint32_t number() const noexcept { return number_; }
     /// A forked child's copy of one of its parent's, of whichever thread.
     [[nodiscard]] bool is_abandoned() const noexcept { return !home_.is_here(); }
 
@@ -215,7 +220,8 @@ class Hub final : private ReactorSink {
     [[noreturn]] static void abort_in_forked_child() noexcept;
     static inline constinit bool forked_child = false;
     const Home home_;
-    const std::uint64_t identity_ = next_identity();
+    static inline constinit std::atomic<std::uint32_t> hubs_so_far{0};
+    const std::uint32_t number_ = ++hubs_so_far;
 
     static void* greenlet_entry() noexcept;
     static void* hub_entry() noexcept;

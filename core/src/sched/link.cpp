@@ -38,7 +38,7 @@ struct Link::Node final : detail::Collector, detail::Orphan {
         } else if (node->reach() == detail::Reach::outside) {
             detail::Hub& hub = detail::Hub::current();
             hub.begin_outside_wait();
-            counted_by_ = hub.identity();
+            counted_by_ = hub.number();
         }
     }
     void collect(detail::WaitNode&) noexcept override {
@@ -83,14 +83,14 @@ struct Link::Node final : detail::Collector, detail::Orphan {
 
  private:
     void stop_counting() noexcept {
-        const std::uint64_t counted_by = std::exchange(counted_by_, 0);
+        const std::uint32_t counted_by = std::exchange(counted_by_, 0);
         // A link may outlive its hub, and be destroyed in a forked child.
         detail::Hub* const hub = detail::Hub::current_or_null();
-        if (hub != nullptr && hub->identity() == counted_by) hub->end_outside_wait();
+        if (hub != nullptr && hub->number() == counted_by) hub->end_outside_wait();
     }
 
     const detail::Home home_;
-    std::uint64_t counted_by_ = 0;  // the hub, as a wait for the world outside
+    std::uint32_t counted_by_ = 0;  // the hub, as a wait for the world outside
 };
 
 Link::Link(std::unique_ptr<Node> node) noexcept : node_{std::move(node)} {}

@@ -49,14 +49,13 @@ void LocalKey::drop() noexcept {
 }
 
 LocalKey::~LocalKey() {
-    Hub* const here = Hub::current_or_null();
     IntrusiveList<LocalCell> ours;
     {
         const std::lock_guard lock{process_locks.locals};
         while (!cells_.empty()) {
             LocalCell& cell = cells_.front();
             cell.unlink();
-            if (here != nullptr && cell.task_->hub == here) ours.push_back(cell);
+            if (cell.task_->hub_is_here()) ours.push_back(cell);
         }
     }
     // A destructor that waits may let other greenlets end, whose values leave the list by

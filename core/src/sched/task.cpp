@@ -88,8 +88,7 @@ std::string Task::name() const {
 
 bool Task::can_go() noexcept {
     if (unobserved) {
-        if (Hub* its_hub = Hub::current_or_null(); its_hub == hub && its_hub != nullptr)
-            its_hub->report_error(*this);
+        if (Hub* its_hub = Hub::current_of(*this)) its_hub->report_error(*this);
     }
     if (!buried) return true;
     // Not by the switch that finds it in the ring: destructors may wait.
@@ -103,9 +102,10 @@ bool Task::can_go() noexcept {
 void Task::never_ran() noexcept {
     while (!joiners.empty()) static_cast<WaitNode&>(joiners.front()).lose_source();
     if (minimal_ident == no_ident) return;
-    if (Hub* its_hub = Hub::current_or_null(); its_hub == hub && its_hub != nullptr)
-        its_hub->free_ident(*this);
+    if (Hub* its_hub = Hub::current_of(*this)) its_hub->free_ident(*this);
 }
+
+bool Task::hub_is_here() const noexcept { return Hub::current_of(*this) != nullptr; }
 
 void enroll(Task& task, const void* spawned_from) noexcept {
     Hub::current().enroll(task, spawned_from);

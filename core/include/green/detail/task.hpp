@@ -117,10 +117,14 @@ struct Task : ListHook, WaitLimit {  // the hook: every living task of the hub
         if (references == 0) destroy();
     }
     [[nodiscard]] bool done() const noexcept { return state == TaskState::done; }
-    /// What users are told: it has, or its process has been left behind.
+    /// What users are told: it has, or its process has been left behind, or its hub has gone before
+    /// it was started.
     [[nodiscard]] bool ended() const noexcept {
-        return done() || (!home.is_here() && parents_are_past());
+        return done() || (!home.is_here() && parents_are_past()) ||
+               (state == TaskState::fresh && !hub_is_here());
     }
+    /// Its hub is this thread's. It may have gone otherwise.
+    [[nodiscard]] bool hub_is_here() const noexcept;
     [[nodiscard]] std::string name() const;
     /// All that users may notice of its going. Returns false when the ring still has its block.
     [[nodiscard]] bool can_go() noexcept;
@@ -142,6 +146,7 @@ struct Task : ListHook, WaitLimit {  // the hook: every living task of the hub
     std::uint32_t epoch = 0;  // counts wake-ups: a waker made for an earlier wait is harmless
     std::uint32_t references = 1;
     Home home;
+    std::uint32_t hub_number = 0;  // for who does not know whether it is still there
     Hub* hub = nullptr;
     Stack* stack = nullptr;
     WaitNode* const* waits = nullptr;  // what it is parked on
