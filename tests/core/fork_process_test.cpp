@@ -222,6 +222,61 @@ TEST_CASE("fork_process: groups of the parent's can be destroyed in the child", 
     });
 }
 
+TEST_CASE("fork_process: groups of the parent's are empty in the child, and have room",
+          "[core][fork]") {
+    run_and_reap([] {
+        Pool pool{1};
+        const auto sleeps = [] { sleep(1h); };
+        const auto runs = pool.spawn(sleeps);
+        const auto waits = pool.apply_async(sleeps);
+        yield();
+        CHECK(end_of([&] {
+                  ::alarm(10);
+                  if (pool.size() != 0 || !pool.empty() || pool.full()) return 1;
+                  if (!pool.join() || !pool.join_or_raise() || !pool.kill().empty()) return 2;
+                  for (const auto& theirs : {runs, waits}) {
+                      if (pool.contains(theirs) || pool.discard(theirs)) return 3;
+                      if (pool.add(theirs) || !pool.killone(theirs)) return 4;
+                  }
+                  // From now on it is the child's.
+                  const auto own = pool.spawn(sleeps);
+                  if (!pool.full() || pool.size() != 1 || pool.join(1ms)) return 5;
+                  if (pool.members() != std::vector<AnyGreenlet>{own}) return 6;
+                  pool.kill();
+                  return pool.apply([] { return 7; });
+              }) == exited(7));
+        CHECK(pool.size() == 2);
+        CHECK(pool.contains(runs));
+        pool.kill();
+    });
+}
+
+TEST_CASE("fork_process: the calls of a lazy map of the parent's have ended in the child",
+          "[core][fork]") {
+    run_and_reap([] {
+        const std::vector<int> input{1, 2};
+        const auto sleeps = [](int) {
+            sleep(1h);
+            return 1;
+        };
+        Group group;
+        auto stream = GENERATE(false, true) ? group.imap(sleeps, input, input.size())
+                                            : group.imap_unordered(sleeps, input, input.size());
+        while (group.size() < input.size()) yield();
+        CHECK(end_of([&] {
+                  ::alarm(10);
+                  for (int ended = 0;; ++ended) {
+                      try {
+                          if (stream.next()) return 1;
+                          return stream.at_end() ? ended : 2;
+                      } catch (const GreenletExit&) {
+                      }
+                  }
+              }) == exited(3));  // two calls, and who reads the input
+        group.kill();
+    });
+}
+
 TEST_CASE("fork_process: a lock of the parent's stays held, whoever has its owner's memory",
           "[core][fork]") {
     run_and_reap([] {

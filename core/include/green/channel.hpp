@@ -151,8 +151,8 @@ class Channel : public detail::Gets<Channel<T>, T> {
         strays_;  // items of try_put(), each promised to a getter unless that was killed
     detail::WaitList<Getter> getters_;
     detail::WaitList<Putter> putters_;
-    detail::IntrusiveList<Putter> returned_;    // who has lost a getter, before all others
-    detail::IntrusiveList<Getter> paired_;      // who was woken to take a putter's item
+    detail::WaitList<Putter> returned_;         // who has lost a getter, before all others
+    detail::WaitList<Getter> paired_;           // who was woken to take a putter's item
     detail::WaitList<detail::WaitNode> woken_;  // who was woken to take a stray
     detail::WaitList<Ready> lookers_;
 };

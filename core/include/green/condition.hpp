@@ -57,7 +57,7 @@ class Condition {
 
  private:
     detail::WaitList<Waiter> waiters_;
-    detail::IntrusiveList<Waiter> notified_;  // alone, and did not run yet
+    detail::WaitList<Waiter> notified_;  // alone, and did not run yet
 };
 
 class Condition::Waiter final : public detail::WaitNode {

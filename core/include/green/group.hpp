@@ -16,6 +16,7 @@
 #include <vector>
 
 #include <green/deadline.hpp>
+#include <green/detail/home.hpp>
 #include <green/detail/intrusive.hpp>
 #include <green/detail/map_feed.hpp>
 #include <green/detail/park.hpp>
@@ -32,6 +33,8 @@ namespace green {
 ///
 /// What is said of waiting for room is of a Pool, which is a group with a limit: a plain group has
 /// always room.
+///
+/// In a forked child it is empty: its members were the parent's.
 class Group {
  public:
     class Ready;
@@ -150,8 +153,8 @@ class Group {
 
     [[nodiscard]] bool contains(const AnyGreenlet& greenlet) const noexcept;
     /// Members, with those that wait for their turn.
-    [[nodiscard]] std::size_t size() const noexcept { return size_; }
-    [[nodiscard]] bool empty() const noexcept { return size_ == 0; }
+    [[nodiscard]] std::size_t size() const noexcept { return home_.is_here() ? size_ : 0; }
+    [[nodiscard]] bool empty() const noexcept { return size() == 0; }
     [[nodiscard]] std::vector<AnyGreenlet> members() { return list(false); }
 
  protected:
@@ -190,6 +193,9 @@ class Group {
     void start_in_turn(const AnyGreenlet& greenlet);
     void insert(std::unique_ptr<Member> member);
     void left(Role role) noexcept;
+    /// In a forked child members and those who wait for them are memory, that of another thread's
+    /// perhaps half changed, or another's by now: nobody looks at it.
+    void come_home() noexcept;
     void let_go_of_those_that_end_here();
     [[nodiscard]] std::vector<AnyGreenlet> list(bool with_feeders);
     void raise_failure();
@@ -209,6 +215,7 @@ class Group {
     template <class T, class Function, class Range>
     void feed(detail::MapFeed<T>& results, Function& function, Range&& range, std::size_t maxsize);
 
+    detail::Home home_;
     detail::IntrusiveList<detail::ListHook> members_;  // of Member
     detail::IntrusiveList<detail::ListHook> shot_;     // of Member
     std::size_t size_ = 0;

@@ -15,6 +15,7 @@
 #include <vector>
 
 #include <green/deadline.hpp>
+#include <green/detail/home.hpp>
 #include <green/detail/park.hpp>
 #include <green/detail/timer.hpp>
 
@@ -83,7 +84,7 @@ class AnyWaitable {
 
 /// Things that are waited for one after the other, in the order in which they become ready. They
 /// are watched from add() on, also while nobody waits here. Leaving the set leaves no trace in
-/// them; they must outlive it. For one greenlet at a time.
+/// them; they must outlive it. For one greenlet at a time. In a forked child it is empty.
 class WaitSet final : private detail::Collector {
  public:
     WaitSet() = default;
@@ -102,7 +103,9 @@ class WaitSet final : private detail::Collector {
     std::optional<std::size_t> next(Deadline deadline = Deadline::never());
 
     /// Those that next() has not given yet.
-    [[nodiscard]] std::size_t remaining() const noexcept { return remaining_; }
+    [[nodiscard]] std::size_t remaining() const noexcept {
+        return home_.is_here() ? remaining_ : 0;
+    }
 
     class Iterator {
      public:
@@ -129,9 +132,12 @@ class WaitSet final : private detail::Collector {
 
  private:
     class Arrival;
+    /// In a forked child the nodes stand among those of its parent's, which are not to be touched.
+    void come_home() noexcept;
     void collect(detail::WaitNode& node) noexcept override;
 
     std::vector<std::unique_ptr<detail::WaitNode>> nodes_;  // null: given by next()
+    detail::Home home_;
     detail::IntrusiveList<detail::WaitNode> ready_;
     std::size_t remaining_ = 0;
     std::size_t outside_ = 0;  // those that the world can make ready

@@ -134,13 +134,26 @@ TimeoutScope::TimeoutScope(Deadline deadline, std::exception_ptr instead, TimerO
     instead_ = std::move(instead);
 }
 
+namespace {
+
+/// In a forked child one of the parent's is in no timers any more.
+void stop(detail::Timer& timer, const detail::Task& whose) noexcept {
+    if (whose.home.is_here()) {
+        detail::cancel_timer(timer);
+    } else {
+        timer.room = detail::Timer::Room::none;
+    }
+}
+
+}  // namespace
+
 TimeoutScope::~TimeoutScope() {
-    detail::cancel_timer(timer_);
+    stop(timer_, *task_);
     task_->timeouts = outer_;
 }
 
 void TimeoutScope::start(Deadline deadline) {
-    if (deadline.is_never()) return;
+    if (deadline.is_never() || !task_->home.is_here()) return;
     timer_.scope = this;
     detail::start_timer(timer_, deadline.when(), &TimeoutScope::fire);
 }
@@ -151,7 +164,7 @@ void TimeoutScope::restart(Deadline deadline) {
 }
 
 void TimeoutScope::cancel() noexcept {
-    detail::cancel_timer(timer_);
+    stop(timer_, *task_);
     expired_ = delivered_ = false;
 }
 

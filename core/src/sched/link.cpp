@@ -28,6 +28,10 @@ struct Link::Node final : detail::Collector, detail::Orphan {
     Node(const Node&) = delete;
     Node& operator=(const Node&) = delete;
     ~Node() override {
+        if (!home_.is_here()) {  // what it stands in is the parent's, and its neighbours are
+            (void)node.release();
+            return;
+        }
         if (!node->fired() && !node->lost()) node->disarm();
         stop_counting();
     }
@@ -84,7 +88,7 @@ struct Link::Node final : detail::Collector, detail::Orphan {
  private:
     void stop_counting() noexcept {
         const std::uint32_t counted_by = std::exchange(counted_by_, 0);
-        // A link may outlive its hub, and be destroyed in a forked child.
+        // A link may outlive its hub.
         detail::Hub* const hub = detail::Hub::current_or_null();
         if (hub != nullptr && hub->number() == counted_by) hub->end_outside_wait();
     }

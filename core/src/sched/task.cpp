@@ -100,6 +100,7 @@ bool Task::can_go() noexcept {
 }
 
 void Task::never_ran() noexcept {
+    if (!home.is_here()) joiners.forget();  // who waited is the parent's
     while (!joiners.empty()) static_cast<WaitNode&>(joiners.front()).lose_source();
     if (minimal_ident == no_ident) return;
     if (Hub* its_hub = Hub::current_of(*this)) its_hub->free_ident(*this);

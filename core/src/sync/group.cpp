@@ -56,7 +56,10 @@ struct Group::QueuedCall final : Member, private detail::Collector {
 class Group::Visit : public detail::ListHook {
  public:
     enum class For : std::uint8_t { the_end, a_failure };
-    Visit(Group& group, For what) noexcept : for_{what} { group.visits_.push_back(*this); }
+    Visit(Group& group, For what) noexcept : for_{what} {
+        group.come_home();
+        group.visits_.push_back(*this);
+    }
     [[nodiscard]] bool group_has_gone() const noexcept { return group_has_gone_; }
     /// Of the group that has gone, unless somebody else was told of it.
     [[nodiscard]] std::optional<AnyGreenlet>& failed() noexcept { return failed_; }
@@ -128,6 +131,7 @@ void Group::Member::leave() noexcept {
 }
 
 Group::~Group() {
+    come_home();
     let_go_of_those_that_end_here();
     if (gone()) {
         slots_.close_line();
@@ -142,8 +146,7 @@ Group::~Group() {
 }
 
 /// Nobody waits for his own end: a member that destroys the group runs on. One that never ran may
-/// have held the last of its owners. Nor for one that has ended and will never tell: with its hub,
-/// or in the parent of a forked child.
+/// have held the last of its owners. Nor for one that has ended with its hub, and will never tell.
 void Group::let_go_of_those_that_end_here() {
     for (auto* some : {&members_, &shot_}) {
         // One at a time: what goes with one of them may discard any other.
@@ -168,6 +171,16 @@ void Group::let_go_of_those_that_end_here() {
 
 // --- coming and going ---
 
+void Group::come_home() noexcept {
+    if (home_.is_here()) [[likely]]
+        return;
+    home_ = {};
+    for (auto* theirs : {&members_, &shot_, &visits_}) theirs->forget();
+    size_ = feeders_ = waiting_members_ = 0;
+    killing_ = 0;
+    killing_reason_ = nullptr;
+}
+
 void Group::insert(std::unique_ptr<Member> owned) {
     Member& member = *owned.release();  // deleted when its greenlet ends
     members_.push_back(member);
@@ -177,10 +190,12 @@ void Group::insert(std::unique_ptr<Member> owned) {
 }
 
 void Group::enter(const AnyGreenlet& greenlet, detail::Slots::Slot slot, Role role) {
+    come_home();
     insert(std::make_unique<Member>(*this, greenlet, std::move(slot), role));
 }
 
 void Group::start_in_turn(const AnyGreenlet& greenlet) {
+    come_home();
     detail::Slots::Slot slot = slots_.try_take();
     if (slot || killing_ > 0) {
         enter(greenlet, std::move(slot), Role::member);
@@ -219,6 +234,7 @@ void Group::left(Role role) noexcept {
 }
 
 Group::Member* Group::find(const AnyGreenlet& greenlet) const noexcept {
+    if (!greenlet.task().home.is_here()) return nullptr;
     // By the greenlet, which has few hooks, not by the group, which may have many members.
     Member* found = nullptr;
     greenlet.task().end_hooks.for_each([&](detail::EndHook& hook) {
@@ -239,6 +255,7 @@ bool Group::has_room(const AnyGreenlet& greenlet) const noexcept {
 }
 
 std::vector<AnyGreenlet> Group::list(bool with_feeders) {
+    come_home();
     std::vector<AnyGreenlet> all;
     all.reserve(size_ + feeders_);
     for (auto* some : {&members_, &shot_}) {

@@ -5,6 +5,7 @@ namespace green::detail {
 
 bool Slots::Taker::arm() {
     took_ = false;
+    slots_->come_home();
     if (slots_->taken_ < slots_->limit_) {
         ++slots_->taken_;
         return true;
@@ -23,6 +24,7 @@ Slots::Slot Slots::wait(Deadline deadline) {
 }
 
 void Slots::hand_out() noexcept {
+    come_home();
     while (taken_ < limit_) {
         Taker* taker = line_.first_open();
         if (taker == nullptr) return;
@@ -34,8 +36,9 @@ void Slots::hand_out() noexcept {
 
 void Slots::close_line() noexcept {
     closed_ = true;
+    come_home();
     while (!handed_.empty()) {
-        auto& taker = static_cast<Taker&>(handed_.front());
+        Taker& taker = handed_.front();
         taker.unlink();
         taker.refused_ = true;
         --taken_;

@@ -48,12 +48,25 @@ WaitSet::WaitSet(std::span<const AnyWaitable> objects) {
 }
 
 WaitSet::~WaitSet() {
+    come_home();
     for (const auto& node : nodes_) {
         if (node && !node->fired() && !node->lost()) node->disarm();
     }
 }
 
+void WaitSet::come_home() noexcept {
+    if (home_.is_here()) [[likely]]
+        return;
+    home_ = {};
+    ready_.forget();
+    for (auto& node : nodes_) (void)node.release();
+    nodes_.clear();
+    remaining_ = outside_ = 0;
+    waiter_ = nullptr;
+}
+
 std::size_t WaitSet::add(AnyWaitable object) {
+    come_home();
     const std::size_t index = nodes_.size();
     nodes_.push_back(object.node());
     detail::WaitNode& node = *nodes_.back();
@@ -75,7 +88,7 @@ void WaitSet::collect(detail::WaitNode& node) noexcept {
 }
 
 std::optional<std::size_t> WaitSet::next(Deadline deadline) {
-    if (remaining_ == 0) return std::nullopt;
+    if (remaining() == 0) return std::nullopt;
     while (ready_.empty()) {
         Arrival arrival{*this};
         if (!detail::park(arrival, deadline) && ready_.empty()) return std::nullopt;

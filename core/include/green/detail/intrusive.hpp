@@ -43,7 +43,7 @@ class ListHook {
 template <class T>
 class IntrusiveList {
  public:
-    IntrusiveList() noexcept { head_.next_ = head_.previous_ = &head_; }
+    IntrusiveList() noexcept { forget(); }
     IntrusiveList(const IntrusiveList&) = delete;
     IntrusiveList& operator=(const IntrusiveList&) = delete;
     ~IntrusiveList() {
@@ -70,6 +70,9 @@ class IntrusiveList {
             hook = next;
         }
     }
+    /// Empties it without a look at those that stand in it, for a forked child as well: they may
+    /// be in memory that has others by now. None of them may be unlinked afterwards.
+    void forget() noexcept { head_.next_ = head_.previous_ = &head_; }
     [[nodiscard]] std::size_t size() const noexcept {
         std::size_t count = 0;
         for (const ListHook* hook = head_.next_; hook != &head_; hook = hook->next_) ++count;

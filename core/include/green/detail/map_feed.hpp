@@ -21,6 +21,7 @@
 #include <variant>
 
 #include <green/deadline.hpp>
+#include <green/detail/home.hpp>
 #include <green/detail/park.hpp>
 #include <green/errors.hpp>
 #include <green/greenlet.hpp>
@@ -88,6 +89,7 @@ class MapFeed {
      public:
         explicit Look(MapFeed& feed) noexcept : WaitNode{Reach::inside}, feed_{&feed} {}
         bool arm() override {
+            feed_->come_home();
             if (feed_->ready()) return true;
             feed_->readers_.push_back(*this);
             return false;
@@ -99,6 +101,7 @@ class MapFeed {
     };
 
     [[nodiscard]] std::optional<Value> next(Deadline deadline) {
+        come_home();
         while (!ready()) {
             Look node{*this};
             if (!park(node, deadline)) return std::nullopt;
@@ -149,6 +152,13 @@ class MapFeed {
         return line_.empty() ? running_.empty() && feeder_->ready()
                              : line_.front().greenlet.ready();
     }
+    /// In a forked child all calls have ended, and none tells.
+    void come_home() noexcept {
+        if (home_.is_here()) [[likely]]
+            return;
+        home_ = {};
+        line_.splice(line_.end(), running_);
+    }
     void call_ended(Call& call) noexcept {
         if (stopping_) return;
         if (order_ == MapOrder::completion) line_.splice(line_.end(), running_, call.self);
@@ -158,6 +168,7 @@ class MapFeed {
     MapOrder order_;
     bool end_told_ = false;
     bool stopping_ = false;
+    Home home_;
     Place running_;
     Place line_;
     std::optional<Greenlet<void>> feeder_;

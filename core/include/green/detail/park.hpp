@@ -20,6 +20,8 @@
 //      missed leaves it alone in disarm(): it may be gone by then. One that needs the source once
 //      more, to take what it was promised or to give it back, stands in a list of those until it
 //      has run; but who was handed a lock holds it, and a lock must not go while it is held.
+//  P9  In a forked child none of its parent's nodes is there. They may have stood on the stack of a
+//      thread that it has not, which is another thread's by now: nobody looks at them.
 //
 // Longer than most headers: a node, its waker and its list keep these rules together.
 
@@ -29,6 +31,7 @@
 #include <span>
 
 #include <green/deadline.hpp>
+#include <green/detail/home.hpp>
 #include <green/detail/intrusive.hpp>
 #include <green/detail/task.hpp>
 
@@ -177,6 +180,7 @@ bool park(std::span<WaitNode* const> nodes, Deadline deadline);
 bool park(WaitNode& node, Deadline deadline);
 
 /// A list of waiters, first come first served. Node may be incomplete where a source is declared.
+/// In a forked child nobody stands in it (P9).
 template <class Node>
 class WaitList {
  public:
@@ -184,19 +188,28 @@ class WaitList {
     WaitList(const WaitList&) = delete;
     WaitList& operator=(const WaitList&) = delete;
     ~WaitList() {
+        come_home();
         for (auto* nodes : {&list_, &passed_over_}) {
             while (!nodes->empty()) nodes->front().lose_source();
         }
     }
-    [[nodiscard]] bool empty() const noexcept { return list_.empty(); }
+    [[nodiscard]] bool empty() const noexcept { return list_.empty() || !home_.is_here(); }
+    /// There must be one.
     [[nodiscard]] Node& front() noexcept { return static_cast<Node&>(list_.front()); }
-    [[nodiscard]] std::size_t size() const noexcept { return list_.size(); }
-    void push_back(Node& node) noexcept { list_.push_back(node); }
+    [[nodiscard]] std::size_t size() const noexcept { return empty() ? 0 : list_.size(); }
+    void push_back(Node& node) noexcept {
+        come_home();
+        list_.push_back(node);
+    }
+    template <class Visit>
+    void for_each(Visit visit) {
+        if (!empty()) list_.for_each([&](WaitNode& node) { visit(static_cast<Node&>(node)); });
+    }
     /// The first that something can be handed to, or nullptr. Those whose wait was ended by
     /// something else are passed over for good. Those that the greenlet which runs now is arming
     /// stay: they are the last, so nobody stands behind them.
     [[nodiscard]] Node* first_open() noexcept {
-        while (!list_.empty()) {
+        while (!empty()) {
             Node& node = front();
             if (node.open()) return &node;
             if (node.arming()) return nullptr;
@@ -212,10 +225,19 @@ class WaitList {
         return node != nullptr;
     }
     void fire_all() noexcept {
-        while (!list_.empty()) list_.front().fire();
+        while (!empty()) list_.front().fire();
     }
 
  private:
+    void come_home() noexcept {
+        if (home_.is_here()) [[likely]]
+            return;
+        home_ = {};
+        list_.forget();
+        passed_over_.forget();
+    }
+
+    Home home_;
     IntrusiveList<WaitNode> list_;
     // Until they have run: what has ended their wait may be taken back, and then they come again.
     IntrusiveList<WaitNode> passed_over_;

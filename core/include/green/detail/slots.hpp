@@ -7,13 +7,14 @@
 #include <utility>
 
 #include <green/deadline.hpp>
+#include <green/detail/home.hpp>
 #include <green/detail/park.hpp>
 
 namespace green::detail {
 
 /// A number of slots, which may change. First come, first served: a slot that comes free goes
 /// straight to the one who has waited longest. Unlike a Semaphore it can shrink, and what stands in
-/// its line need not be a greenlet.
+/// its line need not be a greenlet. In a forked child all are free: who has one is the parent's.
 class Slots {
  public:
     static constexpr std::size_t unlimited = std::numeric_limits<std::size_t>::max();
@@ -71,6 +72,7 @@ class Slots {
         return slot ? std::move(slot) : wait(deadline);
     }
     [[nodiscard]] Slot try_take() noexcept {
+        come_home();
         if (taken_ >= limit_) return {};
         ++taken_;
         return Slot{*this};
@@ -84,7 +86,8 @@ class Slots {
     }
     [[nodiscard]] std::size_t free() const noexcept {
         if (limit_ == unlimited) return unlimited;
-        return taken_ < limit_ ? limit_ - taken_ : 0;
+        const std::size_t taken = home_.is_here() ? taken_ : 0;
+        return taken < limit_ ? limit_ - taken : 0;
     }
     /// Sends those who wait away, also those who were handed a slot and have not run since, and
     /// from now on everybody who would have to.
@@ -97,12 +100,19 @@ class Slots {
         hand_out();
     }
     void hand_out() noexcept;
+    void come_home() noexcept {
+        if (home_.is_here()) [[likely]]
+            return;
+        home_ = {};
+        taken_ = 0;
+    }
 
+    Home home_;
     std::size_t limit_;
     std::size_t taken_ = 0;
     bool closed_ = false;
     WaitList<Taker> line_;
-    IntrusiveList<WaitNode> handed_;  // Takers that have got theirs, and have not run since
+    WaitList<Taker> handed_;  // have got theirs, and have not run since
 };
 
 }  // namespace green::detail
