@@ -65,14 +65,19 @@ class NumberedMessage {
         if (received != bytes_.size()) throw std::runtime_error("a message of the wrong size");
         return number_of(bytes_);
     }
-    /// The next one is this. Receives it here, or where it comes.
+    void insist(std::size_t received, std::uint64_t expected) const {
+        insist_on(number(received), expected);
+    }
+    /// Receives the next one, here or where it comes, and insists that it is this.
     template <class Transport>
-    void insist(Transport& transport, std::uint64_t expected) {
-        if (receive(transport) != expected)
-            throw std::runtime_error("a message was lost or came out of order");
+    void take(Transport& transport, std::uint64_t expected) {
+        insist_on(receive(transport), expected);
     }
 
  private:
+    static void insist_on(std::uint64_t number, std::uint64_t expected) {
+        if (number != expected) throw std::runtime_error("a message was lost or came out of order");
+    }
     static std::uint64_t number_of(std::span<const std::byte> message) {
         std::uint64_t found = 0;
         std::memcpy(&found, message.data(), sizeof found);
@@ -129,7 +134,7 @@ double messages_per_second(const Options& options) {
     Transport transport{options};
     return messages_per_second(
         options, transport, [&](std::uint64_t number) { transport.send(message.with(number)); },
-        [&](std::uint64_t number) { message.insist(transport, number); });
+        [&](std::uint64_t number) { message.take(transport, number); });
 }
 
 /// Nanoseconds from sending a message until it has come back: the median of one after another. The
@@ -157,7 +162,7 @@ double round_trip_ns(const Options& options) {
         auto time = start;
         while (static_cast<double>(time - start) < seconds * 1e9) {
             transport.send(message.with(number));
-            answer.insist(transport, number++);
+            answer.take(transport, number++);
             const auto sent = std::exchange(time, now());
             trips.push_back(time - sent);
         }
