@@ -422,7 +422,7 @@ bool StreamTransport::send_large(std::span<const std::byte> payload,
 // --- receiving ---
 
 bool StreamTransport::fill(Deadline deadline) {
-    bool may_yield = to_read_.tries();
+    bool has_waited = false;
     std::optional<TimePoint> yielded;
     for (FdOperation operation{inbox_.next_over(link_), Direction::read, deadline};
          operation.go();) {
@@ -433,8 +433,9 @@ bool StreamTransport::fill(Deadline deadline) {
         }
         if (got.would_block()) {
             // One that waits in epoll takes the processor from the writer at each message.
-            const TimePoint before = now();
-            if (std::exchange(may_yield, false) && detail::yield_in_place(deadline))
+            const bool tries = !std::exchange(has_waited, true) && to_read_.tries();
+            const TimePoint before = tries ? now() : TimePoint{};
+            if (tries && detail::yield_in_place(deadline))
                 yielded = before;
             else
                 operation.blocked();
