@@ -507,16 +507,21 @@ void StreamTransport::say_end() noexcept {
 
 // What was accepted is still sent, for as long as the hub lives.
 void StreamTransport::disconnect() noexcept {
-    unlink();
     inbox_.descriptors().clear();
-    if (is_at_home()) {  // what a forked copy holds is its parent's to send
-        settle_large();
-        if (last_waits_) (void)outbox_.take_back_last();
-        if (tells_close_ && !ends_sending_) say_end();
-        push_some();
-        if (ends_sending_ && outbox_.empty()) link_.end_output();
+    if (!is_at_home()) {
+        // What a forked copy holds is its parent's to send, and the list that it stands in is its
+        // parent's hub's.
+        forget();
+        link_.close();
+        return;
     }
-    if (outbox_.empty() || !is_at_home()) {
+    unlink();
+    settle_large();
+    if (last_waits_) (void)outbox_.take_back_last();
+    if (tells_close_ && !ends_sending_) say_end();
+    push_some();
+    if (ends_sending_ && outbox_.empty()) link_.end_output();
+    if (outbox_.empty()) {
         link_.close();
         return;
     }
