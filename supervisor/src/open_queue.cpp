@@ -4,13 +4,17 @@
 #include <cerrno>
 #include <cstring>
 #include <limits>
+#include <map>
 #include <mutex>
+#include <string>
 #include <system_error>
 #include <unistd.h>
+#include <vector>
 
 #include <green/context.hpp>
 #include <green/fd.hpp>
 #include <green/greenlet.hpp>
+#include <green/joinall.hpp>
 #include <green/log.hpp>
 #include <green/mutex.hpp>
 #include <green/sys.hpp>
@@ -34,8 +38,11 @@ namespace sys = green::sys;
 constexpr std::uint32_t members = OpenQueue::most_owners + 1;
 constexpr std::uint64_t dedup_ids = 65536;  // 2 MiB
 
-// How often a file was looked for: whoever did may have found one that is about to be removed.
-std::uint64_t looks = 0;
+// How often each file was looked for: whoever did may have found one that is about to be removed.
+std::map<std::string, std::uint64_t> looks;
+
+// What still finds out whether its segment is empty.
+std::vector<green::AnyGreenlet> endings;
 
 /// A number for a schema that is a name: what a segment was made for has to be recognised, not
 /// read back.
@@ -104,7 +111,8 @@ std::unique_ptr<shm::Keeper> make(const std::string& path, const QueueConfig& qu
         keeper->recover();
         return keeper;
     } catch (const std::system_error& error) {
-        refuse(queue, error.what(), error.code().value() == ENOSPC ? space_hint(path, queue) : "");
+        refuse(queue, error.what(),
+               shm::is_want_of_room(error.code().value()) ? space_hint(path, queue) : "");
     }
 }
 
@@ -194,7 +202,7 @@ OpenQueue::Found::~Found() = default;
 OpenQueue::Found OpenQueue::look(const std::string& directory, const QueueConfig& config) {
     check_figures(config);
     const auto path = path_of(directory, config);
-    ++looks;
+    ++looks[path];
     Found found;
     try {
         auto keeper = std::make_unique<shm::Keeper>(shm::Segment::open(path));
@@ -227,6 +235,7 @@ std::shared_ptr<OpenQueue> OpenQueue::open(const std::string& directory, const Q
     const bool is_there = found.is_there();
     state->keeper = is_there ? std::move(found.keeper_) : make(state->path, config, replaces);
     if (is_empty_foreign) tell_of_replaced(config, *found.foreign_version_);
+    shm::Segment::remove_draft(state->path);
     state->segment = is_there ? std::move(found.segment_) : open_file(state->path, config);
     if (is_there) {
         // What its last holders had in hand comes back by the rules of today.
@@ -262,9 +271,11 @@ OpenQueue::~OpenQueue() {
     if (!state_->is_in_file && !state_->is_last_turn) {
         try {
             const green::Context::Scope nobodys{green::Context{}};
-            green::spawn([state = state_, seen = looks] {
-                end_in_turns(*state, seen);
-            }).set_name("end of queue " + state_->config.name);
+            std::erase_if(endings, [](const auto& ending) { return ending.ready(); });
+            endings.reserve(endings.size() + 1);
+            endings.push_back(green::spawn(
+                [state = state_, seen = looks[state_->path]] { end_in_turns(*state, seen); }));
+            endings.back().set_name("end of queue " + state_->config.name);
             return;
         } catch (const std::exception&) {
             // then at once
@@ -273,16 +284,16 @@ OpenQueue::~OpenQueue() {
     end(*state_, shm::status(state_->keeper->segment()));
 }
 
-// Nothing more is done to it when somebody has looked for a file meanwhile: it may be his now.
+// Nothing more is done to it when somebody has looked for its file meanwhile: it may be his now.
+// Nor by one that is killed, which nobody waits for: the run directory may be another supervisor's.
 void OpenQueue::end_in_turns(State& state, std::uint64_t seen) {
-    shm::Status status;
-    try {
-        status = shm::status(state.keeper->segment(), [] { green::yield(); });
-    } catch (const green::GreenletExit&) {  // the supervisor ends
-        if (seen == looks) end(state, shm::status(state.keeper->segment()));
-        throw;
-    }
-    if (seen == looks) end(state, status);
+    const auto status = shm::status(state.keeper->segment(), [] { green::yield(); });
+    if (seen == looks[state.path]) end(state, status);
+}
+
+void OpenQueue::wait_for_ends() {
+    green::joinall(endings);
+    endings.clear();
 }
 
 void OpenQueue::end(State& state, const shm::Status& status) {

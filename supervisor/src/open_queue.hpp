@@ -99,6 +99,10 @@ class OpenQueue {
     /// The supervisor ends: nothing of the queue's end can be put off, and nobody is held up by it.
     void set_last_turn() noexcept;
 
+    /// Until those that were taken out of the file have found out whether they are empty. Before
+    /// the run directory is given away. Switches.
+    static void wait_for_ends();
+
     /// Makes what can be changed while it is in use as the configuration says. What dies in it is
     /// moved to `dead_letter`, which it keeps open; nothing without one.
     void apply(const QueueConfig& config, const std::shared_ptr<OpenQueue>& dead_letter);

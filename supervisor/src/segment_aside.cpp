@@ -95,6 +95,10 @@ void tell_of_the_unnamed(const std::string& directory, const Config& config) {
         const auto file = it->path().filename().native();
         const auto end_of_name = std::min(file.size(), file.find(".queue"));
         if (config.queue(file.substr(0, end_of_name)) != nullptr) continue;
+        if (file.ends_with(".queue.new")) {
+            green::ipc::shm::Segment::remove_draft(it->path().parent_path() / it->path().stem());
+            continue;
+        }
         if (it->path().extension() == ".queue") found.push_back(it->path());
         if (file.find(".queue.v") == end_of_name)
             put_aside.insert(directory + "/" + file.substr(0, end_of_name) + ".queue");

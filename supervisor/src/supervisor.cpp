@@ -14,6 +14,7 @@
 
 #include "environment.hpp"
 #include "leftovers.hpp"
+#include "open_queue.hpp"
 #include "supervisor_works.hpp"
 #include "units.hpp"
 
@@ -126,6 +127,7 @@ void Supervisor::end() {
     std::uint64_t bytes = 0;
     for (const auto& [name, pipe] : works_->stopper.pipes()) bytes += pipe->figures().waiting;
     works_.reset();  // closes sockets and removes what is empty
+    OpenQueue::wait_for_ends();
     (void)sys::unlink(paths_.processes().c_str());
     (void)sys::rmdir(paths_.queues().c_str());
     green::log::info(

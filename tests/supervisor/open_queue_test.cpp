@@ -4,6 +4,7 @@
 #include <cerrno>
 #include <fcntl.h>
 #include <filesystem>
+#include <fstream>
 #include <span>
 #include <string>
 #include <unistd.h>
@@ -19,6 +20,7 @@
 #include "queue/keeper.hpp"
 #include "queue/member.hpp"
 #include "refusal.hpp"
+#include "segment_aside.hpp"
 #include "support/descriptor_limit.hpp"
 #include "support/faults.hpp"
 #include "support/run_green.hpp"
@@ -116,6 +118,19 @@ TEST_CASE("open queue: the end of one that was taken out of the file leaves the 
             for (; is_there() && turns < capacity; ++turns) green::yield();
             CHECK(turns >= capacity / 20'000);
             CHECK(turns < capacity);
+        }
+        SECTION("and is waited for before the run directory is given away") {
+            queue.reset();
+            CHECK(is_there());
+            OpenQueue::wait_for_ends();
+            CHECK_FALSE(is_there());
+        }
+        SECTION("and removes it also if another one was found meanwhile") {
+            queue.reset();
+            green::yield();
+            (void)OpenQueue::open(directory.path(), queue_of("other"));
+            OpenQueue::wait_for_ends();
+            CHECK_FALSE(is_there());
         }
         SECTION("and leaves it to who has found it meanwhile") {
             queue.reset();
@@ -238,7 +253,8 @@ TEST_CASE("open queue: an empty one makes way for one that can be made", "[super
         const auto before = tests::text_of(path);
         auto queue = queue_of("q", 1 << 16);
         {
-            const tests::FailNth full{0, ENOSPC, green::sys::Call::fallocate, true};
+            const int error = GENERATE(ENOSPC, EDQUOT);
+            const tests::FailNth full{0, error, green::sys::Call::fallocate, true};
             try {
                 (void)OpenQueue::open(directory.path(), queue);
                 FAIL("there is no room for it");
@@ -249,6 +265,24 @@ TEST_CASE("open queue: an empty one makes way for one that can be made", "[super
         }
         CHECK((tests::text_of(path) == before));
         CHECK(OpenQueue::open(directory.path(), queue)->figures().ready == 0);
+    });
+}
+
+TEST_CASE("open queue: what a creation left that was killed does not stay", "[supervisor]") {
+    tests::run_green_for_real([] {
+        const Directory directory;
+        const auto queue = OpenQueue::open(directory.path(), queue_of("q"));
+        {
+            auto member = join(*queue, 1);
+            put(member);
+        }
+        for (const char* name : {"q", "unnamed"})
+            std::ofstream{directory.queue(name) + ".new"} << "half of it";
+        tell_of_the_unnamed(directory.path(), config_of({queue_of("q")}));
+        CHECK_FALSE(std::filesystem::exists(directory.queue("unnamed") + ".new"));
+        const auto again = OpenQueue::open(directory.path(), queue_of("q"));
+        CHECK_FALSE(std::filesystem::exists(directory.queue("q") + ".new"));
+        CHECK(again->figures().ready == 1);
     });
 }
 

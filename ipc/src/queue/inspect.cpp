@@ -254,11 +254,16 @@ bool is_empty(const SlotRecord& slot) noexcept {
 }
 
 bool empty(const Segment& segment, const std::function<void()>& breathe) {
-    for (std::uint64_t index = 0; index < segment.config().capacity; ++index) {
-        if (breathe && index % slice == slice - 1) breathe();
-        if (!is_empty(segment.slot(index))) return false;
+    const shm::Word& put = segment.control().fresh.sequence;
+    for (;;) {
+        const std::uint64_t before = put.load();
+        for (std::uint64_t index = 0; index < segment.config().capacity; ++index) {
+            if (breathe && index % slice == slice - 1) breathe();
+            if (!is_empty(segment.slot(index))) return false;
+        }
+        // What came meanwhile may stand where nothing stood at the look.
+        if (!breathe || put.load() == before) return true;
     }
-    return true;
 }
 
 Left left_until(const Segment& segment, std::int64_t deadline,

@@ -59,14 +59,14 @@ std::uint64_t memory_of(const std::string& path) noexcept {
 }
 
 /// All of it. What stands in the place of the new file goes before only if there is no room for
-/// both, and all that its memory does not cover is there: then nobody but who takes room in the
-/// same instant can make it fail.
+/// both, and all that its memory does not cover is there: then only who takes room in the same
+/// instant, or still holds the old one, can make it fail.
 sys::Outcome take_memory(int fd, std::uint64_t total, const std::string& path) noexcept {
     const auto take = [fd](std::uint64_t bytes) {
         return sys::fallocate(fd, 0, static_cast<off_t>(bytes));
     };
     const sys::Outcome taken = take(total);
-    const std::uint64_t old = taken.error == ENOSPC ? memory_of(path) : 0;
+    const std::uint64_t old = is_want_of_room(taken.error) ? memory_of(path) : 0;
     if (old == 0) return taken;
     if (old < total && !take(total - old).ok()) return taken;
     (void)sys::unlink(path.c_str());
@@ -123,7 +123,14 @@ Header read_header(int fd, const std::string& path, std::uint32_t first_version)
     return header;
 }
 
+/// What a creation leaves that was killed.
+std::string draft_of(const std::string& path) { return path + ".new"; }
+
 }  // namespace
+
+void Segment::remove_draft(const std::string& path) noexcept {
+    (void)sys::unlink(draft_of(path).c_str());
+}
 
 Segment Segment::create(const std::string& path, const Config& config) {
     // rename() would replace silently; the run directory is ours alone, so looking first is enough.
@@ -138,7 +145,7 @@ Segment Segment::replace(const std::string& path, const Config& config) {
     if (const std::string problem = config.problem(); !problem.empty())
         throw std::invalid_argument(problem);
     const std::uint64_t total = Geometry{config}.total;
-    Draft draft{path + ".new"};
+    Draft draft{draft_of(path)};
     const Fd fd{static_cast<int>(sys::must(
         sys::open(draft.path(), O_RDWR | O_CREAT | O_EXCL | O_NOFOLLOW, S_IRUSR | S_IWUSR),
         "create " + path))};

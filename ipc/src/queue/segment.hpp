@@ -2,6 +2,7 @@
 // The mapped file of one queue: made, opened, checked, and looked into by index.
 
 #include <algorithm>
+#include <cerrno>
 #include <cstddef>
 #include <cstdint>
 #include <limits>
@@ -36,6 +37,11 @@ class VersionError : public SegmentError {
     std::uint32_t version_;
 };
 
+/// The disk is full, or what its user may have of it.
+[[nodiscard]] constexpr bool is_want_of_room(int error) noexcept {
+    return error == ENOSPC || error == EDQUOT;
+}
+
 class Segment {
  public:
     /// Makes the file, all of its memory included, so that a full disk is an error here and never a
@@ -46,8 +52,11 @@ class Segment {
 
     /// The same in the place of one that nobody uses, and that has nothing in it: it is there until
     /// the new one is complete, unless only its memory makes that possible. What cannot be made
-    /// leaves it as it is.
+    /// leaves it as it is, unless somebody still holds its memory.
     [[nodiscard]] static Segment replace(const std::string& path, const Config& config);
+
+    /// What one that was killed in either of them has left, if nobody is in them now.
+    static void remove_draft(const std::string& path) noexcept;
 
     /// Maps an existing one. Throws std::system_error, or SegmentError when the file is truncated,
     /// foreign, newer, damaged, or made for another schema than the one asked for.
