@@ -227,6 +227,24 @@ TEST_CASE("frame edges: the limit is of what was asked for", "[ipc][frame]") {
     CHECK_THROWS_AS(ipc::ring_pair({.limit = too_much}), green::UsageError);
 }
 
+TEST_CASE("frame edges: in a forked child ends leave the turn of the parent's hub one by one",
+          "[ipc][frame]") {
+    run_green_for_real([] {
+        auto first =
+            std::make_unique<std::pair<ipc::FrameStream, ipc::FrameStream>>(tests::over_pipes());
+        auto second = tests::over_pipes();
+        first->first.put(bytes_of("first"));
+        second.first.put(bytes_of("second"));  // both wait for the end of this turn
+        auto child = green::fork_process([&] {
+            first.reset();
+            return std::move(second.first).pack().descriptors.empty() ? 1 : 0;
+        });
+        CHECK(child.join() == green::ExitStatus{green::ExitStatus::Kind::exited, 0, false});
+        CHECK(text_of(first->second.get(1h)) == "first");
+        CHECK(text_of(second.second.get(1h)) == "second");
+    });
+}
+
 TEST_CASE("frame edges: a fork does not stop a large frame that is being built", "[ipc][frame]") {
     run_green_for_real([] {
         auto [left, right] = in_little_memory();

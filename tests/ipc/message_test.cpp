@@ -226,6 +226,34 @@ TEST_CASE("message: it is put once", "[ipc][message]") {
     });
 }
 
+TEST_CASE("message: why a wait for one was ended is told as it was", "[ipc][message]") {
+    run_green_for_real([] {
+        auto pair = in_memory();
+        const kj::Exception why{kj::Exception::Type::FAILED, __FILE__, __LINE__,
+                                kj::str("nobody needs it")};
+        auto waits = green::spawn([&] { (void)ipc::get<Document>(pair.second); });
+        green::yield();
+        waits.kill(std::make_exception_ptr(why));
+        CHECK_THROWS_AS(waits.get(), kj::Exception);
+    });
+}
+
+TEST_CASE("message: one that fits goes, whatever is left of the limit", "[ipc][message]") {
+    run_green_for_real([] {
+        auto pair = ipc::ring_pair({.limit = 5001});
+        for (std::size_t size = 3800; size < 4600; size += 8) {
+            const auto body = pattern(size, 1);
+            REQUIRE(ipc::put<Document>(
+                pair.first,
+                [&](Document::Builder document, ipc::Attachments& attachments) {
+                    document.adoptBody(attachments.copy(body));
+                },
+                {}, green::Deadline::never(), 4800));
+            REQUIRE(ipc::get<Document>(pair.second)->getBody() == ipc::bytes(body));
+        }
+    });
+}
+
 TEST_CASE("message: one that outgrows its frame goes where the frame would have gone",
           "[ipc][message]") {
     const tests::MakePair make = GENERATE(&tests::over_pipes, &in_memory);

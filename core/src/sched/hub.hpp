@@ -149,6 +149,8 @@ class Hub final : private ReactorSink {
     /// For how long a greenlet may linger in the hub's place that waits until then, as nobody else
     /// has work; not at all now and then, so that the hub has its turn.
     [[nodiscard]] Duration time_to_linger(Deadline deadline) noexcept;
+    /// Before the next switch, not only after some.
+    void ask_clock_next() noexcept { look_in_ = 1; }
 
     void adopt(Orphan& orphan) noexcept { orphans_.push_back(orphan); }
 
@@ -221,7 +223,11 @@ class Hub final : private ReactorSink {
     static inline constinit bool forked_child = false;
     const Home home_;
     static inline constinit std::atomic<std::uint32_t> hubs_so_far{0};
-    const std::uint32_t number_ = ++hubs_so_far;
+    static std::uint32_t next_number() noexcept {
+        const std::uint32_t next = ++hubs_so_far;
+        return next != 0 ? next : ++hubs_so_far;
+    }
+    const std::uint32_t number_ = next_number();
 
     static void* greenlet_entry() noexcept;
     static void* hub_entry() noexcept;

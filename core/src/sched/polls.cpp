@@ -44,11 +44,17 @@ Lingered spin_until(const Look& look, Duration longest) noexcept {
     return {false, spin_time};
 }
 
+void give_processor_away() noexcept {
+    (void)sys::sched_yield();
+    // It may have taken long: then what is outside has its turn.
+    if (Hub* const hub = Hub::current_or_null()) hub->ask_clock_next();
+}
+
 template <class Look>
 Lingered yield_then(const Look& look) noexcept {
     using Clock = std::chrono::steady_clock;
     const Clock::time_point start = Clock::now();
-    (void)sys::sched_yield();
+    give_processor_away();
     const bool found = look();
     return {found, Clock::now() - start};
 }
@@ -66,12 +72,14 @@ Linger linger_for(Linger wished, Duration longest) noexcept {
 }  // namespace
 
 bool look_in_place(PollNode& node, Deadline deadline) {
-    const Duration longest = Hub::current().time_to_linger(deadline);
+    Hub* const hub = Hub::current_or_null();
+    const Duration longest = hub != nullptr ? hub->time_to_linger(deadline) : Duration::zero();
     return longest > Duration::zero() && Polls::linger_at(node, longest);
 }
 
 bool yield_in_place(Deadline deadline) {
-    return Polls::yield(Hub::current().time_to_linger(deadline));
+    Hub* const hub = Hub::current_or_null();
+    return hub != nullptr && Polls::yield(hub->time_to_linger(deadline));
 }
 
 bool PollNode::arm() {
@@ -97,7 +105,7 @@ void Polls::look() noexcept {
 
 bool Polls::yield(Duration longest) noexcept {
     if (longest < yield_time) return false;
-    (void)sys::sched_yield();
+    give_processor_away();
     return true;
 }
 
@@ -124,7 +132,7 @@ bool Polls::linger(Duration longest) noexcept {
         };
         ended = linger_until(any_has_news, how, longest);
     }
-    bool fired = false;
+    bool fired = ended.found;  // even if it is taken back: nobody has asked to be woken then
     nodes_.for_each([&](PollNode& node) {
         const bool found = ended.found && node.look();
         if (node.linger_ != Linger::none && found == ended.found) node.lingered(found, ended.took);

@@ -216,10 +216,12 @@ class RingTransport::Watch final : public detail::PollNode {
         return look();
     }
     detail::Linger lingers() noexcept override {  // once in each wait
-        if (std::exchange(has_lingered_, true) || !patience_->tries()) return detail::Linger::none;
-        // While we spin on its processor it cannot do what we wait for.
+        if (std::exchange(has_lingered_, true)) return detail::Linger::none;
+        // In any case: it tells the peer where we are.
         const bool is_here =
             reads() ? end_->reader_->peer_is_here() : end_->writer_->peer_is_here();
+        if (!patience_->tries()) return detail::Linger::none;
+        // While we spin on its processor it cannot do what we wait for.
         return is_here ? detail::Linger::yield : detail::Linger::spin;
     }
     void lingered(bool found, Duration took) noexcept override {

@@ -123,6 +123,7 @@ class StreamTransport final : public FrameTransport, private detail::TurnEnd {
     void end_receiving() noexcept override { link_.refuse_input(); }
     void disconnect() noexcept override;
     void pack_into(parcel::End::Builder end, std::vector<Fd>& descriptors) override;
+    void leave_list() noexcept;
     void turn_ends() noexcept override;
 
     /// Sends until so little is left. Returns false once the deadline has passed.
@@ -505,17 +506,18 @@ void StreamTransport::say_end() noexcept {
     }
 }
 
+/// Of what waits for the end of the turn; that of a forked copy is its parent's hub's.
+void StreamTransport::leave_list() noexcept { is_at_home() ? unlink() : forget(); }
+
 // What was accepted is still sent, for as long as the hub lives.
 void StreamTransport::disconnect() noexcept {
     inbox_.descriptors().clear();
     if (!is_at_home()) {
-        // What a forked copy holds is its parent's to send, and the list that it stands in is its
-        // parent's hub's.
-        forget();
-        link_.close();
+        leave_list();
+        link_.close();  // what a forked copy holds is its parent's to send
         return;
     }
-    unlink();
+    leave_list();
     settle_large();
     if (last_waits_) (void)outbox_.take_back_last();
     if (tells_close_ && !ends_sending_) say_end();
@@ -549,7 +551,7 @@ void StreamTransport::pack_into(parcel::End::Builder end, std::vector<Fd>& descr
         if (sends || !outbox_.empty())
             throw UsageError("this end of a pipe has not sent all yet: flush() it, then pack it");
     }
-    unlink();
+    leave_list();
     auto stream = end.getWay().initStream();
     stream.setCoalesces(coalesces_);
     stream.setTellsClose(tells_close_);

@@ -121,7 +121,7 @@ struct Task : ListHook, WaitLimit {  // the hook: every living task of the hub
     /// it was started.
     [[nodiscard]] bool ended() const noexcept {
         return done() || (!home.is_here() && parents_are_past()) ||
-               (state == TaskState::fresh && !hub_is_here());
+               (state == TaskState::fresh && home.is_here() && !hub_is_here());
     }
     /// Its hub is this thread's. It may have gone otherwise.
     [[nodiscard]] bool hub_is_here() const noexcept;

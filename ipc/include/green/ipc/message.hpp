@@ -98,9 +98,15 @@ class Message {
     template <std::invocable Receive>
     requires std::same_as<std::invoke_result_t<Receive>, Frame>
     explicit Message(Receive&& receive) {
+        bool received = false;
         try {
-            body_.reset(new Body{std::forward<Receive>(receive)});
+            body_.reset(new Body{[&] {
+                Frame frame = std::forward<Receive>(receive)();
+                received = true;
+                return frame;
+            }});
         } catch (const kj::Exception& error) {
+            if (!received) throw;
             refuse(error);
         }
     }
@@ -209,8 +215,9 @@ class FrameBuilder final : private MessageMemory, public capnp::MessageBuilder {
     /// FrameStream::prepare().
     [[nodiscard]] static std::optional<FrameDraft> prepare(FrameStream& stream, std::size_t bytes,
                                                            bool splits, Deadline deadline) {
+        const std::size_t whole_words = stream.limit() / sizeof(capnp::word) * sizeof(capnp::word);
         return stream.prepare(
-            std::min(room_for_message(bytes) + (splits ? beside_segments : 0), stream.limit()),
+            std::min(room_for_message(bytes) + (splits ? beside_segments : 0), whole_words),
             deadline);
     }
     /// Borrows the draft. `splits`: as prepare() was told; Attachments::reserve() may follow then.
