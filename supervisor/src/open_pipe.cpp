@@ -323,7 +323,7 @@ void OpenPipe::let_go(Reader& reader) {
         if (!opened.ok()) {
             if (!std::exchange(reader.is_kept_open, true))
                 log_kept_open(config_, reader.slot, opened.error);
-            if (!later_.active()) later_.start([this] { look(); });
+            if (!is_set(later_)) later_.start([this] { look(); });
             return;
         }
         reader.theirs = green::Fd{opened.as_int()};
@@ -424,7 +424,7 @@ void OpenPipe::start(std::unique_ptr<IoWatcher>& watcher, int fd, IoEvents event
 }
 
 void OpenPipe::try_again(int error) {
-    if (later_.active()) return;
+    if (is_set(later_)) return;
     green::log::warning("pipe.unwatched",
                         {{"pipe", config_.name}, {"error", std::strerror(error)}});
     later_.start([this] { look(); });

@@ -52,6 +52,10 @@ struct OpenPipe::Reader {
     std::optional<green::TimePoint> stands_since{};
 };
 
+/// It will run, perhaps in this turn: to start it again would put that off, on and on where that
+/// happens in each turn.
+inline bool is_set(const green::TimerWatcher& timer) { return timer.active() || timer.pending(); }
+
 /// Bytes in the system's memory that nobody has read.
 inline std::size_t unread_in(const green::Fd& fd) {
     int count = 0;

@@ -43,7 +43,7 @@ void OpenPipe::note_what_stands() {
 
 /// A reader reads without a word to us, and so does write who is not read from.
 void OpenPipe::glance_later() {
-    if (glance_.active()) return;
+    if (is_set(glance_)) return;
     const auto stands = [](const auto& reader) { return reader.second->stands_since.has_value(); };
     const auto stopped = [](const auto& writer) { return writer.second->was_stopped; };
     if (std::any_of(readers_.begin(), readers_.end(), stands) ||

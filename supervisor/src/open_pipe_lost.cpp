@@ -61,7 +61,7 @@ void OpenPipe::has_closed(Reader& reader) {
     if (was_first) give_back(reader);
     reader.ours.close();
     reader.theirs.close();
-    if (!grace_.active()) grace_.start([this] { note_the_deaf(); });
+    if (!is_set(grace_)) grace_.start([this] { note_the_deaf(); });
 }
 
 void OpenPipe::note_the_deaf() {
@@ -84,7 +84,7 @@ void OpenPipe::note_the_deaf() {
     }
     tell_who_is_lost();
     look();
-    if (is_early && !grace_.active()) grace_.start([this] { note_the_deaf(); });
+    if (is_early && !is_set(grace_)) grace_.start([this] { note_the_deaf(); });
 }
 
 /// Whose readers live and read no more, each of them.

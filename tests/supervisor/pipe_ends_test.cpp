@@ -225,6 +225,35 @@ TEST_CASE("pipe: how long an end stands still counts from when it stopped, seen 
     });
 }
 
+TEST_CASE("pipe: how long an end stands still is looked at while others never stop",
+          "[supervisor][pipe]") {
+    constexpr auto glance = 1ms;
+    tests::run_green_for_real([glance] {
+        OpenPipe pipe{lines(PipeShape::pair), 2, 1s, glance};
+        std::array<green::Fd, 2> writers;
+        std::array<green::Fd, 2> readers;
+        for (std::size_t slot : {0U, 1U}) {
+            (void)pipe.add_writer(static_cast<int>(slot), writers[slot]);
+            (void)pipe.add_reader(static_cast<int>(slot), readers[slot]);
+        }
+        write(writers[1], "a\nb\n");
+        char c = 0;
+        REQUIRE(::read(readers[1].number(), &c, 1) == 1);
+        // Something is heard of the other slot in each turn, also in that of the glance.
+        const auto busy_turn = [&] {
+            REQUIRE(::write(writers[0].number(), "x\n", 2) == 2);
+            green::idle();
+            (void)read(readers[0]);
+        };
+        for (const auto due = green::now() + glance; green::now() < due;) busy_turn();
+        for (int i = 0; i < 3; ++i) busy_turn();
+        const auto seen = green::now();
+        const auto reader = pipe.figures().readers.at(1);
+        REQUIRE(reader.stands_since);
+        CHECK(*reader.stands_since < seen);
+    });
+}
+
 TEST_CASE("pipe: an end that cannot be watched now is watched later", "[supervisor][pipe]") {
     tests::run_green_for_real([] {
         OpenPipe pipe{lines(PipeShape::pair), 1};
