@@ -74,6 +74,24 @@ TEST_CASE("frame edges: an end that tells its closing has closed, whoever has a 
     });
 }
 
+TEST_CASE("frame edges: an end that tells its closing tells none that was refused",
+          "[ipc][frame]") {
+    const auto make = GENERATE(&ipc::frame_pair, &tests::over_socket);
+    run_green_for_real([&] {
+        auto [left, right] = make({.tells_close = true});
+        auto reader = green::spawn([&end = right] { return text_of(end.get(10s)); });
+        green::idle();
+        CHECK_THROWS_AS(right.close(), green::ConcurrentUse);
+        CHECK(right.put(bytes_of("open")));
+        CHECK(text_of(left.get(10s)) == "open");
+        left.put(bytes_of("still read"));
+        CHECK(reader.get() == "still read");
+        right.close();
+        CHECK_FALSE(left.next(10s));
+        CHECK(left.at_end());
+    });
+}
+
 TEST_CASE("frame edges: an end that one greenlet uses refuses him nothing", "[ipc][frame]") {
     const MakePair make = GENERATE(&over_pipes, &over_a_socket);
     enum class Then { closes, closes_sending, packs };

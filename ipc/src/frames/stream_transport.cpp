@@ -116,6 +116,7 @@ class StreamTransport final : public FrameTransport, private detail::TurnEnd {
     [[nodiscard]] bool finishes_by_itself() const noexcept override {
         return finisher_ == Finisher::sends || (its_turn_ != nullptr && its_turn_->fired());
     }
+    [[nodiscard]] bool closes_as_one() const noexcept override { return tells_close_; }
     bool send(FrameKind kind, std::size_t bytes, std::span<const int> descriptors,
               Deadline deadline) override;
     std::optional<Frame> receive(Deadline deadline) override;

@@ -264,11 +264,11 @@ void FrameTransport::close() {
         shutdown();
         return;
     }
-    if (open_.sends && !puts) {
+    if (open_.sends && !puts && !closes_as_one()) {
         open_.sends = false;
         end_sending();
     }
-    if (open_.receives && !gets) {
+    if (open_.receives && !gets && !closes_as_one()) {
         open_.receives = false;
         end_receiving();
     }

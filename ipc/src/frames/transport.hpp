@@ -61,6 +61,8 @@ class FrameTransport : public detail::Counted {
     /// Somebody who is no user has the turn to write, perhaps without knowing it yet, and sends
     /// what is left.
     [[nodiscard]] virtual bool finishes_by_itself() const noexcept { return false; }
+    /// The peer would take the end of one direction for that of both.
+    [[nodiscard]] virtual bool closes_as_one() const noexcept { return false; }
     /// Nobody will send what is in it.
     virtual void give_up_room() noexcept {}
     /// Sends what is in it. Whether or not it does, that memory is gone.

@@ -187,8 +187,8 @@ class FrameStream {
 
     /// Closes it. Throws Closed when it is closed already, WrongProcess in another process than its
     /// own; and ConcurrentUse while a greenlet is in put() or next(), or holds a FrameDraft: then
-    /// nothing of that direction is closed, but the other one is. What waits to be sent is sent
-    /// afterwards, as long as the hub lives.
+    /// nothing of that direction is closed, but the other one is, save with tells_close: then
+    /// nothing is. What waits to be sent is sent afterwards, as long as the hub lives.
     void close();
     /// Nothing more will be sent; the peer reads the end, and next() goes on. Holds for each copy
     /// of this end, in other processes too. Throws as close().
