@@ -172,10 +172,11 @@ void OpenPipe::belongs_to(int end, int pid) {
 
 bool OpenPipe::end_input(int end, bool has_successor) {
     const auto found = readers_.find(end);
-    if (found == readers_.end() || found->second->closed_at) return false;
+    if (found == readers_.end()) return false;
     auto& reader = *found->second;
     reader.ending =
         has_successor || others_go_on(reader) ? Reader::Ending::soon : Reader::Ending::dry;
+    if (reader.closed_at) return false;
     look();
     return true;
 }

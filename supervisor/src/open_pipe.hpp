@@ -103,7 +103,8 @@ class OpenPipe {
     void belongs_to(int end, int pid);
     /// The reader with this end shall leave: his input ends. With a successor that is as soon as he
     /// has the whole of what he has a part of; without one, when there is nothing left to read.
-    /// Returns whether he will hear of it: not if he has closed his end.
+    /// Returns whether he will hear of it: not if he has closed his end, which is then part of his
+    /// leaving.
     bool end_input(int end, bool has_successor);
     /// What has become of both sides.
     void tell(PipeSides sides);

@@ -68,6 +68,8 @@ void OpenPipe::note_the_deaf() {
     bool is_early = false;
     for (const auto& [number, reader] : readers_) {
         if (!reader->closed_at || reader->is_deaf) continue;
+        // It leaves, and what was meant for it waits as for any other that does.
+        if (reader->ending == Reader::Ending::soon) continue;
         const bool is_due = green::now() - *reader->closed_at >= patience_;
         // Whose end is being told will be removed in a moment.
         if (is_due && reader->pid != 0 && has_ended(reader->pid)) continue;

@@ -339,6 +339,27 @@ TEST_CASE("pipe: a broadcast goes on without who has closed his end, until he ha
     });
 }
 
+TEST_CASE("pipe: what a broadcast has for a reader that has closed its end and leaves is kept",
+          "[supervisor][pipe]") {
+    tests::run_green_for_real([] {
+        const NoSigpipe no_sigpipe;
+        Joined ends{PipeShape::broadcast, 3, 1ms};
+        for (const std::size_t slot : {1U, 2U}) ends.readers[slot].close();
+        REQUIRE(::write(ends.writer.number(), "z\n", 2) == 2);
+        ends.pipe.remove(ends.from, true);  // which passes it on, and finds both of them closed
+        CHECK_FALSE(ends.pipe.end_input(ends.to[1], true));
+        CHECK(ends.pipe.waiting_for({2}) == 2);
+        for (int i = 0; i < 1000 && ends.pipe.waiting_for({2}) > 0; ++i) turn();
+        CHECK(ends.pipe.waiting_for({2}) == 0);
+        CHECK(ends.pipe.waiting_for({1}) == 2);
+        CHECK(ends.pipe.figures().missed == 2);
+        ends.pipe.remove(ends.to[1], true);
+        green::Fd successor;
+        (void)ends.pipe.add_reader(1, successor);
+        CHECK(read(successor) == "z\n");
+    });
+}
+
 TEST_CASE("pipe: a hub worker that closes its reader is noticed at once, with and without room",
           "[supervisor][pipe]") {
     const bool has_room = GENERATE(true, false);
