@@ -268,6 +268,7 @@ bool OpenPipe::hand_over(Writer& writer) {
     }
     hello_ = writer.cutter.hello();
     flow_.put(writer.slot, std::exchange(writer.whole, {}));
+    writer.stands_since.reset();
     return flow_.has_room(writer.slot);
 }
 

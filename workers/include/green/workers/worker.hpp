@@ -48,8 +48,9 @@ class Worker {
     /// workers.toml. It comes to its end when nobody writes any more and nobody will, and when this
     /// worker is to go: then what is left is for its successor. Say ready() before waiting for the
     /// first message: in a roll none comes before the predecessor has gone. Closing it, or
-    /// destroying it, leaves what it has not taken to others, and holds for each copy of it, in
-    /// other processes too. Throws UsageError for one that this worker does not read, and alone.
+    /// destroying it, leaves what it has not fetched to others, and holds for each copy of it, in
+    /// other processes too. Up to 64 KiB are fetched at once, and go with it. Throws UsageError for
+    /// one that this worker does not read, and alone.
     template <ipc::Carried T>
     [[nodiscard]] ipc::Reader<T> reader(std::string_view name) {
         return ipc::Reader<T>{pipe(name, true)};
