@@ -260,7 +260,7 @@ TEST_CASE("shell: what is left in a pipe whose last user goes during the shutdow
         running.process().signal(SIGHUP);
         running.await_log("worker.draining pool=b");
         running.process().signal(SIGTERM);
-        running.await_log("worker.stopping pool=d");
+        running.await_log("shutdown.begin");
         REQUIRE(::kill(pid, SIGKILL) == 0);
         running.await_log("worker.stopped pool=b");
         const auto status = running.status();
