@@ -430,7 +430,7 @@ bool StreamTransport::fill(Deadline deadline) {
          operation.go();) {
         const sys::Outcome got = inbox_.read_some(link_);
         if (yielded) {
-            const auto worth = std::chrono::nanoseconds{20} * (got.ok() ? got.value : 0);
+            const auto worth = std::chrono::nanoseconds{25} * (got.ok() ? got.value : 0);
             to_read_.ended(got.ok(), worth, now() - *std::exchange(yielded, std::nullopt));
         }
         if (got.would_block()) {
