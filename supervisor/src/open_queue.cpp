@@ -1,3 +1,6 @@
+// Longer than most files: a queue's segment is looked at, taken over, mended and given up under one
+// set of rules about who may have its file meanwhile.
+
 #include "open_queue.hpp"
 
 #include <algorithm>

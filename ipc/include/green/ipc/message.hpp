@@ -1,5 +1,8 @@
 #pragma once
 // Cap'n Proto messages over frames.
+//
+// Longer than most headers: a builder, the memory that it hands out and what is attached to it know
+// each other.
 
 #include <algorithm>
 #include <array>
