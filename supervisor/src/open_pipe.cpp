@@ -160,9 +160,22 @@ void OpenPipe::remove(int end, bool in_peace) {
 
 /// What it has not read belongs to those who come after it.
 void OpenPipe::give_back(const Reader& reader) {
-    flow_.reader_left(reader.slot, unread_by(reader));
+    flow_.reader_left(reader.slot, take_back(reader));
     for (const auto& [number, other] : readers_)
         if (other->slot == reader.slot && !other->closed_at) flow_.reader_came(reader.slot);
+}
+
+/// Of a socket it is taken out: else who has a copy of that end would read it too. (Where programs read
+/// lines, who has a copy is often whom the lines are for, a shell's child.)
+std::size_t OpenPipe::take_back(const Reader& reader) {
+    std::size_t taken = 0;
+    while (cut() == Cut::frames) {
+        const auto got =
+            sys::recv(reader.theirs.number(), portion_.data(), portion_.size(), MSG_DONTWAIT);
+        if (!got.ok() || got.value == 0) break;
+        taken += got.as_size();
+    }
+    return taken + unread_by(reader);
 }
 
 void OpenPipe::belongs_to(int end, int pid) {

@@ -137,6 +137,7 @@ class OpenPipe {
     void tell_what_it_missed(int slot) const;
     [[nodiscard]] std::set<int> deaf_slots() const;
     void give_back(const Reader& reader);
+    [[nodiscard]] std::size_t take_back(const Reader& reader);
     void let_go(Reader& reader);
     void has_closed(Reader& reader);
     void note_the_deaf();

@@ -7,6 +7,7 @@
 #include <iterator>
 #include <span>
 #include <string>
+#include <sys/socket.h>
 #include <system_error>
 #include <unistd.h>
 #include <vector>
@@ -396,6 +397,34 @@ TEST_CASE("pipe: a hub worker that closes its reader is noticed at once, with an
             turn();
         }
         CHECK(got == all);
+    });
+}
+
+TEST_CASE("pipe: what a hub worker's closed reader has left is not read in a copy of it too",
+          "[supervisor][pipe]") {
+    const bool dies = GENERATE(false, true);
+    tests::run_green_for_real([dies] {
+        OpenPipe pipe{frames(), 1};
+        green::Fd writer;
+        green::Fd reader;
+        green::Fd successor;
+        (void)pipe.add_writer(0, writer);
+        const int end = pipe.add_reader(0, reader);
+        const green::Fd copy{::dup(reader.number())};
+        write(writer, frame("a") + frame("b"));
+        std::string first(frame("a").size(), ' ');
+        REQUIRE(::read(reader.number(), first.data(), first.size()) ==
+                static_cast<ssize_t>(first.size()));
+        if (dies) {
+            reader.close();
+            pipe.remove(end, false);
+        } else {
+            REQUIRE(::shutdown(reader.number(), SHUT_WR) == 0);
+            for (int i = 0; i < 1000 && pipe.figures().readers.size() == 1; ++i) turn();
+        }
+        CHECK(read(copy) == "<end>");
+        (void)pipe.add_reader(0, successor);
+        CHECK(read(successor) == frame("b"));
     });
 }
 
