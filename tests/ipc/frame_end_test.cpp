@@ -37,7 +37,7 @@ TEST_CASE("frame edges: what was accepted goes before the end", "[ipc][frame]") 
         const std::string text = pattern(1000, 1);
         const int accepted = fill(left, text);
         CHECK(accepted > 64);
-        if (later) green::sleep(1ms);  // somebody waits to send the rest
+        if (later) green::idle();  // somebody waits to send the rest
         only_sending ? left.close_write() : left.close();
         int received = 0;
         while (auto frame = right.next(10s)) {
