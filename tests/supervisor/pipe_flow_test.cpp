@@ -249,7 +249,7 @@ TEST_CASE("pipe: what a dead reader leaves goes to the others only as they have 
             CHECK(spread.outlet(0).unsent() == PipeFlow::portion);
             spread.outlet(0).sent(PipeFlow::portion);
             spread.outlet(0).unread(Cut::lines, 0);
-            CHECK(spread.pass_on() == i < 2);
+            CHECK(spread.pass_on() == (i < 2));
         }
         CHECK(spread.waiting() == 0);
     }

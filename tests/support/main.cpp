@@ -1,9 +1,7 @@
-#define CATCH_CONFIG_RUNNER
 #include <cstring>
 
-#include <catch2/catch.hpp>
-
 #include "sched/sanitizer.hpp"
+#include "support/catch.hpp"
 #include "support/roles.hpp"
 
 #if GREEN_THREAD_SANITIZER
@@ -28,5 +26,5 @@ int main(int argc, char** argv) {
     if (argc > 1 && std::strncmp(argv[1], flag, std::strlen(flag)) == 0) {
         return tests::play_role(argv[1] + std::strlen(flag), {argv + 2, argv + argc});
     }
-    return Catch::Session().run(argc, argv);
+    return tests::run_cases(argc, argv);
 }
