@@ -10,6 +10,7 @@
 #include <thread>
 #include <vector>
 
+#include <capnp/serialize.h>
 #include <catch2/catch.hpp>
 
 #include <green/green.hpp>

@@ -3,7 +3,10 @@
 #include <cstring>
 #include <string>
 
+#include <capnp/serialize.h>
+
 #include <green/errors.hpp>
+#include <green/ipc/frame_builder.hpp>
 #include <green/ipc/message.hpp>
 
 namespace green::ipc {

@@ -8,6 +8,8 @@
 #include <system_error>
 #include <utility>
 
+#include <capnp/serialize.h>
+
 #include <green/detail/give_way.hpp>
 #include <green/errors.hpp>
 #include <green/ipc/message.hpp>
