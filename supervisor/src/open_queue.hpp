@@ -39,7 +39,8 @@ struct QueueFigures {
     std::uint64_t leases_expired = 0;
     std::vector<std::pair<std::uint32_t, std::uint32_t>> holders;  // owner, leases
 
-    [[nodiscard]] std::uint64_t left() const { return ready + leased + delayed; }
+    /// All that are in it, wherever they stand.
+    [[nodiscard]] std::uint64_t left() const { return ready + leased + delayed + dead; }
 };
 
 /// Open while anybody holds it: editions of the configuration do (see edition.hpp). A greenlet of

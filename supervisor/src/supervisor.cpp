@@ -103,8 +103,11 @@ void Supervisor::keep_going() {
     auto& [log, spawner, fleet, roller, reloader, stopper] = *works_;
     while (!stopper.is_done()) {
         changed_.clear();
-        auto next = fleet.advance(stopper.has_begun());
-        next = earlier(next, stopper.has_begun() ? stopper.advance() : reloader.advance());
+        const bool ends = stopper.has_begun();
+        // Whom the end does not need is told before anybody is let start.
+        auto next = ends ? stopper.advance() : std::nullopt;
+        next = earlier(next, fleet.advance(ends));
+        if (!ends) next = earlier(next, reloader.advance());
         // At the end each pool is told by itself when its input is over.
         if (!stopper.has_begun()) fleet.tell_pipes(reloader.edition());
         fleet.sweep();

@@ -203,6 +203,7 @@ TEST_CASE("shell: a dead letter that is too large for its place is shown", "[sup
         kill_one(1001);
         Running::until([&] { return q->figures().are_letters_full; });
         CHECK(q->figures().dead == 1);
+        CHECK(q->figures().left() == 1);
         config.name = "letters";
         config.dead_letter.clear();
         letters->apply(config, nullptr);

@@ -27,6 +27,19 @@ std::size_t position(const std::vector<Line>& lines, const std::string& pool,
 
 }  // namespace
 
+TEST_CASE("shell: an end starts nobody who waits and has nothing to empty", "[supervisor][shell]") {
+    tests::run_green_for_real([] {
+        Running running(
+            "[workers.db]\ncommand = [\"false\"]\n"
+            "[workers.app]\ncommand = [\"/bin/sleep\", \"1000\"]\nafter = [\"db\"]\n");
+        running.await_log("worker.backoff pool=db");
+        running.process().signal(SIGTERM);
+        CHECK(running.end().success());
+        const auto lines = running.transitions();
+        CHECK(position(lines, "app", "spawning") == lines.size());
+    });
+}
+
 TEST_CASE("shell: consumers go on until their queues are empty", "[supervisor][shell]") {
     tests::run_green_for_real([] {
         Running running(pipeline + role("hub_worker", {"put=40"}) +
@@ -63,7 +76,7 @@ TEST_CASE("shell: what nobody takes in time stays for the next start", "[supervi
         running.start();
         const auto status = running.await_settled();
         CHECK(status.queues.at(0).leased == 7);
-        CHECK(running.log().find("queue.resumed queue=q ready=7") != std::string::npos);
+        CHECK(running.log().find("queue.resumed queue=q messages=7") != std::string::npos);
     });
 }
 
