@@ -30,7 +30,7 @@ Exit codes:
   0 done                     1 failed                3 the configuration has mistakes
   2 wrong usage              4 no supervisor found   7 superseded by a newer reload
   11 a roll failed; the old workers keep serving     8 not allowed
-  start: 71 system, 73 run directory, 75 another one runs there, 76 address, 70 internal
+  start: 73 run directory, 75 another one runs there, 76 address, 70 internal
 )";
 
 /// What all verbs that speak to a running supervisor have in common.
@@ -38,6 +38,16 @@ void add_target(CLI::App& verb, Target& target) {
     auto* file = verb.add_option("FILE,-f,--file", target.file,
                                  "the file it was started with (default: workers.toml)");
     verb.add_option("--run-dir", target.run_dir, "its run directory")->excludes(file);
+}
+
+/// What is wrong, as all our errors say it, and whose help helps.
+std::string usage_error(const CLI::App* app, const CLI::Error& error) {
+    std::string what = error.what();
+    if (what.starts_with("--file")) what.replace(0, 6, "FILE");  // which is how most write it
+    std::string whose;
+    for (const auto* verb : app->get_subcommands([](const auto* verb) { return verb->parsed(); }))
+        whose += " " + verb->get_name();
+    return "greensup: " + what + "\n    hint: see greensup" + whose + " --help\n";
 }
 
 int run(CLI::App& app, int argc, const char* const* argv) {
@@ -65,6 +75,15 @@ int run(CLI::App& app, int argc, const char* const* argv) {
     add_target(*shutdown, target);
     shutdown->add_flag("--fast", fast, "give nobody more than a second");
 
+    const std::string verb = argc > 1 ? argv[1] : "-";
+    if (!verb.empty() && verb.front() != '-' &&
+        app.get_subcommands([&](const auto* one) { return one->get_name() == verb; }).empty()) {
+        (void)std::fprintf(stderr,
+                           "greensup: no verb \"%s\"; there are start, check, status, reload and "
+                           "shutdown\n    hint: see greensup --help\n",
+                           verb.c_str());
+        return number(Code::usage);
+    }
     try {
         app.parse(argc, argv);
     } catch (const CLI::ParseError& error) {
@@ -88,6 +107,7 @@ int run_command_line(int argc, const char* const* argv) {
     app.footer(examples);
     app.set_version_flag("--version", "greensup " GREENSUP_VERSION);
     app.require_subcommand(1);
+    app.failure_message(usage_error);
     try {
         return run(app, argc, argv);
     } catch (const std::exception& error) {

@@ -105,8 +105,6 @@ class Checker {
     /// Takes "db:ready" apart: readiness is the only condition so far, and the default.
     void check_after(WorkerConfig& worker, const std::string& key) {
         static const std::vector<std::string> later = {"started", "healthy", "exited", "exited-ok"};
-        static const std::vector<std::string> conditions = {"started", "ready", "healthy", "exited",
-                                                            "exited-ok"};
         for (auto& entry : worker.after) {
             const auto colon = entry.find(':');
             if (colon == std::string::npos) continue;
@@ -118,9 +116,8 @@ class Checker {
                            " is known, but not supported by this version of greensup yet",
                        "now possible: " + quoted(entry) + " or " + quoted(entry + ":ready"));
             } else if (condition != "ready") {
-                report(
-                    key, "E005",
-                    "condition must be one of " + join(conditions) + ", got \"" + condition + "\"");
+                report(key, "E005", "condition must be \"ready\", got \"" + condition + "\"",
+                       "write " + quoted(entry) + " or " + quoted(entry + ":ready"));
             }
         }
         check_names(key, worker.after, "worker", names_of(config_.workers));
@@ -218,10 +215,13 @@ class Checker {
                           "raise max_message in [queues." + target->name + "], or lower it here");
         else
             check_letter(queue, *target, key);
-        std::string text = "cycle: " + queue.name;
-        for (std::size_t step = 0; target != nullptr && step < config_.queues.size(); ++step) {
+        // A cycle is reported once, at the one of it that stands first in the file.
+        std::string text = "cycle: " + queue.name + line_of(key);
+        for (auto left = config_.queues.size(); left > 0 && target != nullptr; --left) {
             text += " -> " + target->name;
             if (target == &queue) return report(key, "E008", text);
+            if (target < &queue) return;
+            text += line_of(path_of(*target) + ".dead_letter");
             target = config_.queue(target->dead_letter);
         }
     }

@@ -36,7 +36,8 @@ std::string duration_hint(const std::string& text) {
 }  // namespace
 
 std::optional<Duration> DurationCodec::read(const Field& field) const {
-    constexpr const char* examples = "write \"500ms\", \"5s\", \"2m\", \"1h30m\" or \"off\"";
+    const std::string examples = may_be_off ? R"(write "500ms", "5s", "2m", "1h30m" or "off")"
+                                            : R"(write "500ms", "5s", "2m" or "1h30m")";
     const auto& node = field.node();
     if (node.type == Type::integer || node.type == Type::number) {
         field.wrong_type("duration", "write the unit too: \"" + brief(node) + "s\" or \"" +

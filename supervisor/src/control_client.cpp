@@ -3,6 +3,7 @@
 #include <array>
 #include <cerrno>
 #include <system_error>
+#include <utility>
 
 #include <green/sys.hpp>
 
@@ -26,7 +27,9 @@ green::Stream connect_to(const std::string& run_dir) {
                       "no supervisor answers at " + path + ": " + error.code().message(),
                       is_forbidden ? "ask as its owner, or as root"
                                    : "start one with: greensup start FILE; or say where it is with "
-                                     "--run-dir DIR or -f FILE");
+                                     "--run-dir DIR or -f FILE; if only its socket was removed, "
+                                     "kill -HUP makes it anew: its pid is in " +
+                                         RunPaths{run_dir}.lock());
     } catch (const std::invalid_argument& error) {
         throw Refusal(Code::usage, error.what());
     }
@@ -42,28 +45,64 @@ int peer_of(green::Stream& stream) {
 }  // namespace
 
 ControlClient::ControlClient(const std::string& run_dir)
-    : stream_{connect_to(run_dir)}, pid_{peer_of(stream_)} {
+    : run_dir_{run_dir}, stream_{connect_to(run_dir)}, pid_{peer_of(stream_)} {
     if (const auto opened = sys::pidfd_open(pid_); opened.ok())
         process_ = green::Fd{opened.as_int()};
 }
 
 std::string ControlClient::ask(const Request& request, green::Deadline deadline) {
+    return as_answer([&] {
+        send(request, deadline);
+        return receive(deadline);
+    });
+}
+
+std::string ControlClient::ask_patiently(const Request& request, green::Duration silence) {
+    return as_answer([&] {
+        send(request, silence);
+        while (!stream_.fd().wait_readable(silence))
+            (void)ControlClient{run_dir_}.ask({"", "status"}, silence);
+        return receive(green::Deadline::never());
+    });
+}
+
+/// What goes wrong with the connection says who does not answer.
+template <class Call>
+std::string ControlClient::as_answer(Call&& call) {
+    const auto whose = "the supervisor (pid " + std::to_string(pid_) + ")";
     std::string line;
     try {
-        stream_.write_all(to_line(request), deadline);
-        std::array<char, 16384> part{};
-        for (;;) {
-            const auto size = stream_.read_some(part, deadline);
-            if (size == 0) break;
-            line.append(part.data(), size);
-            if (line.back() == '\n') return line;
-        }
+        line = std::forward<Call>(call)();
     } catch (const std::system_error& error) {
-        throw Refusal(Code::not_found, "the supervisor (pid " + std::to_string(pid_) +
-                                           ") does not answer: " + error.code().message());
+        const bool is_late = error.code().value() == ETIMEDOUT;
+        throw Refusal(Code::not_found, whose + " does not answer: " + error.code().message(),
+                      is_late ? "is it stopped? what was asked lies in its socket, and may be done "
+                                "when it goes on"
+                              : "");
     }
-    throw Refusal(Code::not_found,
-                  "the supervisor (pid " + std::to_string(pid_) + ") went away without an answer");
+    if (line.empty()) throw Refusal(Code::not_found, whose + " went away without an answer");
+    return line;
+}
+
+void ControlClient::send(const Request& request, green::Deadline deadline) {
+    try {
+        stream_.write_all(to_line(request), deadline);
+    } catch (const std::system_error& error) {
+        if (error.code().value() != EPIPE) throw;
+        // It has closed without reading, and may have said why.
+    }
+}
+
+/// A line; nothing if it ends before.
+std::string ControlClient::receive(green::Deadline deadline) {
+    std::string line;
+    std::array<char, 16384> part{};
+    for (;;) {
+        const auto size = stream_.read_some(part, deadline);
+        if (size == 0) return {};
+        line.append(part.data(), size);
+        if (line.back() == '\n') return line;
+    }
 }
 
 bool ControlClient::await_end(green::Deadline deadline) {

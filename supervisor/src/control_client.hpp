@@ -21,11 +21,21 @@ class ControlClient {
     /// goes away without one, or takes longer.
     std::string ask(const Request& request, green::Deadline deadline = green::Deadline::never());
 
+    /// The same for what takes long: each time that nothing has come for so long, another
+    /// connection asks whether the supervisor still answers. Throws Refusal when it does not.
+    std::string ask_patiently(const Request& request, green::Duration silence);
+
     [[nodiscard]] int pid() const noexcept { return pid_; }
     /// Waits until the supervisor is gone. Returns false once `deadline` has passed.
     bool await_end(green::Deadline deadline = green::Deadline::never());
 
  private:
+    template <class Call>
+    std::string as_answer(Call&& call);
+    void send(const Request& request, green::Deadline deadline);
+    std::string receive(green::Deadline deadline);
+
+    std::string run_dir_;
     green::Stream stream_;
     int pid_ = 0;
     green::Fd process_;

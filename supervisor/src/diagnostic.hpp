@@ -8,6 +8,7 @@
 //   E003 wrong type         E008 cycle                            E013 defined twice
 //   E004 out of range       E009 keys exclude each other          E014 two values contradict
 //   E005 not one of         E010 missing                          E015 not supported here
+//   E016 cannot be done while things are as they are
 #pragma once
 
 #include <string>

@@ -18,7 +18,6 @@ enum class Code : int {
     forbidden = 8,
     roll_failed = 11,
     internal = 70,
-    system = 71,
     files = 73,  // run directory, lock, control socket, queue segments
     locked = 75,
     address = 76,

@@ -93,12 +93,13 @@ std::shared_ptr<ReloadJob> Reloader::apply(Result<Config> read, Scope scope) {
         edition_ = std::move(next);
     } catch (const Refusal& refusal) {
         const auto& file = edition_->config.file;
+        job->plan.clear();  // nothing of it is done
         reject(*job, {Code::failed,
                       refusal.what(),
                       refusal.hint(),
                       job->plan,
                       edition_->generation,
-                      {{file, {}, "E011", "", refusal.what(), refusal.hint(), ""}}});
+                      {{file, {}, "E016", "", refusal.what(), refusal.hint(), ""}}});
         return job;
     }
     rejected_ = {};

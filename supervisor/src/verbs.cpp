@@ -1,7 +1,10 @@
 #include "verbs.hpp"
 
+#include <cerrno>
 #include <chrono>
 #include <cstdio>
+#include <cstring>
+#include <unistd.h>
 
 #include "control_client.hpp"
 #include "environment.hpp"
@@ -35,14 +38,23 @@ ControlClient connect(const Target& target) {
     if (!target.run_dir.empty()) return ControlClient{target.run_dir};
     const auto file = target.file.empty() ? std::string(default_file) : target.file;
     const auto run_dir = run_dir_of(file, environment_of_this_process());
-    if (run_dir.empty())
-        throw Refusal(Code::not_found, "cannot tell from " + file + " where its supervisor runs",
-                      "name the file with -f FILE, or the run directory with --run-dir DIR");
+    if (run_dir.empty()) {
+        const bool is_readable = ::access(file.c_str(), R_OK) == 0;
+        throw Refusal(Code::not_found,
+                      is_readable ? "cannot tell from " + file +
+                                        " where its supervisor runs: its [supervisor] is wrong"
+                                  : "cannot read " + file + ": " + std::strerror(errno),
+                      is_readable ? "see greensup check " + file +
+                                        "; or name the run directory with --run-dir DIR"
+                                  : "name the file of the supervisor with -f FILE, or its run "
+                                    "directory with --run-dir DIR");
+    }
     return ControlClient{run_dir};
 }
 
-std::string count_of(const Diagnostics& mistakes) {
-    return std::to_string(mistakes.size()) + (mistakes.size() == 1 ? " mistake" : " mistakes");
+template <class All>
+std::string count_of(const All& all, const char* one) {
+    return std::to_string(all.size()) + " " + one + (all.size() == 1 ? "" : "s");
 }
 
 Answer answer_in(const std::string& line) {
@@ -58,7 +70,10 @@ int report(const Answer& answer) {
             print(stdout, "generation " + std::to_string(answer.generation) + "\n");
         return number(Code::ok);
     }
-    print(stderr, to_text(answer.mistakes));
+    // What the file asks for and cannot be done now is one mistake, which is the message.
+    const bool is_said_below =
+        answer.mistakes.size() == 1 && answer.mistakes[0].message == answer.message;
+    if (!is_said_below) print(stderr, to_text(answer.mistakes));
     return complain(Refusal(answer.code, answer.message, answer.hint), false);
 }
 
@@ -71,12 +86,13 @@ int check_file(const std::string& file, bool as_json) {
     if (as_json) {
         print(stdout, to_json_text(mistakes) + "\n");
     } else if (config) {
-        print(stdout, name + ": good: " + std::to_string(config->workers.size()) + " workers, " +
-                          std::to_string(config->sockets.size()) + " sockets, " +
-                          std::to_string(config->queues.size()) + " queues; runs in " +
+        print(stdout, name + ": good: " + count_of(config->workers, "worker") + ", " +
+                          count_of(config->sockets, "socket") + ", " +
+                          count_of(config->queues, "queue") + ", " +
+                          count_of(config->pipes, "pipe") + "; runs in " +
                           config->supervisor.run_dir + "\n");
     } else {
-        print(stderr, to_text(mistakes) + count_of(mistakes) + "\n");
+        print(stderr, to_text(mistakes) + count_of(mistakes, "mistake") + "\n");
     }
     return number(config ? Code::ok : Code::config);
 }
@@ -94,7 +110,9 @@ int show_status(const Target& target, bool as_json) try {
 int reload(const Target& target, bool waits, bool as_json) try {
     Request request{"", "reload"};
     request.wait = waits;
-    const auto line = connect(target).ask(request);
+    auto client = connect(target);
+    const auto line =
+        waits ? client.ask_patiently(request, answer_limit) : client.ask(request, answer_limit);
     const auto answer = answer_in(line);
     if (!as_json) return report(answer);
     print(stdout, line);

@@ -53,7 +53,7 @@ TEST_CASE("cli: a file is checked without being run", "[supervisor][shell]") {
         directory.write("workers.toml", "version = 1\n" + quiet);
         const auto good = say(directory, {"check"});
         CHECK(good.code == 0);
-        CHECK(contains(good.out, "1 workers"));
+        CHECK(contains(good.out, "1 worker, "));
         directory.write(
             "workers.toml",
             "version = 1\n[workers.a]\ncommand = [\"x\"]\ncuont = 1\nrestart = \"no\"\n");
@@ -75,6 +75,9 @@ TEST_CASE("cli: wrong usage is 2, help is 0", "[supervisor][shell]") {
         for (const auto& wrong : std::vector<std::vector<std::string>>{
                  {}, {"dance"}, {"start"}, {"status", "--nonsense"}, {"shutdown", "a", "b"}})
             CHECK(say(directory, wrong).code == 2);
+        CHECK(contains(say(directory, {"dance"}).err, "greensup: no verb \"dance\"; there are"));
+        CHECK(say(directory, {"start"}).err ==
+              "greensup: FILE is required\n    hint: see greensup start --help\n");
         CHECK(contains(say(directory, {"--help"}).out, "Examples:"));
         CHECK(say(directory, {"status", "--help"}).code == 0);
         CHECK(contains(say(directory, {"--version"}).out, "greensup "));
@@ -84,7 +87,9 @@ TEST_CASE("cli: wrong usage is 2, help is 0", "[supervisor][shell]") {
 TEST_CASE("cli: where no supervisor is, the code is 4", "[supervisor][shell]") {
     tests::run_green_for_real([] {
         const tests::TempDir directory;
-        CHECK(say(directory, {"status"}).code == 4);
+        const auto without_file = say(directory, {"status"});
+        CHECK(without_file.code == 4);
+        CHECK(contains(without_file.err, "cannot read workers.toml: No such file or directory"));
         const auto nobody = say(directory, {"status", "--run-dir", directory / "run"});
         CHECK(nobody.code == 4);
         CHECK(contains(nobody.err, "hint: start one with"));

@@ -5,6 +5,7 @@
 
 #include <catch2/catch.hpp>
 
+#include "control_client.hpp"
 #include "control_server.hpp"
 #include "shell_support.hpp"
 #include "support/run_green.hpp"
@@ -123,8 +124,34 @@ TEST_CASE("control: who comes when it is full is told so", "[supervisor][shell]"
         }
         auto surplus = connect(running);
         CHECK(parse_answer(read_line(surplus))->message.find("busy") == 0);
+        for (int i = 0; i < 50; ++i) {  // also if it has asked when the door was shut already
+            const auto line =
+                ControlClient{running.run_dir()}.ask({"", "status"}, Running::patience);
+            REQUIRE(parse_answer(line)->message.find("busy") == 0);
+        }
         clients.front().write_all("{\"verb\":\"status\"}\n");
         CHECK(parse_status(read_line(clients.front())));
+    });
+}
+
+TEST_CASE("control: who waits for something long hears of a supervisor that does not answer",
+          "[supervisor][shell]") {
+    tests::run_green_for_real([] {
+        Running running(quiet);
+        running.await_settled();
+        const auto pid = ControlClient{running.run_dir()}.pid();
+        REQUIRE(::kill(pid, SIGSTOP) == 0);
+        try {
+            (void)ControlClient{running.run_dir()}.ask_patiently({"", "reload"}, 50ms);
+            FAIL("a stopped one has answered");
+        } catch (const Refusal& refusal) {
+            CHECK(refusal.code() == Code::not_found);
+            CHECK(std::string(refusal.what()).find("does not answer") != std::string::npos);
+        }
+        REQUIRE(::kill(pid, SIGCONT) == 0);
+        const auto line =
+            ControlClient{running.run_dir()}.ask_patiently({"", "reload"}, Running::patience);
+        CHECK(parse_answer(line)->ok);
     });
 }
 
