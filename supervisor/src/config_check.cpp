@@ -63,20 +63,29 @@ class Checker {
                        std::move(message), std::move(hint));
     }
 
+    static std::string element_of(const std::string& key, std::size_t index) {
+        return key + "[" + std::to_string(index) + "]";
+    }
+
     /// Every name of a list must be one of `known`, and stand there once.
     void check_names(const std::string& key, const std::vector<std::string>& names,
                      const std::string& what, const std::vector<std::string>& known) {
         std::set<std::string> seen;
-        for (const auto& name : names) {
+        for (std::size_t i = 0; i < names.size(); ++i) {
+            const auto& name = names[i];
+            const auto element = element_of(key, i);
+            const auto& at = reader_.written(element) ? element : key;
             if (std::find(known.begin(), known.end(), name) == known.end()) {
-                const auto meant = nearest(name, known);
-                report(key, "E007",
+                auto defined = known;
+                std::erase(defined, "*");
+                const auto meant = nearest(name, defined);
+                report(at, "E007",
                        "no " + what + " named " + quoted(name) + "; " +
-                           (known.empty() ? "none is defined" : "defined: " + join(known)),
+                           (defined.empty() ? "none is defined" : "defined: " + join(defined)),
                        meant ? "did you mean " + quoted(*meant) + "?"
                              : "define [" + dotted(what + "s", name) + "]");
             } else if (!seen.insert(name).second) {
-                report(key, "E013", quoted(name) + " stands there twice");
+                report(at, "E013", quoted(name) + " stands there twice");
             }
         }
     }
@@ -161,10 +170,8 @@ class Checker {
 
     void check_queue(QueueConfig& queue) {
         const auto path = "queues." + queue.name;
-        auto known = names_of(config_.workers);
-        known.emplace_back("*");
-        check_users(path + ".producers", queue.producers, known);
-        check_users(path + ".consumers", queue.consumers, known);
+        check_users(path + ".producers", queue.producers);
+        check_users(path + ".consumers", queue.consumers);
         if (queue.max_message > queue.max_bytes)
             contradiction({path + ".max_message", path + ".max_bytes"},
                           "max_message (" + size_text(queue.max_message) +
@@ -179,14 +186,14 @@ class Checker {
         check_dead_letter(queue, path + ".dead_letter");
     }
 
-    void check_users(const std::string& key, const std::vector<std::string>& names,
-                     const std::vector<std::string>& known) {
+    void check_users(const std::string& key, const std::vector<std::string>& names) {
+        auto known = names_of(config_.workers);
+        known.emplace_back("*");
         check_names(key, names, "worker", known);
         for (std::size_t i = 0; i < names.size(); ++i) {
             const auto* worker = config_.worker(names[i]);
             if (worker != nullptr && worker->kind != Kind::hub)
-                report(key + "[" + std::to_string(i) + "]", "E014",
-                       quoted(names[i]) + " is not of kind \"hub\"",
+                report(element_of(key, i), "E014", quoted(names[i]) + " is not of kind \"hub\"",
                        "a program cannot use a queue; join it to others by a pipe");
         }
     }
@@ -302,12 +309,13 @@ class Checker {
 
     void check_framing(const PipeConfig& pipe, const std::string& path, bool is_for_hubs) {
         if (is_for_hubs) {
-            if (reader_.written(path + ".framing"))
+            if (reader_.written(path + ".framing") && !reader_.is_wrong(path + ".framing"))
                 report(path + ".framing", "E009",
                        "cannot be used with from = " + quoted(pipe.from) + line_of(path + ".from"),
                        "hub workers send messages, which are never cut");
             return;
         }
+        if (reader_.is_wrong(path + ".framing") || reader_.is_wrong(path + ".shape")) return;
         const bool is_mixed = pipe.shape == PipeShape::spread || pipe.shape == PipeShape::merge;
         if (pipe.framing == Framing::bytes && is_mixed)
             report(path + ".shape", "E014",
@@ -317,6 +325,7 @@ class Checker {
 
     void check_counts(const PipeConfig& pipe, const std::string& path, const WorkerConfig& from,
                       const WorkerConfig& to) {
+        if (reader_.is_wrong(path + ".shape")) return;  // it is not the default that was meant
         const auto key = path + (reader_.written(path + ".shape") ? ".shape" : ".from");
         const auto has = [](const WorkerConfig& worker) {
             return worker.name + " has " + std::to_string(worker.count);

@@ -34,6 +34,11 @@ void Reader::report(Place place, std::string code, std::string key, std::string 
                                            std::move(message), std::move(hint)));
 }
 
+bool Reader::is_wrong(const std::string& key) const {
+    return std::any_of(mistakes_.begin(), mistakes_.end(),
+                       [&](const Diagnostic& mistake) { return mistake.key == key; });
+}
+
 std::optional<std::string> Reader::expanded(const TomlNode& node, const std::string& key,
                                             bool keep_instance) {
     auto result = expand(node.text, environment_.variables, built_in_, keep_instance);

@@ -36,6 +36,8 @@ class Reader {
 
     /// Where a key was written; nothing if it has its default. For checks across keys.
     [[nodiscard]] std::optional<Place> written(const std::string& key) const;
+    /// Something that was written there was reported already: what it has is not what was meant.
+    [[nodiscard]] bool is_wrong(const std::string& key) const;
     void note_written(const std::string& key, Place place) { written_[key] = place; }
 
     [[nodiscard]] const Environment& environment() const { return environment_; }

@@ -29,7 +29,7 @@ stop.signal = "SIGTREM"
               "8:1 E002 workers.web.conut: unknown key; did you mean \"count\"?",
               "9:17 E006 workers.web.start_timeout: not a duration: \"5 sec\" (write \"500ms\", "
               "\"5s\", \"2m\" or \"1h30m\")",
-              "10:11 E007 workers.web.sockets: no socket named \"wev\"; defined: web",
+              "10:12 E007 workers.web.sockets[0]: no socket named \"wev\"; defined: web",
               "11:15 E005 workers.web.stop.signal: unknown signal \"SIGTREM\"; did you mean "
               "\"TERM\"?",
           });
@@ -133,8 +133,8 @@ TEST_CASE("config: each kind of mistake in a worker has its code and text",
          "E015 workers.web.ready.by: known, but not supported by this version of greensup yet"},
         {"queues = ['a']", "E002 workers.web.queues: unknown key"},
         {"threads = 5", "E002 workers.web.threads: unknown key"},
-        {"sockets = ['http', 'http']", "E013 workers.web.sockets: \"http\" stands there twice"},
-        {"after = ['db']", "E007 workers.web.after: no worker named \"db\"; defined: web"},
+        {"sockets = ['http', 'http']", "E013 workers.web.sockets[1]: \"http\" stands there twice"},
+        {"after = ['db']", "E007 workers.web.after[0]: no worker named \"db\"; defined: web"},
         {"after = ['web:ready']", "E008 workers.web.after: cycle: web (line 6) -> web"},
         {"after = ['web:healthy']",
          "E008 workers.web.after: cycle: web (line 6) -> web\n"
@@ -214,7 +214,7 @@ TEST_CASE("config: the other sections are checked too", "[supervisor][config]") 
         {"version = 1\n[queues.a]\nmax_message = '128MiB'",
          "3:15 E014 queues.a.max_message: max_message (128MiB) is larger than max_bytes (64MiB)"},
         {"version = 1\n[queues.a]\nproducers = ['v']",
-         "3:13 E007 queues.a.producers: no worker named \"v\"; defined: w, *"},
+         "3:14 E007 queues.a.producers[0]: no worker named \"v\"; defined: w"},
         {"version = 1\n[queues.a]\nproducers = ['*', 'w']",
          "3:19 E014 queues.a.producers[1]: \"w\" is not of kind \"hub\""},
         {"version = 1\n[queues.a]\nconsumers = [\n  'w',\n]",
