@@ -64,6 +64,7 @@ OpenQueue::Found Editor::look(QueueConfig& queue) {
 /// and last those are taken over that are: who is refused has changed nothing in them.
 void Editor::open_queues(Edition& edition, std::vector<QueueConfig>& queues) {
     std::vector<OpenQueue::Found> found;
+    found.reserve(queues.size());
     for (auto& queue : queues) found.push_back(look(queue));
     for (const bool are_there : {false, true}) {
         for (std::size_t i = 0; i < queues.size(); ++i) {

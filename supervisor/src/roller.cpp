@@ -112,7 +112,8 @@ std::string Roller::held_by(const Pool& pool, std::set<std::string> seen) const 
     seen.insert(pool.name);
     for (const auto& [writer, pipe] : writers_ahead_of(pool)) {
         if (seen.contains(writer) || is_to_roll(writer)) continue;
-        if (!is_to_go(writer)) return writer + ", which writes into pipe " + pipe;
+        if (!is_to_go(writer))
+            return std::string{writer}.append(", which writes into pipe ").append(pipe);
         if (auto holder = held_by(*fleet_.find(writer), seen); !holder.empty()) return holder;
     }
     return {};

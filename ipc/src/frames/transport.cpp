@@ -152,8 +152,7 @@ std::optional<FrameDraft> FrameTransport::draft(std::size_t bytes, Deadline dead
 
 void FrameDraft::give_up() noexcept {
     const detail::CountedPtr<FrameTransport> transport{std::exchange(transport_, nullptr)};
-    transport->give_up_room();
-    transport->writing_.release();
+    transport->drop_draft();
 }
 
 bool FrameDraft::is_shared() const noexcept {
@@ -174,9 +173,8 @@ bool FrameDraft::put_instead(std::span<const std::byte> payload, std::span<const
                              Deadline deadline) {
     if (transport_ == nullptr) refuse_twice();
     check_count(descriptors);
-    transport_->retain();  // the stream may be gone
-    const detail::CountedPtr<FrameTransport> transport{transport_};
-    give_up();
+    const detail::CountedPtr<FrameTransport> transport{std::exchange(transport_, nullptr)};
+    transport->drop_draft();
     return transport->put(payload, descriptors, deadline);
 }
 

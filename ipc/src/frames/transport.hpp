@@ -143,6 +143,11 @@ class FrameTransport : public detail::Counted {
  private:
     friend class FrameDraft;
 
+    /// One that will not be sent: whoever has it had the turn to write.
+    void drop_draft() noexcept {
+        give_up_room();
+        writing_.release();
+    }
     [[noreturn]] void refuse_to_send() const;
     [[noreturn]] void refuse_to_receive() const;
     void check_home() const {

@@ -31,6 +31,16 @@ struct Sweep {
     std::int64_t due = 0;  // when the next one is needed; 0: not before somebody asks
 };
 
+/// How far a look for READY and FREE slots that no ring lists has come.
+struct Refill {
+    enum class Stage : std::uint8_t { words, fresh, again, free, missing, ready, done };
+    Stage stage = Stage::words;
+    std::uint64_t at = 0;
+    std::optional<Ring::Walk> walk;
+    std::unique_ptr<std::uint64_t[]> words;  // of the slots; without a mark: no cell seen
+    std::vector<std::pair<std::uint64_t, std::uint32_t>> ready;  // by sequence number
+};
+
 class Keeper {
  public:
     /// Takes a segment and makes one eventfd per wait slot. Throws std::system_error; then nothing
@@ -159,16 +169,6 @@ class Keeper {
     [[nodiscard]] bool sweep_end(std::size_t& budget);
     void tell_end();
     void move_dead(std::uint32_t slot, std::uint64_t seen, std::uint64_t now, std::size_t& budget);
-
-    /// How far a look for READY and FREE slots that no ring lists has come.
-    struct Refill {
-        enum class Stage : std::uint8_t { words, fresh, again, free, missing, ready, done };
-        Stage stage = Stage::words;
-        std::uint64_t at = 0;
-        std::optional<Ring::Walk> walk;
-        std::unique_ptr<std::uint64_t[]> words;  // of the slots; without a mark: no cell seen
-        std::vector<std::pair<std::uint64_t, std::uint32_t>> ready;  // by sequence number
-    };
 
     // refill.cpp
     [[nodiscard]] bool refill(Refill& refill, std::size_t& budget);

@@ -12,15 +12,15 @@ class SpareBlock {
  public:
     /// Throws std::bad_alloc.
     static void* take() {
-        if (void* const spare = std::exchange(spare_, nullptr)) return spare;
+        if (void* const block = std::exchange(spare, nullptr)) return block;
         return ::operator new(sizeof(T));
     }
     static void give(void* block) noexcept {
         thread_local const AtEnd at_end;
-        if (at_end.is_near || spare_ != nullptr) {
+        if (at_end.is_near || spare != nullptr) {
             ::operator delete(block);
         } else {
-            spare_ = block;
+            spare = block;
         }
     }
 
@@ -28,13 +28,13 @@ class SpareBlock {
     struct AtEnd {
         ~AtEnd() {
             is_near = true;
-            ::operator delete(std::exchange(spare_, nullptr));
+            ::operator delete(std::exchange(spare, nullptr));
         }
         static inline constinit thread_local bool is_near = false;
     };
     static_assert(alignof(T) <= __STDCPP_DEFAULT_NEW_ALIGNMENT__);
 
-    static inline constinit thread_local void* spare_ = nullptr;
+    static inline constinit thread_local void* spare = nullptr;
 };
 
 }  // namespace green::ipc
