@@ -131,7 +131,7 @@ TEST_CASE("shell: five mistakes at HUP change nothing and are all told", "[super
         CHECK(status.config.mistakes[1].place == Place{6, 1});
         CHECK(status.config.mistakes[2].place == Place{7, 17});
         CHECK(status.config.mistakes[3].place == Place{8, 11});
-        CHECK(status.config.mistakes[4].place == Place{9, 11});
+        CHECK(status.config.mistakes[4].place == Place{9, 12});
         CHECK(pids(status, "a") == pids(before, "a"));
         CHECK(status.generation == 1);
         for (const auto* code : {"E004", "E002", "E006", "E005", "E007"})
