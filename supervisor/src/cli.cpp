@@ -78,10 +78,11 @@ int run(CLI::App& app, int argc, const char* const* argv) {
     const std::string verb = argc > 1 ? argv[1] : "-";
     if (!verb.empty() && verb.front() != '-' &&
         app.get_subcommands([&](const auto* one) { return one->get_name() == verb; }).empty()) {
+        std::string verbs;
+        for (const auto* one : app.get_subcommands({})) verbs += " " + one->get_name();
         (void)std::fprintf(stderr,
-                           "greensup: no verb \"%s\"; there are start, check, status, reload and "
-                           "shutdown\n    hint: see greensup --help\n",
-                           verb.c_str());
+                           "greensup: no verb \"%s\"; there are%s\n    hint: see greensup --help\n",
+                           verb.c_str(), verbs.c_str());
         return number(Code::usage);
     }
     try {

@@ -68,20 +68,22 @@ class Checker {
     }
 
     /// Every name of a list must be one of `known`, and stand there once.
+    /// `may_be_all`: or "*".
     void check_names(const std::string& key, const std::vector<std::string>& names,
-                     const std::string& what, const std::vector<std::string>& known) {
+                     const std::string& what, const std::vector<std::string>& known,
+                     bool may_be_all = false) {
         std::set<std::string> seen;
         for (std::size_t i = 0; i < names.size(); ++i) {
             const auto& name = names[i];
             const auto element = element_of(key, i);
             const auto& at = reader_.written(element) ? element : key;
-            if (std::find(known.begin(), known.end(), name) == known.end()) {
-                auto defined = known;
-                std::erase(defined, "*");
-                const auto meant = nearest(name, defined);
+            const bool is_known = (may_be_all && name == "*") ||
+                                  std::find(known.begin(), known.end(), name) != known.end();
+            if (!is_known) {
+                const auto meant = nearest(name, known);
                 report(at, "E007",
                        "no " + what + " named " + quoted(name) + "; " +
-                           (defined.empty() ? "none is defined" : "defined: " + join(defined)),
+                           (known.empty() ? "none is defined" : "defined: " + join(known)),
                        meant ? "did you mean " + quoted(*meant) + "?"
                              : "define [" + dotted(what + "s", name) + "]");
             } else if (!seen.insert(name).second) {
@@ -187,9 +189,7 @@ class Checker {
     }
 
     void check_users(const std::string& key, const std::vector<std::string>& names) {
-        auto known = names_of(config_.workers);
-        known.emplace_back("*");
-        check_names(key, names, "worker", known);
+        check_names(key, names, "worker", names_of(config_.workers), true);
         for (std::size_t i = 0; i < names.size(); ++i) {
             const auto* worker = config_.worker(names[i]);
             if (worker != nullptr && worker->kind != Kind::hub)

@@ -165,11 +165,12 @@ void OpenPipe::give_back(const Reader& reader) {
         if (other->slot == reader.slot && !other->closed_at) flow_.reader_came(reader.slot);
 }
 
-/// Of a socket it is taken out: else who has a copy of that end would read it too. (Where programs read
-/// lines, who has a copy is often whom the lines are for, a shell's child.)
+/// Of a socket it is taken out: else who has a copy of that end would read it too. (Where programs
+/// read lines, who has a copy is often whom the lines are for, a shell's child.)
 std::size_t OpenPipe::take_back(const Reader& reader) {
+    if (cut() != Cut::frames) return unread_by(reader);
     std::size_t taken = 0;
-    while (cut() == Cut::frames) {
+    for (;;) {
         const auto got =
             sys::recv(reader.theirs.number(), portion_.data(), portion_.size(), MSG_DONTWAIT);
         if (!got.ok() || got.value == 0) break;

@@ -114,7 +114,8 @@ std::shared_ptr<OpenQueue> OpenQueue::open(const std::string& directory, const Q
         !set_aside(state->path, config, *found.foreign_version_, state->aside);
     const bool replaces = found.is_to_be_remade_ || is_empty_foreign;
     const bool is_there = found.is_there();
-    state->keeper = is_there ? std::move(found.keeper_) : make(state->path, config, replaces);
+    state->keeper =
+        is_there ? std::move(found.keeper_) : make_segment(state->path, config, replaces);
     if (is_empty_foreign) tell_of_replaced(config, *found.foreign_version_);
     shm::Segment::remove_draft(state->path);
     state->segment = is_there ? std::move(found.segment_) : open_file(state->path, config);

@@ -81,8 +81,8 @@ void check_figures(const QueueConfig& queue) {
         refuse(queue, problem, "change the figures in [queues." + queue.name + "]");
 }
 
-std::unique_ptr<shm::Keeper> make(const std::string& path, const QueueConfig& queue,
-                                  bool replaces) {
+std::unique_ptr<shm::Keeper> make_segment(const std::string& path, const QueueConfig& queue,
+                                          bool replaces) {
     check_figures(queue);
     try {
         const auto config = figures_of(queue);

@@ -29,8 +29,8 @@ void check_schema(const shm::Keeper& keeper, const QueueConfig& queue);
 [[nodiscard]] bool is_to_be_remade(const shm::Keeper& keeper, const QueueConfig& queue);
 
 /// `replaces`: in the place of one that is known to be empty. Throws Refusal.
-[[nodiscard]] std::unique_ptr<shm::Keeper> make(const std::string& path, const QueueConfig& queue,
-                                                bool replaces);
+[[nodiscard]] std::unique_ptr<shm::Keeper> make_segment(const std::string& path,
+                                                        const QueueConfig& queue, bool replaces);
 /// For those who are given the queue. Throws Refusal.
 [[nodiscard]] green::Fd open_file(const std::string& path, const QueueConfig& queue);
 /// Says which of the figures are not those of the configuration, and when they will be.

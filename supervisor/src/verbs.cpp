@@ -1,10 +1,7 @@
 #include "verbs.hpp"
 
-#include <cerrno>
 #include <chrono>
 #include <cstdio>
-#include <cstring>
-#include <unistd.h>
 
 #include "control_client.hpp"
 #include "environment.hpp"
@@ -34,21 +31,21 @@ int complain(const Refusal& refusal, bool as_json) {
     return number(refusal.code());
 }
 
+Refusal cannot_tell(const std::string& file) {
+    const auto config = read_config_file(file, environment_of_this_process());
+    const bool is_unreadable = !config && config.error().front().code == "E011";
+    return {Code::not_found,
+            "cannot tell from " + file + " where its supervisor runs: " +
+                (is_unreadable ? config.error().front().message : "its [supervisor] is wrong"),
+            "name the file with -f FILE, or the run directory with --run-dir DIR" +
+                (is_unreadable ? std::string() : "; see greensup check " + file)};
+}
+
 ControlClient connect(const Target& target) {
     if (!target.run_dir.empty()) return ControlClient{target.run_dir};
     const auto file = target.file.empty() ? std::string(default_file) : target.file;
     const auto run_dir = run_dir_of(file, environment_of_this_process());
-    if (run_dir.empty()) {
-        const bool is_readable = ::access(file.c_str(), R_OK) == 0;
-        throw Refusal(Code::not_found,
-                      is_readable ? "cannot tell from " + file +
-                                        " where its supervisor runs: its [supervisor] is wrong"
-                                  : "cannot read " + file + ": " + std::strerror(errno),
-                      is_readable ? "see greensup check " + file +
-                                        "; or name the run directory with --run-dir DIR"
-                                  : "name the file of the supervisor with -f FILE, or its run "
-                                    "directory with --run-dir DIR");
-    }
+    if (run_dir.empty()) throw cannot_tell(file);
     return ControlClient{run_dir};
 }
 
@@ -70,10 +67,8 @@ int report(const Answer& answer) {
             print(stdout, "generation " + std::to_string(answer.generation) + "\n");
         return number(Code::ok);
     }
-    // What the file asks for and cannot be done now is one mistake, which is the message.
-    const bool is_said_below =
-        answer.mistakes.size() == 1 && answer.mistakes[0].message == answer.message;
-    if (!is_said_below) print(stderr, to_text(answer.mistakes));
+    // Else the message says it: what the file asks for cannot be done now.
+    if (answer.code == Code::config) print(stderr, to_text(answer.mistakes));
     return complain(Refusal(answer.code, answer.message, answer.hint), false);
 }
 

@@ -89,7 +89,7 @@ TEST_CASE("cli: where no supervisor is, the code is 4", "[supervisor][shell]") {
         const tests::TempDir directory;
         const auto without_file = say(directory, {"status"});
         CHECK(without_file.code == 4);
-        CHECK(contains(without_file.err, "cannot read workers.toml: No such file or directory"));
+        CHECK(contains(without_file.err, "runs: cannot read: No such file or directory"));
         const auto nobody = say(directory, {"status", "--run-dir", directory / "run"});
         CHECK(nobody.code == 4);
         CHECK(contains(nobody.err, "hint: start one with"));

@@ -93,6 +93,9 @@ TEST_CASE("shell: a pipe that would be cut at other places is not changed by a r
             const auto answer = running.ask({"1", "reload"});
             CHECK_FALSE(answer.ok);
             CHECK(answer.code == Code::failed);
+            CHECK(answer.plan.empty());
+            REQUIRE(answer.mistakes.size() == 1);
+            CHECK(answer.mistakes[0].code == "E016");
             CHECK(answer.message == "pipe p cannot be changed while it is open: " + change);
             CHECK(answer.hint == "give it another name, or shut down and start anew");
         };
