@@ -116,7 +116,9 @@ class FrameDraft {
 
 /// How two ends share memory.
 struct RingOptions {
-    std::size_t capacity = std::size_t{1} << 20;  // bytes for each direction; a power of two
+    /// Bytes for each direction; a power of two. Between two processors a ring is fast if it is
+    /// larger than a processor's own cache: docs/explanation/pipes.md.
+    std::size_t capacity = std::size_t{2} << 20;
     std::size_t limit = std::size_t{64} << 20;    // bytes of one payload
 };
 
