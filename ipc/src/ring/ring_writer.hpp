@@ -32,9 +32,8 @@ class RingWriter {
         *reinterpret_cast<RecordHeader*>(memory_->at(tail_)) = record;
         tail_ += footprint(payload);
         Header& header = memory_->header();
-        header.writer.tail.store(tail_);
-        shm::full_fence();
-        return header.reader_sleeps.sleep.peek();
+        header.writer.tail.store_before_load(tail_);
+        return header.reader_sleeps.sleep.load();
     }
     void reader_was_rung(std::uint64_t sleep) noexcept {
         (void)memory_->header().reader_sleeps.sleep.swap(sleep, 0);
