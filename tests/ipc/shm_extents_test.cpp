@@ -26,7 +26,9 @@ struct Bench {
                                              std::uint64_t bytes) {
         segment.slot(slot).state.store(SlotWord{SlotState::reserved, 1, 0, 1}.pack());
         segment.member(1).pid.store(1);
-        return extents.take(slot, bytes);
+        const std::span<std::byte> taken = extents.take(slot, bytes);
+        if (taken.empty()) return std::nullopt;
+        return taken;
     }
     void release(std::uint32_t slot) {
         chunks.release(segment.slot(slot).extent.load(), slot);

@@ -51,7 +51,7 @@ std::uint64_t Extents::vacant_around(std::uint64_t ref, std::uint64_t bytes) con
     return found;
 }
 
-std::optional<std::span<std::byte>> Extents::take(std::uint32_t slot, std::uint64_t bytes) {
+std::span<std::byte> Extents::take(std::uint32_t slot, std::uint64_t bytes) {
     const Geometry& geometry = segment_.geometry();
     const auto [units, count, is_small] = need_of(bytes);
 
@@ -73,10 +73,10 @@ std::optional<std::span<std::byte>> Extents::take(std::uint32_t slot, std::uint6
     const std::uint64_t begin = place->unit_index * unit;
     if (is_small) {
         zero(place->chunk, begin, begin + units * unit);
-        return std::span{segment_.payload(place->chunk, place->unit_index), units * unit};
+        return {segment_.payload(place->chunk, place->unit_index), units * unit};
     }
     for (std::uint64_t i = 0; i < count; ++i) zero(place->chunk + i, 0, geometry.chunk_bytes);
-    return std::span{segment_.payload(place->chunk), count * geometry.chunk_bytes};
+    return {segment_.payload(place->chunk), count * geometry.chunk_bytes};
 }
 
 void Extents::zero(std::uint64_t chunk, std::uint64_t begin, std::uint64_t end) noexcept {

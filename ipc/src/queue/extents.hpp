@@ -27,9 +27,10 @@ class Extents {
     Extents(const Extents&) = delete;
     Extents& operator=(const Extents&) = delete;
 
-    /// An extent of at least `bytes` for a slot that is RESERVED by us and has none; zeroed.
-    /// Nothing: no room.
-    [[nodiscard]] std::optional<std::span<std::byte>> take(std::uint32_t slot, std::uint64_t bytes);
+    /// An extent of at least `bytes` for a slot that is RESERVED by us and has none; zeroed, and
+    /// never empty. Empty: no room. (In two registers: what goes through memory waits until the
+    /// extent was zeroed.)
+    [[nodiscard]] std::span<std::byte> take(std::uint32_t slot, std::uint64_t bytes);
 
     /// Whether take() would find room if all messages that are READY were gone. May be wrong while
     /// others go on.

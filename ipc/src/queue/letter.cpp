@@ -32,18 +32,18 @@ Keeping Member::keep(const Letter& letter, std::uint64_t identity, std::int64_t 
         if (dropped != Dropped::enough) return without_room(dropped, drops_in_a_turn - budget);
     }
     crash_point(CrashPoint::reserve_claimed);
-    auto memory = take_extent(reservation.slot, whole);
-    while (!memory && dropped == Dropped::enough) {
+    std::span<std::byte> memory = take_extent(reservation.slot, whole);
+    while (memory.empty() && dropped == Dropped::enough) {
         dropped = make_room(Shortage::memory, whole, budget);
         memory = take_extent(reservation.slot, whole);
     }
-    if (!memory) {
+    if (memory.empty()) {
         abandon(reservation);
         return without_room(dropped, drops_in_a_turn - budget);
     }
-    reservation.memory = *memory;
-    std::copy(letter.message.begin(), letter.message.end(), memory->begin());
-    std::byte* const trailer = memory->data() + Letter::trailer_at(size);
+    reservation.memory = memory;
+    std::copy(letter.message.begin(), letter.message.end(), memory.begin());
+    std::byte* const trailer = memory.data() + Letter::trailer_at(size);
     const std::uint64_t put_time = segment_.from_machine(letter.put_time);
     std::memcpy(trailer, &put_time, 8);
     std::memcpy(trailer + 8, &letter.sequence, 8);

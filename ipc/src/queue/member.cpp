@@ -82,15 +82,14 @@ Shortage Member::try_extent(Reservation& reservation, std::size_t bytes) {
     check_size(bytes);
     (void)checked(reservation);
     if (!reservation.memory.empty()) throw UsageError("this reservation needs no extent");
-    const auto memory = take_extent(reservation.slot, bytes);
-    if (!memory) return Shortage::memory;
-    reservation.memory = *memory;
+    reservation.memory = take_extent(reservation.slot, bytes);
+    if (reservation.memory.empty()) return Shortage::memory;
     crash_point(CrashPoint::reserve_done);
     return Shortage::none;
 }
 
-std::optional<std::span<std::byte>> Member::take_extent(std::uint32_t slot, std::size_t bytes) {
-    const auto memory = extents_.take(slot, bytes);
+std::span<std::byte> Member::take_extent(std::uint32_t slot, std::size_t bytes) {
+    const std::span<std::byte> memory = extents_.take(slot, bytes);
     if (extents_.has_disturbed() && waits_.has_sleepers(Interest::memory))
         waits_.wake_for_memory(extents_.chunks_for(bytes));
     if (extents_.has_grown() && is_watched()) watch(chunks_.taken_percent());

@@ -170,9 +170,8 @@ class Member {
     };
     /// Drops the next one. Nothing: none is waiting.
     [[nodiscard]] std::optional<Drop> drop_next(Shortage missing);
-    /// Tells who has to hear of it.
-    [[nodiscard]] std::optional<std::span<std::byte>> take_extent(std::uint32_t slot,
-                                                                  std::size_t bytes);
+    /// As Extents::take(). Tells who has to hear of it.
+    [[nodiscard]] std::span<std::byte> take_extent(std::uint32_t slot, std::size_t bytes);
     /// Returns its sequence number.
     std::uint64_t describe(const Reservation& reservation, std::size_t size, std::size_t touched,
                            std::int64_t now);
