@@ -174,7 +174,17 @@ QueueCore::~QueueCore() {
     if (listener_) listener_->kill_soon();  // it touches nothing of ours on its way out
 }
 
-shm::Got QueueCore::try_lease(shm::Lease& into) { return member_.try_get(into, soon()); }
+shm::Got QueueCore::try_lease(shm::Lease& into) {
+    headway_.keep([this] { return member_.put_so_far(); }, [] { shm::pause(); });
+    const Got got = member_.try_get(into, soon());
+    if (got != Got::message) {
+        headway_.found_nothing();
+        return got;
+    }
+    headway_.found(member_.is_last());
+    if (headway_.is_kept()) member_.look_ahead();
+    return got;
+}
 
 shm::Got QueueCore::lease_or_sleep(shm::Lease& into) {
     Got got = try_lease(into);

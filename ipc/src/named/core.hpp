@@ -16,6 +16,7 @@
 #include <green/ipc/named_queue.hpp>
 
 #include "named/complaints.hpp"
+#include "named/headway.hpp"
 #include "queue/member.hpp"
 
 namespace green::ipc {
@@ -105,6 +106,7 @@ class QueueCore : public std::enable_shared_from_this<QueueCore> {
     std::vector<int> doorbell_numbers_;
     shm::Member member_;
     Complaints complaints_;
+    Headway headway_;
 
     detail::WaitList<Getter> getters_;
     detail::WaitList<Putter> growers_;  // have a place, and want memory for it

@@ -30,6 +30,16 @@ std::optional<std::span<std::byte>> Chunks::find(std::uint64_t packed,
     return std::span{begin, word.used * geometry.chunk_bytes};
 }
 
+void Chunks::look_ahead(std::uint64_t packed) const noexcept {
+    constexpr std::size_t begun_with = 2;  // lines; the processor notices those that follow
+    const Geometry& geometry = segment_.geometry();
+    const ExtentRef ref = ExtentRef::of(packed);
+    if (ref.chunk >= geometry.chunk_count || ref.unit_index >= geometry.chunk_units) return;
+    fetch_to_change(&segment_.entry(ref.chunk, ref.unit_index));
+    for (std::size_t i = 0; i < begun_with; ++i)
+        __builtin_prefetch(segment_.payload(ref.chunk, ref.unit_index) + i * unit);
+}
+
 void Chunks::release(std::uint64_t packed, std::uint32_t slot) {
     const Geometry& geometry = segment_.geometry();
     const ExtentRef ref = ExtentRef::of(packed);

@@ -108,6 +108,9 @@ class Chunks {
     [[nodiscard]] std::optional<std::span<std::byte>> find(std::uint64_t ref,
                                                            std::uint32_t slot) const noexcept;
 
+    /// Asks for the memory that reading a message there and giving it back will need.
+    void look_ahead(std::uint64_t ref) const noexcept;
+
     /// Gives a slot's extent back, if it still has it. Needs the slot exclusively (Q9).
     void release(std::uint64_t ref, std::uint32_t slot);
 

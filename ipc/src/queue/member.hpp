@@ -113,6 +113,13 @@ class Member {
     /// ack(), nack() or reject(), which are the same then): redelivered ones first, else in the
     /// order of put. The lease ends its time after `now`, if leases of this queue end by time.
     [[nodiscard]] Got try_get(Lease& into, std::int64_t now = 0);
+    /// For who comes to the end of what there is: whether nothing seems to stand behind the message
+    /// that was leased last; how many were put so far; and to have the next ones at hand sooner.
+    [[nodiscard]] bool is_last() const noexcept { return slots_.is_last(); }
+    [[nodiscard]] std::uint64_t put_so_far() const noexcept {
+        return segment_.control().fresh.tail.load();
+    }
+    void look_ahead() const noexcept { slots_.look_ahead(); }
     /// What is known of a message that died elsewhere; nothing for others. Lent as the message is.
     [[nodiscard]] std::optional<Letter> letter(const Lease& lease) const;
     /// Ends the lease and the message. False: stale lease; it was taken away and belongs to

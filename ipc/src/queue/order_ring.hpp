@@ -116,6 +116,12 @@ class BasicRing {
         return Ringed::damaged;
     }
 
+    /// The slot in the cell so far behind the head, the capacity if there is none: a hint.
+    [[nodiscard]] std::uint64_t at_head(std::uint64_t distance = 0) const noexcept {
+        const std::uint64_t seen = cell_of(head_.load() + distance).load();
+        return (seen & full_bit) != 0 ? slot_in(seen) : capacity_;
+    }
+
     /// How far a look at all cells has come.
     struct Walk {
         std::uint64_t begin;

@@ -111,6 +111,15 @@ bool Slots::bury_if_haunted(std::uint32_t slot) {
     return true;
 }
 
+void Slots::look_ahead() const noexcept {
+    const std::uint64_t none = segment_.config().capacity;
+    if (const std::uint64_t after = fresh_.at_head(1); after < none)
+        fetch_to_change(&segment_.slot(after));
+    // Its slot's line was asked for a message ago: it names the rest.
+    if (const std::uint64_t next = fresh_.at_head(); next < none)
+        chunks_.look_ahead(segment_.slot(next).extent.peek());
+}
+
 bool Slots::bring_forward(Word& due, std::uint64_t when) noexcept {
     if (when == for_ever) return false;
     for (;;) {

@@ -79,6 +79,12 @@ class Slots {
         const Control& control = segment_.control();
         return listed(control.fresh) > 0 || listed(control.again) > 0;
     }
+    /// Whether nothing seems to stand behind the fresh message that was taken last.
+    [[nodiscard]] bool is_last() const noexcept {
+        return fresh_.at_head() == segment_.config().capacity;
+    }
+    /// Asks for the memory that the next two fresh messages will be taken from.
+    void look_ahead() const noexcept;
     /// How many percent of the slots are in use.
     [[nodiscard]] std::uint64_t used_percent() const noexcept {
         const std::uint64_t capacity = segment_.config().capacity;

@@ -62,6 +62,16 @@ static_assert(sizeof(Word) == 8);
 /// compiler keeps.
 inline void full_fence() noexcept { std::atomic_thread_fence(std::memory_order_seq_cst); }
 
+/// Asks for the line there, to be changed: it comes while we go on.
+inline void fetch_to_change(const void* place) noexcept {
+#if defined(__x86_64__)
+    // The builtin would ask for a copy to read, unless told of a processor that is newer than all.
+    asm volatile("prefetchw %0" : : "m"(*static_cast<const char*>(place)));
+#else
+    __builtin_prefetch(place, 1);
+#endif
+}
+
 /// For loops that wait for another processor.
 inline void pause() noexcept {
 #if defined(__x86_64__) || defined(__i386__)
