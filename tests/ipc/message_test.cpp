@@ -105,6 +105,106 @@ TEST_CASE("message: many pieces of data go into one, and into more room than it 
     });
 }
 
+TEST_CASE("message: it is built in zeros, whatever was there before", "[ipc][message]") {
+    const auto seed = tests::seed();
+    INFO("GREENSUP_SEED=" << seed);
+    run_green_for_real([&] {
+        auto pair = ipc::ring_pair({.capacity = 1 << 13});
+        const auto full = std::vector<std::byte>(3000, std::byte{0xff});
+        std::mt19937_64 random{seed};
+        const auto some = [&](std::size_t most) { return random() % (most + 1); };
+        const auto take = [&] { (void)pair.second.get(); };
+        const auto leave_something = [&] {
+            const std::size_t size = some(1500);
+            switch (random() % 8) {
+                case 0:
+                    pair.first.put(std::span{full}.first(size));
+                    return take();
+                case 1: {
+                    std::optional<ipc::FrameDraft> draft = pair.first.prepare(size);
+                    std::memset(draft->memory().data(), 0xff, draft->memory().size());
+                    if (random() % 2 == 0) return;  // it is dropped
+                    draft->put(some(size));
+                    return take();
+                }
+                case 2:
+                    CHECK_THROWS_AS(ipc::put<Document>(pair.first,
+                                                       [&](Document::Builder document) {
+                                                           document.setBody(ipc::bytes(
+                                                               std::span{full}.first(size)));
+                                                           throw std::runtime_error("no");
+                                                       }),
+                                    std::runtime_error);
+                    return;
+                case 3:  // more than it has room for
+                    ipc::put<Document>(pair.first, [&](Document::Builder document) {
+                        document.setBody(ipc::bytes(std::span{full}));
+                    });
+                    return take();
+                case 4: {  // which goes another way
+                    const int fd = 1;
+                    ipc::put<Document>(
+                        pair.first,
+                        [&](Document::Builder document) {
+                            document.setBody(ipc::bytes(std::span{full}.first(size)));
+                        },
+                        {&fd, 1}, green::Deadline::never(), size);
+                    return take();
+                }
+                case 5:  // something in it is given back
+                    ipc::put<Document>(
+                        pair.first,
+                        [&](Document::Builder document, ipc::Attachments&) {
+                            auto body = document.initBody(static_cast<unsigned>(size));
+                            std::memset(body.begin(), 0xff, size);
+                            auto orphan = document.disownBody();
+                            orphan.truncate(static_cast<unsigned>(size / 2));
+                            document.adoptBody(std::move(orphan));
+                        },
+                        {}, green::Deadline::never(), size);
+                    return take();
+                case 6: {  // and of one that does not split
+                    ipc::put<Document>(
+                        pair.first,
+                        [&](Document::Builder document) {
+                            auto body = document.initBody(static_cast<unsigned>(size));
+                            std::memset(body.begin(), 0xff, size);
+                            document.setName("last");
+                            document.disownName();
+                            document.disownBody();
+                        },
+                        {}, green::Deadline::never(), size);
+                    return take();
+                }
+                default:
+                    return;
+            }
+        };
+        for (int i = 0; i < 20'000; ++i) {
+            leave_something();
+            const std::size_t size = some(700);
+            const std::size_t told = random() % 2 == 0 ? size : 2 * size;
+            bool is_zero = true;
+            ipc::put<Document>(
+                pair.first,
+                [&](Document::Builder document) {
+                    is_zero = !document.hasName() && !document.hasBody() && !document.hasParts();
+                    auto body = document.initBody(static_cast<unsigned>(size));
+                    is_zero = is_zero && std::all_of(body.begin(), body.end(),
+                                                     [](auto byte) { return byte == 0; });
+                    std::memset(body.begin(), 0xff, size);
+                    for (const auto part : document.initParts(3))
+                        is_zero = is_zero && part.size() == 0;
+                },
+                {}, green::Deadline::never(), told);
+            REQUIRE(is_zero);
+            const auto message = ipc::get<Document>(pair.second);
+            REQUIRE(message->getBody().size() == size);
+            REQUIRE_FALSE(message->hasName());
+        }
+    });
+}
+
 TEST_CASE("message: a large one of small things lies in its frame", "[ipc][message]") {
     const bool attaches = GENERATE(false, true);
     run_green_for_real([&] {

@@ -131,6 +131,40 @@ TEST_CASE("ring: room comes free in the order of the records, whatever the order
     CHECK(both.put(std::string(both.writer.most(), 'x')));  // all of it is free again
 }
 
+TEST_CASE("ring: room is zeroed where it is not zero still", "[ipc][ring]") {
+    const auto seed = tests::seed();
+    INFO("GREENSUP_SEED=" << seed);
+    std::mt19937_64 random{seed};
+    Both both;
+    // More than once through all of it, whole of other bytes before.
+    REQUIRE(both.put(std::string(both.writer.most(), 'x')));
+    (void)both.reader.release(both.take());
+    (void)both.reader.tell_room();
+    for (int i = 0; i < 20'000; ++i) {
+        const std::size_t size = granule * (random() % 60);
+        std::byte* const room = both.writer.zeroed_room(size);
+        REQUIRE(room != nullptr);
+        REQUIRE(std::all_of(room, room + size, [](auto byte) { return byte == std::byte{}; }));
+        const std::size_t used = size == 0 ? 0 : random() % size;
+        std::memset(room, 'y', used);
+        if (random() % 4 == 0) {
+            std::memset(room, 'z', size);
+            both.writer.was_soiled();
+        }
+        if (random() % 4 == 0) {
+            both.writer.was_soiled();  // it is not published
+        } else {
+            (void)both.writer.publish({static_cast<std::uint32_t>(used), Kind::here, 0}, used);
+            (void)both.reader.release(both.take());
+            (void)both.reader.tell_room();
+        }
+        if (random() % 4 != 0) continue;
+        REQUIRE(both.put(std::string(random() % 500, 'p')));
+        (void)both.reader.release(both.take());
+        (void)both.reader.tell_room();
+    }
+}
+
 TEST_CASE("ring: a reader that always holds something needs no more memory for it", "[ipc][ring]") {
     Both both;
     REQUIRE(both.put("x"));

@@ -84,7 +84,7 @@ class RingTransport final : public FrameTransport,
 
     bool put(std::span<const std::byte> payload, std::span<const int> descriptors,
              Deadline deadline) override;
-    std::optional<FrameDraft> draft(std::size_t bytes, Deadline deadline) override;
+    std::optional<FrameDraft> draft(std::size_t bytes, Fill fill, Deadline deadline) override;
     bool finish(std::size_t bytes, std::span<const int> descriptors, Deadline deadline) override;
     bool next(Frame& into, Deadline deadline) override;
     /// For one that goes on: a descriptor of a frame that was not received yet.
@@ -377,6 +377,7 @@ std::byte* RingTransport::make_room(std::size_t bytes, bool /*keeps*/, Deadline 
 }
 
 void RingTransport::give_up_room() noexcept {
+    writer_->was_soiled();  // whatever was written to room
     large_.reset();
     // In a forked child it is the parent's still.
     if (lent_ && is_at_home()) depot_.at(*lent_).give_back();
@@ -396,15 +397,18 @@ bool RingTransport::put(std::span<const std::byte> payload, std::span<const int>
     return FrameTransport::put(payload, descriptors, deadline);
 }
 
-std::optional<FrameDraft> RingTransport::draft(std::size_t bytes, Deadline deadline) {
+std::optional<FrameDraft> RingTransport::draft(std::size_t bytes, Fill fill, Deadline deadline) {
     if (bytes <= most_at_once_ && may_send_now() && !reader_is_gone()) [[likely]] {
         const std::size_t size = whole_words(bytes);
-        if (std::byte* room = writer_->room(size)) [[likely]] {
+        const bool zeroed = fill == Fill::zeros;
+        if (std::byte* room = zeroed ? writer_->zeroed_room(size) : writer_->room(size))
+            [[likely]] {
+            if (!zeroed) writer_->was_soiled();
             (void)writing().try_acquire();
             return drafted({room, size});
         }
     }
-    return FrameTransport::draft(bytes, deadline);
+    return FrameTransport::draft(bytes, fill, deadline);
 }
 
 bool RingTransport::finish(std::size_t bytes, std::span<const int> descriptors, Deadline deadline) {

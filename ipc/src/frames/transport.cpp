@@ -142,11 +142,12 @@ bool FrameTransport::put(std::span<const std::byte> payload, std::span<const int
     return finish(payload.size(), descriptors, deadline);
 }
 
-std::optional<FrameDraft> FrameTransport::draft(std::size_t bytes, Deadline deadline) {
+std::optional<FrameDraft> FrameTransport::draft(std::size_t bytes, Fill fill, Deadline deadline) {
     // Rounded up only where it cannot overflow: begin() refuses what is too large.
     const std::size_t room = whole_words(std::min(bytes, limit_));
     std::byte* const memory = begin(bytes, room, true, deadline);
     if (memory == nullptr) return std::nullopt;
+    if (fill == Fill::zeros) std::memset(memory, 0, room);
     return drafted({memory, room});
 }
 
@@ -417,7 +418,13 @@ bool FrameStream::put(std::span<const std::byte> payload, std::span<const int> d
 std::optional<FrameDraft> FrameStream::prepare(std::size_t bytes, Deadline deadline) {
     const detail::CountedPtr<FrameTransport> transport = kept(transport_);
     detail::give_way_at_times(deadline);
-    return transport->draft(bytes, deadline);
+    return transport->draft(bytes, Fill::left_over, deadline);
+}
+
+std::optional<FrameDraft> FrameStream::prepare_zeroed(std::size_t bytes, Deadline deadline) {
+    const detail::CountedPtr<FrameTransport> transport = kept(transport_);
+    detail::give_way_at_times(deadline);
+    return transport->draft(bytes, Fill::zeros, deadline);
 }
 
 std::optional<Frame> FrameStream::next(Deadline deadline) {

@@ -2,6 +2,7 @@
 // How frames get from one end to the other. Where there is a choice of ways, what differs is here.
 
 #include <cstddef>
+#include <cstdint>
 #include <optional>
 #include <span>
 #include <string>
@@ -25,6 +26,10 @@ struct Directions {
     bool sends = true;
 };
 
+/// What a draft's memory holds: what others have left, or zeros. Then, what stands behind the bytes
+/// that are put has to be zero still.
+enum class Fill : std::uint8_t { left_over, zeros };
+
 class FrameTransport : public detail::Counted {
  public:
     /// Throws UsageError for a limit that no header can hold.
@@ -33,7 +38,8 @@ class FrameTransport : public detail::Counted {
     // As FrameStream's. Virtual so that a way can have a short one for what needs no wait.
     virtual bool put(std::span<const std::byte> payload, std::span<const int> descriptors,
                      Deadline deadline);
-    [[nodiscard]] virtual std::optional<FrameDraft> draft(std::size_t bytes, Deadline deadline);
+    [[nodiscard]] virtual std::optional<FrameDraft> draft(std::size_t bytes, Fill fill,
+                                                          Deadline deadline);
     /// Sends what is in it, and ends its turn.
     virtual bool finish(std::size_t bytes, std::span<const int> descriptors, Deadline deadline);
     /// Returns false where FrameStream's returns nothing.

@@ -1,7 +1,10 @@
 #pragma once
 // The writing side of a ring. Pure: it neither waits nor rings.
 
+#include <algorithm>
 #include <cstddef>
+#include <cstdint>
+#include <cstring>
 
 #include "ring/ring_memory.hpp"
 
@@ -26,6 +29,22 @@ class RingWriter {
         }
         return memory_->at(tail_) + sizeof(RecordHeader);
     }
+    /// The same, zeroed. What stands in it behind the payload that is published has to be zero
+    /// still, for the next one; where it may not be, or where nothing is published: was_soiled().
+    [[nodiscard]] std::byte* zeroed_room(std::size_t payload) {
+        std::byte* const place = room(payload);
+        if (place == nullptr) return nullptr;
+        const std::uint64_t begin = tail_ + sizeof(RecordHeader);
+        const std::uint64_t end = begin + payload;
+        const std::uint64_t from = std::max(begin, zeroed_);
+        if (from < end) {
+            std::memset(place + (from - begin), 0, end - from);
+            zeroed_ = end;
+        }
+        return place;
+    }
+    /// What was written to room that was not published, or behind a payload that was.
+    void was_soiled() noexcept { zeroed_ = 0; }
     /// What room() gave becomes a record. Returns the number of the reader's sleep, if it sleeps:
     /// the caller rings, and then says reader_was_rung().
     [[nodiscard]] std::uint64_t publish(RecordHeader record, std::size_t payload) noexcept {
@@ -76,6 +95,7 @@ class RingWriter {
     std::uint64_t tail_;
     std::uint64_t head_;  // as it was seen last
     std::uint64_t sleeps_;
+    std::uint64_t zeroed_ = 0;  // up to there all that is free is zero
 };
 
 }  // namespace green::ipc::ring

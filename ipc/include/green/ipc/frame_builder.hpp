@@ -80,7 +80,7 @@ class Attachments {
 /// come the frame `splits`: it is handed out in pieces.
 class MessageMemory {
  public:
-    /// Borrows the draft.
+    /// Borrows the draft, which is zeroed unless it splits.
     MessageMemory(FrameDraft& draft, bool splits);
 
  protected:
@@ -130,9 +130,11 @@ class FrameBuilder final : private MessageMemory, public capnp::MessageBuilder {
     [[nodiscard]] static std::optional<FrameDraft> prepare(FrameStream& stream, std::size_t bytes,
                                                            bool splits, Deadline deadline) {
         const std::size_t whole_words = stream.limit() / sizeof(capnp::word) * sizeof(capnp::word);
-        return stream.prepare(
-            std::min(room_for_message(bytes) + (splits ? beside_segments : 0), whole_words),
-            deadline);
+        if (splits) {
+            return stream.prepare(std::min(room_for_message(bytes) + beside_segments, whole_words),
+                                  deadline);
+        }
+        return stream.prepare_zeroed(std::min(room_for_message(bytes), whole_words), deadline);
     }
     /// Borrows the draft. `splits`: as prepare() was told; Attachments::reserve() may follow then.
     FrameBuilder(FrameDraft& draft, bool splits)

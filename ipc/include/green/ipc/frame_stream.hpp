@@ -119,7 +119,7 @@ struct RingOptions {
     /// Bytes for each direction; a power of two. Between two processors a ring is fast if it is
     /// larger than a processor's own cache: docs/explanation/pipes.md.
     std::size_t capacity = std::size_t{2} << 20;
-    std::size_t limit = std::size_t{64} << 20;    // bytes of one payload
+    std::size_t limit = std::size_t{64} << 20;  // bytes of one payload
 };
 
 /// How frames go through the kernel.
@@ -212,6 +212,11 @@ class FrameStream {
     [[nodiscard]] static FrameStream unpack(Parcel parcel);
 
  private:
+    friend class FrameBuilder;
+    /// As prepare(), but zeroed, which costs less here than there. Its taker leaves zeros behind
+    /// the bytes that he puts.
+    std::optional<FrameDraft> prepare_zeroed(std::size_t bytes, Deadline deadline);
+
     // Shared with frames that lie in it, and with the greenlet that finishes what was begun.
     green::detail::CountedPtr<FrameTransport> transport_;
 };
