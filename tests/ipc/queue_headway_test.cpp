@@ -1,3 +1,5 @@
+#include <cstdint>
+
 #include <catch2/catch.hpp>
 
 #include "named/headway.hpp"
@@ -68,13 +70,27 @@ TEST_CASE("queue headway: who finds nothing begins anew", "[ipc][queue]") {
 
 TEST_CASE("queue headway: where producers do not go on meanwhile it is left out ever more often",
           "[ipc][queue]") {
+    // Also where each message comes alone, as from a producer on the consumer's own thread.
+    const unsigned messages = GENERATE(1, 64, 1000);
     Scene scene{0};
     unsigned long pauses = 0;
     constexpr unsigned ends = 100'000;
-    for (unsigned i = 0; i < ends; ++i) pauses += scene.batch(Headway::telling);
+    for (unsigned i = 0; i < ends; ++i) pauses += scene.batch(messages);
     CHECK(pauses < ends);
-    // Pauses that are too short to tell are no reason to give up.
-    Scene brief{0};
-    for (int i = 0; i < 100; ++i) (void)brief.batch(1);
-    CHECK(brief.batch(1) == Headway::pauses_each);
+}
+
+TEST_CASE("queue headway: one producer that is seen now and then is enough", "[ipc][queue]") {
+    Headway headway;
+    std::uint64_t put = 0;
+    unsigned long pauses = 0;
+    constexpr unsigned ends = 10'000;
+    for (unsigned i = 0; i < ends; ++i) {
+        headway.keep([&] { return put; },
+                     [&] {
+                         // One message in as many pauses as tell of one that does not run.
+                         if (++pauses % Headway::telling == 0) ++put;
+                     });
+        headway.found(true);
+    }
+    CHECK(pauses > (ends - 100) * Headway::pauses_each);
 }

@@ -17,6 +17,7 @@ class Headway {
     static constexpr unsigned pauses_each = 4;  // for each message since the last time
     static constexpr unsigned most = 512;       // pauses: some 10 microseconds
     static constexpr unsigned telling = 64;     // fewer are short for a producer that runs, too
+    static constexpr unsigned most_ends_without = 1023;
     static constexpr unsigned ends_before = 2;
 
     /// Before a look for a message. Pauses by `pause()`, and asks `put()` how many there have been
@@ -31,10 +32,10 @@ class Headway {
         if (!is_kept()) {
             ++ends_;
         } else if (eagerness_.tries()) {
-            const bool tells = pauses >= telling;
-            const auto before = tells ? put() : 0;
+            // What was put before the pauses says nothing about them.
+            const auto before = put();
             for (unsigned i = 0; i < pauses; ++i) pause();
-            if (tells) put() != before ? eagerness_.was_worth_it() : eagerness_.was_in_vain(1023);
+            judge(pauses, put() != before);
         }
     }
     /// What the look has found. `is_last`: nothing stands behind it.
@@ -50,10 +51,21 @@ class Headway {
     [[nodiscard]] bool is_kept() const noexcept { return ends_ == ends_before; }
 
  private:
+    void judge(unsigned pauses, bool was_put) noexcept {
+        in_vain_ = was_put ? 0 : in_vain_ + pauses;
+        if (was_put) {
+            eagerness_.was_worth_it();
+        } else if (in_vain_ >= telling) {
+            in_vain_ = 0;
+            eagerness_.was_in_vain(most_ends_without);
+        }
+    }
+
     Eagerness eagerness_;
     bool is_at_end_ = false;
     unsigned since_end_ = 0;  // messages
     unsigned ends_ = 0;       // without a look that found nothing
+    unsigned in_vain_ = 0;    // pauses, since the last judgement
 };
 
 }  // namespace green::ipc

@@ -13,7 +13,8 @@
 //      long somebody reads in it. A record takes up half of the ring at most, so that a writer who
 //      waits for room always hears of it.
 //  R4  Who is about to sleep says so in its flag, and then looks once more, with a full fence
-//      between. Who has moved head or tail looks at the other's flag, with a full fence between.
+//      between. Who has moved head or tail looks at the other's flag, with a full fence between
+//      or by a store that no later load overtakes.
 //      So at least one of the two sees the other's change, and nobody sleeps over a record or over
 //      room. The flag is the number of the sleep, which no other one of that side ever had. Who
 //      finds one rings, and then takes that number back: one bell for each sleep, and if he dies
