@@ -306,7 +306,7 @@ TEST_CASE("frames: one is built where it is sent from, others wait meanwhile, an
         const auto before = tests::open_descriptors();
         {
             auto [left, right] = make();
-            for (const std::size_t size : {0u, 1u, 24u, 1'000'000u}) {
+            for (const std::size_t size : {0u, 1u, 24u, 2'000'000u}) {
                 auto draft = left.prepare(size);
                 REQUIRE(draft);
                 REQUIRE(draft->memory().size() >= size);
@@ -325,7 +325,7 @@ TEST_CASE("frames: one is built where it is sent from, others wait meanwhile, an
                 CHECK(other.get());
                 CHECK_THROWS_AS(draft->put(size), green::UsageError);
             }
-            for (const std::size_t size : {10u, 1'000'000u}) (void)left.prepare(size);
+            for (const std::size_t size : {10u, 2'000'000u}) (void)left.prepare(size);
             auto short_one = left.prepare(100);
             CHECK_THROWS_WITH(short_one->put(105), Catch::Contains("where 104 were prepared"));
             short_one.reset();
