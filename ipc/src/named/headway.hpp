@@ -16,7 +16,7 @@ class Headway {
  public:
     static constexpr unsigned pauses_each = 4;  // for each message since the last time
     static constexpr unsigned most = 512;       // pauses: some 10 microseconds
-    static constexpr unsigned telling = 64;     // fewer are short for a producer that runs, too
+    static constexpr unsigned telling = 64;     // fewer are short for one that runs, too
     static constexpr unsigned most_ends_without = 1023;
     static constexpr unsigned ends_before = 2;
 
@@ -27,16 +27,22 @@ class Headway {
         if (!is_at_end_) [[likely]]
             return;
         is_at_end_ = false;
-        const unsigned pauses = std::min(pauses_each * since_end_, most);
+        unsigned pauses = std::min(pauses_each * since_end_, most);
         since_end_ = 0;
         if (!is_kept()) {
             ++ends_;
-        } else if (eagerness_.tries()) {
-            // What was put before the pauses says nothing about them.
-            const auto before = put();
-            for (unsigned i = 0; i < pauses; ++i) pause();
-            judge(pauses, put() != before);
+            return;
         }
+        if (!eagerness_.tries()) return;
+        // To ask pulls a line over, so it is not done each time; but then for as long as it tells.
+        unjudged_ += pauses;
+        const bool asks = unjudged_ >= telling;
+        if (asks) pauses = std::max(pauses, telling);
+        const auto before = asks ? put() : 0;
+        for (unsigned i = 0; i < pauses; ++i) pause();
+        if (!asks) return;
+        unjudged_ = 0;
+        put() != before ? eagerness_.was_worth_it() : eagerness_.was_in_vain(most_ends_without);
     }
     /// What the look has found. `is_last`: nothing stands behind it.
     void found(bool is_last) noexcept {
@@ -51,21 +57,11 @@ class Headway {
     [[nodiscard]] bool is_kept() const noexcept { return ends_ == ends_before; }
 
  private:
-    void judge(unsigned pauses, bool was_put) noexcept {
-        in_vain_ = was_put ? 0 : in_vain_ + pauses;
-        if (was_put) {
-            eagerness_.was_worth_it();
-        } else if (in_vain_ >= telling) {
-            in_vain_ = 0;
-            eagerness_.was_in_vain(most_ends_without);
-        }
-    }
-
     Eagerness eagerness_;
     bool is_at_end_ = false;
     unsigned since_end_ = 0;  // messages
     unsigned ends_ = 0;       // without a look that found nothing
-    unsigned in_vain_ = 0;    // pauses, since the last judgement
+    unsigned unjudged_ = 0;   // pauses
 };
 
 }  // namespace green::ipc
