@@ -205,6 +205,58 @@ TEST_CASE("message: it is built in zeros, whatever was there before", "[ipc][mes
     });
 }
 
+TEST_CASE("message: it is built in zeros also behind a draft that had to wait", "[ipc][message]") {
+    run_green_for_real([] {
+        auto pair = ipc::ring_pair({.capacity = 1 << 13});
+        const std::vector<std::byte> filling(1000);
+        std::size_t sent = 0;
+        for (int i = 0; i < 50; ++i) {
+            while (pair.first.put(filling, {}, green::Deadline::passed())) ++sent;
+            // It leaves zeros behind it, which the next one knows of.
+            while (!ipc::put<Document>(
+                pair.first, [](Document::Builder document) { document.setName("x"); }, {},
+                green::Deadline::passed())) {
+                (void)pair.second.get();
+                --sent;
+            }
+            ++sent;
+            auto late = green::spawn([&] {
+                auto draft = pair.first.prepare(3000);
+                std::memset(draft->memory().data(), 0xff, draft->memory().size());
+                draft->put(8);
+            });
+            green::idle();
+            for (; sent > 0; --sent) (void)pair.second.get();
+            late.get();
+            (void)pair.second.get();
+            bool is_zero = true;
+            ipc::put<Document>(pair.first, [&](Document::Builder document) {
+                is_zero = !document.hasName() && !document.hasBody() && !document.hasParts();
+                for (const auto byte : document.initBody(200)) is_zero = is_zero && byte == 0;
+            });
+            REQUIRE(is_zero);
+            (void)pair.second.get();
+        }
+    });
+}
+
+TEST_CASE("message: a builder clears a draft that was not made for it", "[ipc][message]") {
+    const tests::MakePair make = GENERATE(&tests::over_pipes, &in_memory);
+    run_green_for_real([make] {
+        auto pair = make();
+        {
+            const auto dirty = pair.first.prepare(1000);
+            std::memset(dirty->memory().data(), 0xff, dirty->memory().size());
+        }
+        std::optional<ipc::FrameDraft> draft = pair.first.prepare(1000);
+        std::memset(draft->memory().data(), 0xff, draft->memory().size());
+        ipc::FrameBuilder builder{*draft, false};
+        CHECK_FALSE(builder.initRoot<Document>().hasName());
+        CHECK(builder.put({}, green::Deadline::never()));
+        CHECK_FALSE(ipc::get<Document>(pair.second)->hasBody());
+    });
+}
+
 TEST_CASE("message: a large one of small things lies in its frame", "[ipc][message]") {
     const bool attaches = GENERATE(false, true);
     run_green_for_real([&] {

@@ -38,6 +38,7 @@ MessageMemory::MessageMemory(FrameDraft& draft, bool splits)
     }
     // The usual one: all of the frame is its first segment.
     const auto all = frame_.subspan(end_);
+    if (!draft.is_zeroed()) zero(all);
     begins_[segments_++] = static_cast<std::uint32_t>(std::exchange(end_, frame_.size()));
     first_ = {{all.data(), all.size()}, 1};
 }

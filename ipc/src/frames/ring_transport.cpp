@@ -361,6 +361,7 @@ bool RingTransport::send_descriptors(std::span<const int> descriptors, Deadline 
 }
 
 std::byte* RingTransport::make_room(std::size_t bytes, bool /*keeps*/, Deadline deadline) {
+    writer_->was_soiled();  // nobody says what will be written there, and how much of it will go
     if (bytes <= most_inside_) return wait_for_room(bytes, deadline);
     // The reference first: who has built a large frame need not wait to get rid of it.
     if (wait_for_room(0, deadline) == nullptr) return nullptr;
@@ -405,7 +406,7 @@ std::optional<FrameDraft> RingTransport::draft(std::size_t bytes, Fill fill, Dea
             [[likely]] {
             if (!zeroed) writer_->was_soiled();
             (void)writing().try_acquire();
-            return drafted({room, size});
+            return drafted({room, size}, fill);
         }
     }
     return FrameTransport::draft(bytes, fill, deadline);

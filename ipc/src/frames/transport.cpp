@@ -148,7 +148,7 @@ std::optional<FrameDraft> FrameTransport::draft(std::size_t bytes, Fill fill, De
     std::byte* const memory = begin(bytes, room, true, deadline);
     if (memory == nullptr) return std::nullopt;
     if (fill == Fill::zeros) std::memset(memory, 0, room);
-    return drafted({memory, room});
+    return drafted({memory, room}, fill);
 }
 
 void FrameDraft::give_up() noexcept {

@@ -129,9 +129,9 @@ class FrameTransport : public detail::Counted {
     /// Nor of sending a draft.
     [[nodiscard]] bool may_finish_now() const noexcept { return home_.is_here() && open_.sends; }
     /// Of the memory that whoever has the turn to write was given.
-    [[nodiscard]] FrameDraft drafted(std::span<std::byte> memory) noexcept {
+    [[nodiscard]] FrameDraft drafted(std::span<std::byte> memory, Fill fill) noexcept {
         retain();
-        return {*this, memory};
+        return {*this, memory, fill == Fill::zeros};
     }
     [[nodiscard]] static constexpr std::size_t whole_words(std::size_t bytes) noexcept {
         return (bytes + sizeof(capnp::word) - 1) / sizeof(capnp::word) * sizeof(capnp::word);

@@ -80,7 +80,7 @@ class Attachments {
 /// come the frame `splits`: it is handed out in pieces.
 class MessageMemory {
  public:
-    /// Borrows the draft, which is zeroed unless it splits.
+    /// Borrows the draft.
     MessageMemory(FrameDraft& draft, bool splits);
 
  protected:

@@ -84,15 +84,19 @@ class FrameTransport;
 class FrameDraft {
  public:
     FrameDraft(FrameDraft&& other) noexcept
-        : transport_{std::exchange(other.transport_, nullptr)}, memory_{other.memory_} {}
+        : transport_{std::exchange(other.transport_, nullptr)},
+          memory_{other.memory_},
+          is_zeroed_{other.is_zeroed_} {}
     FrameDraft& operator=(FrameDraft&&) = delete;
     ~FrameDraft() {
         if (transport_ != nullptr) give_up();
     }
 
     /// At least as many bytes as were asked for, aligned for Cap'n Proto. What is in them is left
-    /// over from others.
+    /// over from others, unless is_zeroed().
     [[nodiscard]] std::span<std::byte> memory() const noexcept { return memory_; }
+    /// It was made with zeros in it, for a FrameBuilder, which leaves zeros behind what it puts.
+    [[nodiscard]] bool is_zeroed() const noexcept { return is_zeroed_; }
     /// The peer has this memory too, in which what others have left is nothing new to it.
     [[nodiscard]] bool is_shared() const noexcept;
     /// Sends the first `size` bytes of it. As FrameStream::put(); call it once.
@@ -106,12 +110,13 @@ class FrameDraft {
  private:
     friend class FrameTransport;
     /// Takes over a reference and the turn to write.
-    FrameDraft(FrameTransport& transport, std::span<std::byte> memory) noexcept
-        : transport_{&transport}, memory_{memory} {}
+    FrameDraft(FrameTransport& transport, std::span<std::byte> memory, bool is_zeroed) noexcept
+        : transport_{&transport}, memory_{memory}, is_zeroed_{is_zeroed} {}
     void give_up() noexcept;
 
     FrameTransport* transport_;  // nullptr once it was put
     std::span<std::byte> memory_;
+    bool is_zeroed_;
 };
 
 /// How two ends share memory.
