@@ -10,8 +10,9 @@ namespace green::ipc {
 /// message out of their hands, and both would wait for the lines between them more than they work.
 ///
 /// Only where it has come to the end of what there is several times and still found something at
-/// each look: one that finds nothing goes to sleep, and does not wait for anything here. And never
-/// for longer than a part of what it has worked since: whoever waits for it waits little longer.
+/// each look: one that finds nothing goes to sleep, and does not wait for anything here. And for a
+/// part of what it has worked since, so that whoever waits for it waits little longer; but now and
+/// then for as long as it takes to learn whether that is worth it.
 class Headway {
  public:
     static constexpr unsigned pauses_each = 4;  // for each message since the last time
