@@ -275,7 +275,9 @@ bool OpenPipe::hand_over(Writer& writer) {
         if (!std::exchange(writer.was_held, true))
             green::log::warning("pipe.held",
                                 {{"pipe", config_.name},
+                                 {"pool", pipe_end(config_.from).worker},
                                  {"slot", writer.slot},
+                                 {"pid", writer.pid},
                                  {"why", "it sends another type than the one before it"},
                                  {"until", "the reader is replaced"}});
         return false;
@@ -302,7 +304,9 @@ bool OpenPipe::read(Writer& writer) {
     writer.cutter.take({portion_.data(), got.as_size()}, writer.whole);
     if (!writer.cutter.is_broken()) return true;
     green::log::error("pipe.broken", {{"pipe", config_.name},
+                                      {"pool", pipe_end(config_.from).worker},
                                       {"slot", writer.slot},
+                                      {"pid", writer.pid},
                                       {"why", "what it writes is no message"},
                                       {"now", "its end is closed"}});
     writer.is_at_end = true;
