@@ -20,14 +20,15 @@ std::string hint_for(int error, const std::string& address) {
 
 green::Listener listen_at(const SocketConfig& config) {
     const auto address = to_text(config.listen);
-    const auto where = "sockets." + config.name + ": cannot listen on " + address + ": ";
+    const auto key = "sockets." + config.name + ".listen";
+    const auto what = "cannot listen on " + address + ": ";
     try {
         return green::Listener::bind(green::Endpoint::parse(address), config.backlog);
     } catch (const std::system_error& error) {
-        throw Refusal(Code::address, where + error.code().message(),
+        throw Refusal(Code::address, key, what + error.code().message(),
                       hint_for(error.code().value(), address));
     } catch (const std::invalid_argument& error) {
-        throw Refusal(Code::address, where + error.what(), "write the address in numbers");
+        throw Refusal(Code::address, key, what + error.what(), "write the address in numbers");
     }
 }
 
@@ -50,9 +51,10 @@ BoundSocket::~BoundSocket() {
 void BoundSocket::set_backlog(int backlog) {
     const auto changed = green::sys::listen(descriptor(), backlog);
     if (!changed.ok())
-        throw Refusal(Code::address, "sockets." + name_ + ": cannot set the backlog of " +
-                                         address_ + ": " +
-                                         std::generic_category().message(changed.error));
+        throw Refusal(Code::address, "sockets." + name_ + ".backlog",
+                      "cannot set the backlog of " + address_ + ": " +
+                          std::generic_category().message(changed.error),
+                      "");
 }
 
 }  // namespace greensup

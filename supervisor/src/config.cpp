@@ -186,6 +186,7 @@ Result<Config> read_config(std::string_view text, const std::string& filename,
                       "write at least one [workers.NAME] with command = [\"./program\"]");
     complete(reader, config);
     check(reader, config);
+    config.places = reader.places();
 
     auto mistakes = std::move(reader.mistakes());
     if (document.damaged())

@@ -49,7 +49,6 @@ enum class Delivery { at_least_once, at_most_once };
 struct QueueConfig {
     std::string name;
     std::string schema = "bytes";
-    std::string schema_at;  // "FILE:LINE:COLUMN" of it, or of the section that leaves it out
     std::uint64_t capacity = 65536;
     std::uint64_t max_bytes = 64ULL << 20;
     std::uint64_t max_message = 1ULL << 20;
@@ -164,6 +163,7 @@ struct Config {
     std::vector<QueueConfig> queues;
     std::vector<PipeConfig> pipes;
     std::vector<WorkerConfig> workers;
+    Places places;
 
     /// The section of that name, or null. Borrowed from this Config.
     [[nodiscard]] const SocketConfig* socket(std::string_view name) const;

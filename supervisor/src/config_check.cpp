@@ -47,10 +47,7 @@ class Checker {
 
     void run() {
         for (auto& worker : config_.workers) check_worker(worker);
-        for (auto& queue : config_.queues) {
-            check_queue(queue);
-            queue.schema_at = place_of({path_of(queue) + ".schema", path_of(queue)});
-        }
+        for (auto& queue : config_.queues) check_queue(queue);
         for (const auto& pipe : config_.pipes) check_pipe(pipe);
         check_addresses();
         check_cycles();
@@ -155,11 +152,6 @@ class Checker {
                            std::move(hint));
     }
 
-    [[nodiscard]] std::string place_of(const std::vector<std::string>& keys) const {
-        const auto written = first_written(reader_, keys);
-        const auto place = written ? written->place : Place{1, 1};
-        return config_.file + ":" + std::to_string(place.line) + ":" + std::to_string(place.column);
-    }
     static std::string path_of(const QueueConfig& queue) { return "queues." + queue.name; }
 
     void check_shutdown(const std::string& key, const std::string& name, Duration value) {

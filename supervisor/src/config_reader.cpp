@@ -65,6 +65,12 @@ std::optional<Place> Reader::written(const std::string& key) const {
     return found->second;
 }
 
+Places Reader::places() const {
+    Places places{source_.file};
+    for (const auto& [key, place] : written_) places.note(key, place, source_.line(place.line));
+    return places;
+}
+
 void Field::wrong_type(const std::string& expected, std::string hint) const {
     fail("E003",
          "expected " + expected + ", got " + type_name(node_.type) + " (" + brief(node_) + ")",

@@ -39,6 +39,8 @@ class Reader {
     /// Something that was written there was reported already: what it has is not what was meant.
     [[nodiscard]] bool is_wrong(const std::string& key) const;
     void note_written(const std::string& key, Place place) { written_[key] = place; }
+    /// All of those.
+    [[nodiscard]] Places places() const;
 
     [[nodiscard]] const Environment& environment() const { return environment_; }
     [[nodiscard]] const std::string& directory() const { return directory_; }

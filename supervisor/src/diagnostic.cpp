@@ -44,6 +44,19 @@ std::string to_text(const Diagnostics& diagnostics) {
     return text;
 }
 
+Diagnostic Places::mistake(std::string code, const std::string& key, std::string message,
+                           std::string hint) const {
+    auto source = source_of(key);
+    return {file_,           source.place,          std::move(code), key, std::move(message),
+            std::move(hint), std::move(source.line)};
+}
+
+Places::Source Places::source_of(const std::string& key) const {
+    if (const auto found = by_key_.find(key); found != by_key_.end()) return found->second;
+    const auto dot = key.rfind('.');
+    return dot == std::string::npos ? Source{} : source_of(key.substr(0, dot));
+}
+
 void sort_by_place(Diagnostics& diagnostics) {
     const auto order = [](const Diagnostic& d) {
         return std::tie(d.place, d.code, d.key, d.message);

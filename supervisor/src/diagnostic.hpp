@@ -11,7 +11,9 @@
 //   E016 cannot be done while things are as they are
 #pragma once
 
+#include <map>
 #include <string>
+#include <utility>
 #include <vector>
 
 namespace greensup {
@@ -52,6 +54,30 @@ std::string to_text(const Diagnostics& diagnostics);
 
 /// A JSON array of {file,line,column,code,key,message,hint}, in the given order.
 std::string to_json_text(const Diagnostics& diagnostics);
+
+/// Where the keys of a file stand, for mistakes that show only when it is carried out.
+class Places {
+ public:
+    Places() = default;
+    explicit Places(std::string file) : file_{std::move(file)} {}
+
+    void note(const std::string& key, Place place, std::string source_line) {
+        by_key_[key] = {place, std::move(source_line)};
+    }
+    /// A mistake of that key. Where it is not written it stands at the section that leaves it out.
+    [[nodiscard]] Diagnostic mistake(std::string code, const std::string& key, std::string message,
+                                     std::string hint) const;
+
+ private:
+    struct Source {
+        Place place;
+        std::string line;
+    };
+    [[nodiscard]] Source source_of(const std::string& key) const;
+
+    std::string file_;
+    std::map<std::string, Source> by_key_;
+};
 
 /// Puts them into the order of the file, equal places in order of code, and drops exact doubles.
 void sort_by_place(Diagnostics& diagnostics);

@@ -48,8 +48,8 @@ OpenQueue::Found Editor::look(QueueConfig& queue) {
     if (!open) return OpenQueue::look(queue_directory_, queue);
     const auto& old = open->config();
     if (queue.schema != old.schema)
-        throw Refusal(Code::failed,
-                      queue.schema_at + ": queues." + queue.name + ".schema: \"" + queue.schema +
+        throw Refusal(Code::failed, "queues." + queue.name + ".schema",
+                      "\"" + queue.schema +
                           "\", but workers of an earlier configuration still use the queue of that "
                           "name, with \"" +
                           old.schema + "\"",
@@ -77,11 +77,12 @@ void Editor::open_queues(Edition& edition, std::vector<QueueConfig>& queues) {
 
 std::shared_ptr<OpenPipe> Editor::open(const PipeConfig& pipe, int readers) {
     if (auto open = pipes_[pipe.name].lock()) {
-        const auto why = obstacle(open->config(), pipe);
-        if (why.empty()) return open;
-        throw Refusal{Code::failed,
-                      "pipe " + pipe.name + " cannot be changed while it is open: " + why,
-                      "give it another name, or shut down and start anew"};
+        const auto change = obstacle(open->config(), pipe);
+        if (!change) return open;
+        throw Refusal{
+            Code::failed, "pipes." + pipe.name + "." + change->key,
+            "cannot be changed while the pipe is open: " + change->before + " -> " + change->after,
+            "give the pipe another name, or shut down and start anew"};
     }
     auto opened = std::make_shared<OpenPipe>(pipe, readers);
     pipes_[pipe.name] = opened;

@@ -65,15 +65,15 @@ Cut cut_of(const PipeConfig& pipe) {
     return Cut::bytes;
 }
 
-std::string obstacle(const PipeConfig& before, const PipeConfig& after) {
+std::optional<KeyChange> obstacle(const PipeConfig& before, const PipeConfig& after) {
     const auto differ = [&](auto of) { return of(before) != of(after); };
     std::string key;
     if (differ([](const auto& pipe) { return pipe.shape == PipeShape::broadcast; })) key = "shape";
     if (differ([](const auto& pipe) { return cut_of(pipe); })) key = "framing";
     if (differ([](const auto& pipe) { return cut_of(pipe) == Cut::frames; })) key = "from";
     for (const auto& change : changes(pipe_schema(), before, after))
-        if (change.key == key) return key + ": " + change.before + " -> " + change.after;
-    return {};
+        if (change.key == key) return change;
+    return std::nullopt;
 }
 
 FirstMessage first_message(Cut cut, std::string_view text) {

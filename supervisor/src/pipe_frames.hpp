@@ -7,7 +7,7 @@
 #include <string>
 #include <string_view>
 
-#include "config.hpp"
+#include "config_schema.hpp"
 
 namespace greensup {
 
@@ -15,9 +15,9 @@ namespace greensup {
 enum class Cut { bytes, lines, capnp, frames };
 Cut cut_of(const PipeConfig& pipe);
 /// Why what lies in a pipe could not go on its way if its configuration changed so: it would be cut
-/// at other places, or each reader has a copy and one would do, or the other way round. Empty if it
-/// could.
-std::string obstacle(const PipeConfig& before, const PipeConfig& after);
+/// at other places, or each reader has a copy and one would do, or the other way round. Nothing if
+/// it could.
+std::optional<KeyChange> obstacle(const PipeConfig& before, const PipeConfig& after);
 
 /// The first message in a text that starts where one starts.
 struct FirstMessage {

@@ -102,9 +102,8 @@ void check_schema(const shm::Keeper& keeper, const QueueConfig& queue) {
     const auto count = messages_of(keeper.status());
     if (count == 0) return;
     throw Refusal(
-        Code::files,
-        queue.schema_at + ": queues." + queue.name + ".schema: \"" + queue.schema +
-            "\" is not the schema of the " + std::to_string(count) +
+        Code::files, "queues." + queue.name + ".schema",
+        "\"" + queue.schema + "\" is not the schema of the " + std::to_string(count) +
             " messages that are in the queue, in " + path,
         "start with the schema that it had until the queue is empty, or give the new one another "
         "name; if its messages do not matter, remove it: rm " +

@@ -5,6 +5,8 @@
 #include <string>
 #include <utility>
 
+#include "diagnostic.hpp"
+
 namespace greensup {
 
 /// Exit codes of the program; those up to 11 are also the codes of the control protocol.
@@ -29,12 +31,25 @@ class Refusal final : public std::runtime_error {
  public:
     Refusal(Code code, const std::string& what, std::string hint = {})
         : std::runtime_error{what}, code_{code}, hint_{std::move(hint)} {}
+    /// Of what a file asks for with that key, "sockets.web.listen": it comes before the text.
+    Refusal(Code code, std::string key, const std::string& what, std::string hint)
+        : std::runtime_error{key + ": " + what},
+          code_{code},
+          hint_{std::move(hint)},
+          key_{std::move(key)} {}
     [[nodiscard]] Code code() const noexcept { return code_; }
     [[nodiscard]] const std::string& hint() const noexcept { return hint_; }
+    [[nodiscard]] bool is_of_the_file() const noexcept { return !key_.empty(); }
+    /// As a mistake in the file that stands at `places`.
+    [[nodiscard]] Diagnostic mistake(const Places& places) const {
+        const std::size_t lead = key_.empty() ? 0 : key_.size() + 2;
+        return places.mistake("E016", key_, what() + lead, hint_);
+    }
 
  private:
     Code code_;
     std::string hint_;
+    std::string key_;
 };
 
 }  // namespace greensup

@@ -88,18 +88,18 @@ std::shared_ptr<ReloadJob> Reloader::apply(Result<Config> read, Scope scope) {
     const auto plan = make_plan(edition_->config, *read, roster_of(fleet_), scope);
     job->plan = to_text(plan);
     const auto generation = edition_->generation + (plan.empty() ? 0 : 1);
+    const auto places = read->places;
     try {
         auto next = editor_.make(edition_.get(), std::move(*read), generation);
         edition_ = std::move(next);
     } catch (const Refusal& refusal) {
-        const auto& file = edition_->config.file;
         job->plan.clear();  // nothing of it is done
         reject(*job, {Code::failed,
                       refusal.what(),
                       refusal.hint(),
                       job->plan,
                       edition_->generation,
-                      {{file, {}, "E016", "", refusal.what(), refusal.hint(), ""}}});
+                      {refusal.mistake(places)}});
         return job;
     }
     rejected_ = {};

@@ -227,12 +227,17 @@ int start_supervisor(const std::string& file) {
                            count == 1 ? "mistake" : "mistakes");
         return number(Code::config);
     }
+    const auto places = config->places;
     try {
         const RunDir directory(config->supervisor.run_dir, config->supervisor.control_mode);
         Supervisor supervisor(std::move(*config), ours, directory.paths());
         supervisor.run();
         return number(Code::ok);
     } catch (const Refusal& refusal) {
+        if (refusal.is_of_the_file()) {
+            (void)std::fputs(to_text(refusal.mistake(places)).c_str(), stderr);
+            return number(refusal.code());
+        }
         (void)std::fprintf(stderr, "greensup: %s\n", refusal.what());
         if (!refusal.hint().empty())
             (void)std::fprintf(stderr, "    hint: %s\n", refusal.hint().c_str());

@@ -67,8 +67,10 @@ int report(const Answer& answer) {
             print(stdout, "generation " + std::to_string(answer.generation) + "\n");
         return number(Code::ok);
     }
-    // Else the message says it: what the file asks for cannot be done now.
-    if (answer.code == Code::config) print(stderr, to_text(answer.mistakes));
+    print(stderr, to_text(answer.mistakes));
+    // It is the message of the one mistake, which only carrying it out has shown.
+    if (answer.code != Code::config && !answer.mistakes.empty())
+        return complain(Refusal(answer.code, "nothing was changed"), false);
     return complain(Refusal(answer.code, answer.message, answer.hint), false);
 }
 

@@ -271,8 +271,33 @@ command = "x"
     CHECK(b.low_percent == 10);
     CHECK(result->queue("c")->when_full == WhenFull::reject);
     CHECK(result->queue("c")->delivery == Delivery::at_most_once);
-    CHECK(a.schema_at.ends_with(":3:9"));
     CHECK(result->queue("c")->lease == Duration::zero());
+}
+
+TEST_CASE("config: what shows only when it is carried out has its place in the file",
+          "[supervisor][config]") {
+    const auto result = read(R"(
+version = 1
+[queues.a]
+  schema = "Job"
+[queues.b]
+[workers.x]
+command = ["/bin/true"]
+)");
+    REQUIRE(result);
+    const auto mistake = [&](const std::string& key) {
+        return result->places.mistake("E016", key, "no", "try");
+    };
+    const auto written = mistake("queues.a.schema");
+    CHECK(written.place == Place{4, 12});
+    CHECK(written.source_line == "  schema = \"Job\"");
+    CHECK(to_text(written) == written.file + ":4:12: error[E016]: queues.a.schema: no\n" +
+                                  "      schema = \"Job\"\n               ^\n    hint: try\n");
+    // At the section that leaves it out; else it is one of the file as a whole.
+    CHECK(mistake("queues.b.schema").place.line == 5);
+    CHECK(mistake("queues.b.schema").source_line == "[queues.b]");
+    CHECK(mistake("queues.c.schema").place == Place{});
+    CHECK(to_text(mistake("")) == written.file + ": error[E016]: no\n    hint: try\n");
 }
 
 TEST_CASE("config: a queue is open to everybody unless it says who", "[supervisor][config]") {

@@ -88,19 +88,25 @@ TEST_CASE("shell: a pipe that would be cut at other places is not changed by a r
         Running running(pipe(by_lines) + pools);
         const auto before = running.await_settled();
         await_line_of_each(before, dir / "r");
-        const auto refused = [&](const std::string& keys, const std::string& change) {
+        const auto refused = [&](const std::string& keys, unsigned line, const std::string& key,
+                                 const std::string& change) {
             running.write(pipe(keys) + pools);
             const auto answer = running.ask({"1", "reload"});
             CHECK_FALSE(answer.ok);
             CHECK(answer.code == Code::failed);
             CHECK(answer.plan.empty());
             REQUIRE(answer.mistakes.size() == 1);
-            CHECK(answer.mistakes[0].code == "E016");
-            CHECK(answer.message == "pipe p cannot be changed while it is open: " + change);
-            CHECK(answer.hint == "give it another name, or shut down and start anew");
+            const auto& mistake = answer.mistakes[0];
+            CHECK(mistake.code == "E016");
+            CHECK(mistake.place.line == line);
+            CHECK(mistake.key == "pipes.p." + key);
+            CHECK(mistake.message == "cannot be changed while the pipe is open: " + change);
+            CHECK(mistake.hint == "give the pipe another name, or shut down and start anew");
+            CHECK(answer.message == mistake.key + ": " + mistake.message);
+            CHECK(answer.hint == mistake.hint);
         };
-        refused("framing = \"capnp\"\n", "framing: lines -> capnp");
-        refused("framing = \"lines\"\nshape = \"broadcast\"\n", "shape: pair -> broadcast");
+        refused("framing = \"capnp\"\n", 9, "framing", "lines -> capnp");
+        refused("framing = \"lines\"\nshape = \"broadcast\"\n", 10, "shape", "pair -> broadcast");
         const auto same = running.status();
         CHECK(same.generation == 1);
         CHECK(pids(same, "a") == pids(before, "a"));

@@ -85,7 +85,10 @@ TEST_CASE("shell: an address in use ends the start with 76 and names it", "[supe
         const auto address = taken.local().text();
         Running running("[sockets.web]\nlisten = \"" + address + "\"\n[workers.a]\n" + sleeper);
         CHECK(running.end().code == 76);
-        CHECK(running.log().find("sockets.web: cannot listen on " + address) != std::string::npos);
+        // With the place, as a mistake of the file.
+        CHECK(running.log().find(running.file() +
+                                 ":6:10: error[E016]: sockets.web.listen: cannot " + "listen on " +
+                                 address) != std::string::npos);
         CHECK(running.transitions().empty());
         CHECK_FALSE(std::filesystem::exists(running.run_dir() + "/control.sock"));
     });
