@@ -36,10 +36,14 @@ class RingWriter {
         if (place == nullptr) return nullptr;
         const std::uint64_t begin = tail_ + sizeof(RecordHeader);
         const std::uint64_t end = begin + payload;
-        const std::uint64_t from = std::max(begin, zeroed_);
-        if (from < end) {
-            std::memset(place + (from - begin), 0, end - from);
+        if (zeroed_ < begin) {
+            std::memset(place, 0, payload);
             zeroed_ = end;
+        } else if (zeroed_ < end) {  // they follow one another: once for several
+            const std::uint64_t to =
+                std::max(end, std::min(zeroed_ + cleared_ahead, head_ + memory_->capacity()));
+            std::memset(place + (zeroed_ - begin), 0, to - zeroed_);
+            zeroed_ = to;
         }
         return place;
     }
@@ -86,6 +90,8 @@ class RingWriter {
     void note_close() noexcept { (void)memory_->header().writer.closes.add(1); }
 
  private:
+    static constexpr std::uint64_t cleared_ahead = 1024;  // bytes
+
     [[nodiscard]] std::size_t free() const noexcept {
         return memory_->capacity() - static_cast<std::size_t>(tail_ - head_);
     }
