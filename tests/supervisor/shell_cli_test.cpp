@@ -125,6 +125,29 @@ TEST_CASE("cli: a running supervisor is asked, told and stopped", "[supervisor][
     });
 }
 
+TEST_CASE("cli: a reload that cannot be done is 1 and says where, once", "[supervisor][shell]") {
+    tests::run_green_for_real([] {
+        Running running(quiet);
+        running.await_settled();
+        auto taken = green::Listener::bind(green::Endpoint::parse("127.0.0.1:0"));
+        const auto address = taken.local().text();
+        running.write(quiet + "sockets = [\"web\"]\n[sockets.web]\nlisten = \"" + address + "\"\n");
+        const auto said = say(running.directory(), {"reload"});
+        CHECK(said.code == 1);
+        CHECK(said.out.empty());
+        const auto place =
+            said.err.find(":10:10: error[E016]: sockets.web.listen: cannot listen on " + address +
+                          ": Address already in use\n    listen = \"" + address +
+                          "\"\n             ^\n    hint: ");
+        CHECK(place != std::string::npos);
+        CHECK(said.err.find("error[E016]", place + 20) == std::string::npos);
+        CHECK(said.err.ends_with("greensup: nothing was changed\n"));
+        // And is still told to who comes later.
+        CHECK(contains(say(running.directory(), {"status"}).out, ":10:10: error[E016]"));
+        CHECK(running.status().generation == 1);
+    });
+}
+
 TEST_CASE("cli: a reload whose roll fails is 11", "[supervisor][shell]") {
     tests::run_green_for_real([] {
         Running running(quiet);
