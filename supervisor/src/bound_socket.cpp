@@ -25,10 +25,10 @@ green::Listener listen_at(const SocketConfig& config) {
     try {
         return green::Listener::bind(green::Endpoint::parse(address), config.backlog);
     } catch (const std::system_error& error) {
-        throw Refusal(Code::address, key, what + error.code().message(),
-                      hint_for(error.code().value(), address));
+        throw Refusal::at(key, Code::address, what + error.code().message(),
+                          hint_for(error.code().value(), address));
     } catch (const std::invalid_argument& error) {
-        throw Refusal(Code::address, key, what + error.what(), "write the address in numbers");
+        throw Refusal::at(key, Code::address, what + error.what(), "write the address in numbers");
     }
 }
 
@@ -51,10 +51,9 @@ BoundSocket::~BoundSocket() {
 void BoundSocket::set_backlog(int backlog) {
     const auto changed = green::sys::listen(descriptor(), backlog);
     if (!changed.ok())
-        throw Refusal(Code::address, "sockets." + name_ + ".backlog",
-                      "cannot set the backlog of " + address_ + ": " +
-                          std::generic_category().message(changed.error),
-                      "");
+        throw Refusal::at("sockets." + name_ + ".backlog", Code::address,
+                          "cannot set the backlog of " + address_ + ": " +
+                              std::generic_category().message(changed.error));
 }
 
 }  // namespace greensup

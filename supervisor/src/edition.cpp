@@ -48,12 +48,13 @@ OpenQueue::Found Editor::look(QueueConfig& queue) {
     if (!open) return OpenQueue::look(queue_directory_, queue);
     const auto& old = open->config();
     if (queue.schema != old.schema)
-        throw Refusal(Code::failed, "queues." + queue.name + ".schema",
-                      "\"" + queue.schema +
-                          "\", but workers of an earlier configuration still use the queue of that "
-                          "name, with \"" +
-                          old.schema + "\"",
-                      "try again when they are gone, or give the new one another name");
+        throw Refusal::at(
+            "queues." + queue.name + ".schema", Code::failed,
+            "\"" + queue.schema +
+                "\", but workers of an earlier configuration still use the queue of that "
+                "name, with \"" +
+                old.schema + "\"",
+            "try again when they are gone, or give the new one another name");
     queue.capacity = old.capacity;
     queue.max_bytes = old.max_bytes;
     queue.delivery = old.delivery;
@@ -79,10 +80,10 @@ std::shared_ptr<OpenPipe> Editor::open(const PipeConfig& pipe, int readers) {
     if (auto open = pipes_[pipe.name].lock()) {
         const auto change = obstacle(open->config(), pipe);
         if (!change) return open;
-        throw Refusal{
-            Code::failed, "pipes." + pipe.name + "." + change->key,
+        throw Refusal::at(
+            "pipes." + pipe.name + "." + change->key, Code::failed,
             "cannot be changed while the pipe is open: " + change->before + " -> " + change->after,
-            "give the pipe another name, or shut down and start anew"};
+            "give the pipe another name, or shut down and start anew");
     }
     auto opened = std::make_shared<OpenPipe>(pipe, readers);
     pipes_[pipe.name] = opened;

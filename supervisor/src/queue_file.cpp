@@ -101,8 +101,8 @@ void check_schema(const shm::Keeper& keeper, const QueueConfig& queue) {
     const auto& path = keeper.segment().path();
     const auto count = messages_of(keeper.status());
     if (count == 0) return;
-    throw Refusal(
-        Code::files, "queues." + queue.name + ".schema",
+    throw Refusal::at(
+        "queues." + queue.name + ".schema", Code::files,
         "\"" + queue.schema + "\" is not the schema of the " + std::to_string(count) +
             " messages that are in the queue, in " + path,
         "start with the schema that it had until the queue is empty, or give the new one another "

@@ -32,11 +32,12 @@ class Refusal final : public std::runtime_error {
     Refusal(Code code, const std::string& what, std::string hint = {})
         : std::runtime_error{what}, code_{code}, hint_{std::move(hint)} {}
     /// Of what a file asks for with that key, "sockets.web.listen": it comes before the text.
-    Refusal(Code code, std::string key, const std::string& what, std::string hint)
-        : std::runtime_error{key + ": " + what},
-          code_{code},
-          hint_{std::move(hint)},
-          key_{std::move(key)} {}
+    [[nodiscard]] static Refusal at(std::string key, Code code, const std::string& what,
+                                    std::string hint = {}) {
+        Refusal refusal{code, key + ": " + what, std::move(hint)};
+        refusal.key_ = std::move(key);
+        return refusal;
+    }
     [[nodiscard]] Code code() const noexcept { return code_; }
     [[nodiscard]] const std::string& hint() const noexcept { return hint_; }
     [[nodiscard]] bool is_of_the_file() const noexcept { return !key_.empty(); }

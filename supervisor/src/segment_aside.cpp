@@ -51,7 +51,7 @@ void tell_of_aside(const std::string& aside, const std::string& path, const std:
 }  // namespace
 
 void refuse(const QueueConfig& queue, const std::string& what, std::string hint) {
-    throw Refusal(Code::files, "queues." + queue.name, what, std::move(hint));
+    throw Refusal::at("queues." + queue.name, Code::files, what, std::move(hint));
 }
 
 std::uint64_t messages_of(const shm::Status& status) {
