@@ -37,6 +37,23 @@ TEST_CASE("shell: a pipe brings every line once, however often both of its ends 
     });
 }
 
+TEST_CASE("shell: who writes no messages into a pipe of messages is told of by name",
+          "[supervisor][shell][pipe]") {
+    tests::run_green_for_real([] {
+        Running running(pipe("framing = \"capnp\"\n") + "[workers.a]\n" +
+                        shell("echo this is no message; exec sleep 1000") + "[workers.b]\n" +
+                        shell("exec cat"));
+        Running::until([&] { return running.log().find("pipe.broken") != std::string::npos; });
+        const auto status = running.status();
+        CHECK(running.log().find("error pipe.broken pipe=p pool=a slot=0 pid=" +
+                                 std::to_string(pids(status, "a").at(0)) + " why=") !=
+              std::string::npos);
+        REQUIRE(status.pipes.size() == 1);
+        CHECK(status.pipes[0].torn == 1);
+        CHECK(status.pipes[0].passed == 0);
+    });
+}
+
 TEST_CASE("shell: a pipe of bytes goes on at the byte where the last reader stopped",
           "[supervisor][shell][pipe]") {
     tests::run_green_for_real([] {
